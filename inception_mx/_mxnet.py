@@ -1,0 +1,37 @@
+"""The one place that imports MXNet, and makes the import possible.
+
+MXNet 1.9.1 is the last release. It uses aliases that NumPy 1.24 removed, and
+its wheel needs two system libraries that slim machines lack.
+"""
+
+from __future__ import annotations
+
+import numpy
+
+_ALIASES = {"bool": bool, "object": object, "int": int, "float": float, "complex": complex,
+            "str": str}  # fmt: skip
+
+if int(numpy.__version__.split(".")[0]) >= 2:
+    raise ImportError(
+        f"MXNet 1.9.1 needs numpy < 2, but numpy {numpy.__version__} is installed: "
+        "pip install 'numpy<2', or give MXNet an interpreter of its own"
+    )
+
+for _name, _type in _ALIASES.items():
+    if _name not in vars(numpy):  # vars: a look-up by attribute would warn
+        setattr(numpy, _name, _type)
+
+try:
+    import mxnet
+except OSError as error:  # the loader's word for a missing shared library
+    raise ImportError(
+        f"MXNet can't load a system library ({error}). It needs libgomp1 and libquadmath0: "
+        "apt-get install libgomp1 libquadmath0"
+    ) from error
+
+from mxnet import gluon
+from mxnet.gluon import nn
+
+__all__ = ["gluon", "mxnet", "nn"]
+
+mxnet.npx.set_np()  # NumPy semantics (scalars, zero sizes) for the whole process

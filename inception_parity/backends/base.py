@@ -1,0 +1,262 @@
+"""What the engine needs from a framework, and the one way in which a job is run.
+
+An adapter knows how one framework builds a network, converts arrays, and lets
+something happen before and after each layer. Everything else is here, once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import catalogue
+from ..numerics import to_dtype
+from ..trace import Run, Trace, TraceWriter, digest
+
+INPUT = "input"  # the endpoint that holds what the network was fed
+Before = Callable[[tuple[Any, ...]], tuple[Any, ...]]
+After = Callable[[tuple[Any, ...], Any], None]
+
+
+class UnavailableError(Exception):
+    """The framework isn't installed, can't be loaded, or lacks the device or dtype."""
+
+
+class Adapter(ABC):
+    """One framework, on one device."""
+
+    name: ClassVar[str]
+    dtypes: ClassVar[tuple[str, ...]] = ("float64", "float32")
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.package = catalogue.BACKENDS[self.name].package
+
+    @abstractmethod
+    def versions(self) -> dict[str, str]:
+        """Return the versions of the framework and of what it computes with."""
+
+    @abstractmethod
+    def build(self, network: catalogue.Network, options: Mapping[str, Any], dtype: str) -> Any:
+        """Return the network, in inference mode, in `dtype`, on the device."""
+
+    @abstractmethod
+    def modules(self, net: Any) -> Iterator[tuple[str, Any, bool]]:
+        """Yield (dotted path, module, whether it is a leaf), the network itself first."""
+
+    @abstractmethod
+    def attach(self, module: Any, before: Before, after: After) -> Callable[[], None]:
+        """Let `before` replace the module's inputs and `after` see its output.
+
+        Returns:
+            What undoes it.
+        """
+
+    @abstractmethod
+    def to_native(self, array: NDArray[Any], dtype: str) -> Any:
+        """Return an array of the shared layout as the framework's tensor."""
+
+    @abstractmethod
+    def to_shared(self, tensor: Any) -> NDArray[Any]:
+        """Return a copy of a tensor in the shared layout; bfloat16 as float32."""
+
+    @abstractmethod
+    def dtype_of(self, tensor: Any) -> str:
+        """Return the name of the tensor's dtype."""
+
+    def forward(self, net: Any, x: Any) -> Any:
+        """Run the network on a native tensor, layer by layer, without gradients."""
+        return net(x)
+
+    def get_weights(self, net: Any) -> dict[str, NDArray[Any]]:
+        """Read the weights back out of a network."""
+        weights: dict[str, NDArray[Any]] = importlib.import_module(self.package).get_weights(net)
+        return weights
+
+    def set_weights(self, net: Any, weights: Mapping[str, NDArray[Any]]) -> None:
+        """Load shared weights into a network."""
+        importlib.import_module(self.package).set_weights(net, weights)
+
+
+def adapter(name: str, device: str = "cpu") -> Adapter:
+    """Return the adapter of backend `name`, which imports its framework.
+
+    Raises:
+        UnavailableError: the framework can't be imported, or has no such device.
+    """
+    info = catalogue.backend(name)
+    try:
+        module = importlib.import_module(f".{name}", __package__)
+        found: Adapter = module.Backend(device)
+    except ImportError as error:
+        hint = f"; pip install 'inception-parity[{info.extra}]'" if error.name else ""
+        raise UnavailableError(f"{info.title}: {error}{hint}") from error
+    return found
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a network in one dtype and mode."""
+
+    network: str
+    options: dict[str, Any]
+    dtype: str
+    mode: str = "propagated"
+
+
+def run_job(
+    backend: Adapter,
+    job: Job,
+    images: NDArray[np.float64],
+    weights: Mapping[str, NDArray[Any]],
+    out: Path,
+    oracle: Trace | None = None,
+    prepare: Callable[[Any], None] | None = None,
+) -> Trace:
+    """Build the network, load the weights, run it, and leave a trace in `out`.
+
+    Args:
+        backend: where to run it.
+        job: what to run.
+        images: (N, C, H, W), preprocessed.
+        weights: shared weights.
+        out: the folder to make.
+        oracle: for isolated mode, where each layer's inputs come from.
+        prepare: called with the loaded network, before it runs. What it does to
+            the weights is seen, and reported, when they are read back.
+
+    Raises:
+        UnavailableError: the backend can't compute in the job's dtype.
+    """
+    if job.dtype not in backend.dtypes:
+        raise UnavailableError(
+            f"{backend.name} has no {job.dtype} here; {', '.join(backend.dtypes)}"
+        )
+    network = catalogue.network(job.network)
+    net = backend.build(network, job.options, job.dtype)
+    backend.set_weights(net, weights)
+    with TraceWriter(out) as writer:
+        if prepare is not None:
+            prepare(net)
+        read_back = backend.get_weights(net)
+        problems = _compare_weights(read_back, weights, job.dtype)
+        recorder = _Recorder(backend, network, job, writer, oracle)
+        start = time.perf_counter()
+        with recorder.attached(net):
+            backend.forward(net, backend.to_native(images, job.dtype))
+        seconds = time.perf_counter() - start
+        run = Run(
+            job.network,
+            dict(job.options),
+            backend.name,
+            job.dtype,
+            backend.device,
+            job.mode,
+            digest({"images": images}),
+            digest(read_back if problems else dict(weights)),
+        )
+        versions = {
+            **backend.versions(),
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+            "machine": f"{platform.system()} {platform.machine()}",
+        }
+        return writer.close(run, versions, seconds, problems)
+
+
+def _compare_weights(
+    read_back: Mapping[str, NDArray[Any]], given: Mapping[str, NDArray[Any]], dtype: str
+) -> list[str]:
+    """Name every array that the network doesn't hold bit for bit as it was given."""
+    problems = []
+    for name, array in given.items():
+        found = read_back.get(name)
+        array = to_dtype(array, dtype)
+        if found is None:
+            problems.append(f"{name}: not in the network")
+        elif found.shape != array.shape:
+            problems.append(f"{name}: shape {found.shape}, but {array.shape} was loaded")
+        elif not np.array_equal(found, array):
+            changed = int((found != array).sum())
+            problems.append(f"{name}: {changed} of {array.size} elements are not as loaded")
+    surplus = [name for name in read_back if name not in given]
+    return problems + [f"{name}: in the network, but not loaded" for name in surplus]
+
+
+class _Recorder:
+    """Records every endpoint while a network runs, and feeds isolated layers."""
+
+    def __init__(
+        self,
+        backend: Adapter,
+        network: catalogue.Network,
+        job: Job,
+        writer: TraceWriter,
+        oracle: Trace | None,
+    ) -> None:
+        self.backend = backend
+        self.network = network
+        self.job = job
+        self.writer = writer
+        self.oracle = oracle if job.mode == "isolated" else None
+        self.producers: dict[int, str] = {}  # id of a tensor -> the endpoint that it is
+        self.alive: list[Any] = []  # keeps those ids unique
+
+    def attached(self, net: Any) -> ExitStack:
+        """Return a context in which `net` is recorded."""
+        stack = ExitStack()
+        for path, module, leaf in self.backend.modules(net):
+            before, after = self._callbacks(path, module, leaf)
+            stack.callback(self.backend.attach(module, before, after))
+        return stack
+
+    def _callbacks(self, path: str, module: Any, leaf: bool) -> tuple[Before, After]:
+        kind = module.describe() if hasattr(module, "describe") else ""
+
+        def before(args: tuple[Any, ...]) -> tuple[Any, ...]:
+            if path == "":
+                self._record(INPUT, args[0], "images", ())
+            if leaf and self.oracle is not None and path in self.oracle.endpoints:
+                names = self.oracle.endpoints[path].inputs
+                return tuple(
+                    self.backend.to_native(self.oracle.array(name), self.job.dtype)
+                    for name in names
+                )
+            return args
+
+        def after(args: tuple[Any, ...], output: Any) -> None:
+            if path:
+                sources = args if leaf else (output,)
+                self._record(path, output, kind, sources, leaf)
+                return
+            outputs = output if isinstance(output, (tuple, list)) else (output,)
+            for name, tensor in zip(self.network.outputs, outputs, strict=False):
+                self._record(name, tensor, "output", (tensor,), False)
+
+        return before, after
+
+    def _record(
+        self, name: str, tensor: Any, kind: str, sources: tuple[Any, ...], leaf: bool = True
+    ) -> None:
+        inputs = [self.producers[id(s)] for s in sources if id(s) in self.producers]
+        self.writer.add(
+            name,
+            self.backend.to_shared(tensor),
+            kind=kind,
+            dtype=self.backend.dtype_of(tensor),
+            inputs=inputs,
+            leaf=leaf,
+        )
+        if self.backend.name == catalogue.ORACLE:
+            self.producers.setdefault(id(tensor), name)
+            self.alive.append(tensor)

@@ -1,0 +1,73 @@
+"""PyTorch, eager, with forward hooks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products
+
+import torch
+from numpy.typing import NDArray
+
+from ..catalogue import Network
+from .base import Adapter, After, Before, UnavailableError
+
+
+class Backend(Adapter):
+    """PyTorch on the CPU or the first GPU; there without TF32, and deterministic."""
+
+    name = "pt"
+    dtypes = ("float64", "float32", "bfloat16", "float16")
+
+    def __init__(self, device: str) -> None:
+        super().__init__(device)
+        if device == "gpu":
+            if not torch.cuda.is_available():
+                raise UnavailableError("torch sees no GPU (torch.cuda.is_available() is False)")
+            torch.backends.cuda.matmul.allow_tf32 = False
+            torch.backends.cudnn.allow_tf32 = False
+            torch.backends.cudnn.benchmark = False
+            torch.use_deterministic_algorithms(True)
+        self.torch_device = torch.device("cuda:0" if device == "gpu" else "cpu")
+
+    def versions(self) -> dict[str, str]:
+        versions = {"torch": str(torch.__version__)}
+        if self.device == "gpu":
+            versions["gpu"] = torch.cuda.get_device_name(0)
+        return versions
+
+    def build(self, network: Network, options: Mapping[str, Any], dtype: str) -> Any:
+        net = network.build(self.package, options)
+        return net.to(self.torch_device, getattr(torch, dtype)).eval()
+
+    def modules(self, net: Any) -> Iterator[tuple[str, Any, bool]]:
+        for path, module in net.named_modules():
+            yield path, module, next(module.children(), None) is None
+
+    def attach(self, module: Any, before: Before, after: After) -> Callable[[], None]:
+        pre = module.register_forward_pre_hook(lambda _, args: before(args))
+        post = module.register_forward_hook(lambda _, args, output: after(args, output))
+
+        def detach() -> None:
+            pre.remove()
+            post.remove()
+
+        return detach
+
+    def to_native(self, array: NDArray[Any], dtype: str) -> Any:
+        tensor = torch.from_numpy(array.copy())  # a memory map can't be written to
+        return tensor.to(self.torch_device, getattr(torch, dtype))
+
+    def to_shared(self, tensor: Any) -> NDArray[Any]:
+        tensor = tensor.detach().cpu()
+        small = tensor.dtype in (torch.bfloat16, torch.float16)
+        return (tensor.float() if small else tensor).numpy()  # the writer copies
+
+    def dtype_of(self, tensor: Any) -> str:
+        return str(tensor.dtype).removeprefix("torch.")
+
+    def forward(self, net: Any, x: Any) -> Any:
+        with torch.no_grad():
+            return net(x)

@@ -1,0 +1,140 @@
+"""What networks there are, their options and sizes, and what backends run them."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import InputError, nearest
+
+
+@dataclass(frozen=True)
+class Option:
+    """One constructor argument of a network, the same in every package."""
+
+    name: str
+    default: int | bool | float
+    help: str
+
+    def parse(self, value: Any, network: str) -> int | bool | float:
+        """Turn `value`, a word of the command line or already typed, into the option's type."""
+        kind = type(self.default)
+        words = {"true": True, "false": False, "1": True, "0": False}
+        if kind is bool and isinstance(value, str) and value.lower() in words:
+            return words[value.lower()]
+        if isinstance(value, str) and kind is not bool:
+            with contextlib.suppress(ValueError):
+                value = kind(value)
+        if type(value) is not kind or (kind is int and value < 1):
+            expected = {int: "a positive whole number", bool: "true or false", float: "a number"}
+            raise InputError(
+                f"{self.name}={value!r}, but should be {expected[kind]} [option of {network}]"
+            )
+        return value
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of the family, as every package builds it."""
+
+    name: str
+    class_name: str
+    source: str
+    options: tuple[Option, ...]
+    outputs: tuple[str, ...] = ("logits",)
+
+    def resolve(self, settings: Mapping[str, Any]) -> dict[str, int | bool | float]:
+        """Return every option's value: those of `settings`, else the defaults.
+
+        Raises:
+            InputError: an option that the network doesn't have, or a value of another type.
+        """
+        known = {option.name: option for option in self.options}
+        for name in settings:
+            if name not in known:
+                raise InputError(
+                    f"{self.name} has no option {name!r}{nearest(name, known)}; "
+                    f"it has {', '.join(known)}"
+                )
+        return {
+            name: option.parse(settings[name], self.name) if name in settings else option.default
+            for name, option in known.items()
+        }
+
+    def build(self, package: str, options: Mapping[str, Any]) -> Any:
+        """Return the network of `package` (`inception_pt`, …) with `options`."""
+        return getattr(importlib.import_module(package), self.class_name)(**options)
+
+
+@dataclass(frozen=True)
+class BackendInfo:
+    """A framework that can run the networks."""
+
+    name: str
+    title: str
+    package: str
+    framework: str  # the module to import
+    extra: str  # of this distribution, that installs it
+
+
+NETWORKS = {
+    network.name: network
+    for network in (
+        Network(
+            "googlenet",
+            "GoogLeNet",
+            "d2l, section 8.4",
+            (
+                Option("in_channels", 1, "channels of the images: 1 (grey) or 3 (RGB)"),
+                Option("num_classes", 10, "length of the logits"),
+                Option("batch_norm", False, "batch norm after every convolution"),
+            ),
+        ),
+    )
+}
+
+ORACLE = "np"
+
+BACKENDS = {
+    backend.name: backend
+    for backend in (
+        BackendInfo("np", "NumPy oracle", "inception_np", "numpy", ""),
+        BackendInfo("pt", "PyTorch", "inception_pt", "torch", "torch"),
+        BackendInfo("tf", "Keras/TF", "inception_tf", "tensorflow", "tensorflow"),
+        BackendInfo("mx", "MXNet", "inception_mx", "mxnet", "mxnet"),
+    )
+}
+
+DTYPES = ("float64", "float32")
+MODES = ("propagated",)
+
+
+def network(name: str) -> Network:
+    """Return the network called `name`; InputError names the nearest if there is none."""
+    if name not in NETWORKS:
+        raise InputError(
+            f"no network {name!r}{nearest(name, NETWORKS)}; there are: {', '.join(NETWORKS)}"
+        )
+    return NETWORKS[name]
+
+
+def backend(name: str) -> BackendInfo:
+    """Return the backend called `name`; InputError names the nearest if there is none."""
+    if name not in BACKENDS:
+        aliases = {"torch": "pt", "pytorch": "pt", "keras": "tf", "tensorflow": "tf",
+                   "mxnet": "mx", "numpy": "np"}  # fmt: skip
+        hint = f" (did you mean {aliases[name]}?)" if name in aliases else nearest(name, BACKENDS)
+        raise InputError(f"no backend {name!r}{hint}; there are: {', '.join(BACKENDS)}")
+    return BACKENDS[name]
+
+
+def backend_of(net: Any) -> BackendInfo:
+    """Return the backend whose package the class of `net` comes from."""
+    package = type(net).__module__.partition(".")[0]
+    for info in BACKENDS.values():
+        if info.package == package:
+            return info
+    raise InputError(f"{type(net).__name__} comes from {package!r}, not from one of our packages")

@@ -1,0 +1,19 @@
+"""The one error that users are meant to see."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(Exception):
+    """Something the user gave can't be used: what, where, expected, how to mend.
+
+    The command prints the text and exits with 2; nothing is left half-written.
+    """
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """Return ` (did you mean …?)` for the choice nearest to `word`, or nothing."""
+    matches = difflib.get_close_matches(word.lower(), list(choices), n=1, cutoff=0.5)
+    return f" (did you mean {matches[0]}?)" if matches else ""

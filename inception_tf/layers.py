@@ -1,0 +1,197 @@
+"""Layers of the Inception family in Keras 3. Arrays are (N, H, W, C).
+
+Shape comments are C x H x W as in the sister packages. Every layer is built in
+its constructor, since the channels are known there: a network has its weights
+from the start, and refuses an input with other channels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import KerasTensor, layers, ops
+
+Size = int | tuple[int, int]
+
+BN_EPS = 1e-3  # of TF-slim's Inception networks, and Keras' own default
+BN_MOMENTUM = 0.9  # weight of the old statistics; PyTorch states the new batch's, 0.1
+
+
+class Sequential(layers.Layer):
+    """Layers applied one after the other; children are named 0, 1, 2, …"""
+
+    def __init__(self, *children: layers.Layer, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.layers = list(children)
+        self.built = True
+
+    def call(self, x: KerasTensor) -> KerasTensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class Conv2d(layers.Conv2D):
+    """Keras' convolution with zeros stated per side, never `same`.
+
+    TensorFlow's `same` pads the end more than the beginning where a stride-2
+    window needs an odd number of zeros, that is on even sizes.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(out_channels, kernel_size, stride, padding="valid", use_bias=bias)
+        self.zeros = _pair(padding)
+        self.build((None, None, None, in_channels))
+
+    def call(self, x: KerasTensor) -> KerasTensor:
+        return super().call(_pad(x, self.zeros, 0.0))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> Any:
+        n, height, width, channels = input_shape
+        top, left = self.zeros
+        height = None if height is None else height + 2 * top
+        width = None if width is None else width + 2 * left
+        return super().compute_output_shape((n, height, width, channels))
+
+
+class ConvBlock(layers.Layer):
+    """Convolution, batch norm if asked for, ReLU: children `conv`, `norm`, `act`.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: one number, or (height, width).
+        stride: one number, or (height, width).
+        padding: zeros on each side, one number or (height, width).
+        bias: whether the convolution has a bias.
+        batch_norm: whether batch norm stands between convolution and ReLU.
+        bn_eps: added to the variance in batch norm.
+
+    Shape:
+        input:  (N, H, W, in_channels)
+        output: (N, H', W', out_channels), H' = (H + 2 padding - kernel) // stride + 1
+
+    Raises:
+        ValueError: a channel count is not positive, or the input has other channels.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        *,
+        bias: bool = True,
+        batch_norm: bool = False,
+        bn_eps: float = BN_EPS,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        require_positive(in_channels=in_channels, out_channels=out_channels)
+        self.conv = Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias)
+        self.norm = (
+            layers.BatchNormalization(epsilon=bn_eps, momentum=BN_MOMENTUM) if batch_norm else None
+        )
+        if self.norm is not None:
+            self.norm.build((None, None, None, out_channels))
+        self.act = layers.ReLU()
+        self.built = True
+
+    def call(self, x: KerasTensor) -> KerasTensor:
+        x = self.conv(x)
+        if self.norm is not None:
+            x = self.norm(x)
+        return self.act(x)
+
+
+class MaxPool(layers.Layer):
+    """Largest value of each window; the padding is -infinity.
+
+    Keras' own layer pads only as `same` does, so the padding is written out.
+
+    Args:
+        kernel_size: one number, or (height, width).
+        stride: one number, or (height, width).
+        padding: rows and columns on each side, one number or (height, width).
+
+    Shape:
+        (N, H, W, C) -> (N, H', W', C), H' = (H + 2 padding - kernel) // stride + 1
+    """
+
+    def __init__(self, kernel_size: Size, stride: Size, padding: Size = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.kernel_size = _pair(kernel_size)
+        self.stride = _pair(stride)
+        self.padding = _pair(padding)
+        self.built = True
+
+    def call(self, x: KerasTensor) -> KerasTensor:
+        x = _pad(x, self.padding, float("-inf"))
+        return ops.max_pool(x, self.kernel_size, self.stride, padding="valid")
+
+
+class GlobalAvgPool(layers.GlobalAveragePooling2D):
+    """Mean over height and width: (N, H, W, C) -> (N, 1, 1, C)."""
+
+    def __init__(self) -> None:
+        super().__init__(keepdims=True)
+
+
+class Concat(layers.Layer):
+    """Join along the channels: (N, H, W, C1), (N, H, W, C2), … -> (N, H, W, C1 + C2 + …)."""
+
+    def call(self, *xs: KerasTensor) -> KerasTensor:
+        return ops.concatenate(xs, axis=-1)
+
+
+class Flatten(layers.Layer):
+    """(N, H, W, C) -> (N, C * H * W), in the order C, H, W.
+
+    Keras' own layer flattens in the order H, W, C; with this one a dense
+    kernel after it means the same in every framework.
+    """
+
+    def call(self, x: KerasTensor) -> KerasTensor:
+        _, height, width, channels = x.shape
+        return ops.reshape(ops.transpose(x, (0, 3, 1, 2)), (-1, channels * height * width))
+
+
+class Linear(layers.Dense):
+    """y = x kernel + bias: (N, in_features) -> (N, out_features)."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        require_positive(in_features=in_features, out_features=out_features)
+        super().__init__(out_features)
+        self.build((None, in_features))
+
+
+def require_positive(**counts: int) -> None:
+    """Raise ValueError naming every count that is not a positive whole number."""
+    wrong = [
+        f"{name}={count!r}, but should be a positive whole number"
+        for name, count in counts.items()
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1
+    ]
+    if wrong:
+        raise ValueError("; ".join(wrong))
+
+
+def _pair(size: Size) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
+
+
+def _pad(x: KerasTensor, padding: tuple[int, int], value: float) -> KerasTensor:
+    top, left = padding
+    if (top, left) == (0, 0):
+        return x
+    return ops.pad(x, ((0, 0), (top, top), (left, left), (0, 0)), constant_values=value)
