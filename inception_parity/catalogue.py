@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import platform
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -108,8 +110,18 @@ BACKENDS = {
     )
 }
 
-DTYPES = ("float64", "float32")
-MODES = ("propagated",)
+DTYPES = ("float64", "float32", "bfloat16", "float16")
+
+
+def mxnet_has_wheel() -> bool:
+    """Return whether MXNet can be had for this platform and Python."""
+    linux = sys.platform == "linux" and platform.machine() == "x86_64"
+    return linux and sys.version_info < (3, 12)
+
+
+def default_backends() -> tuple[str, ...]:
+    """Return all backends but the oracle, without MXNet where it has no wheel."""
+    return ("pt", "tf", "mx") if mxnet_has_wheel() else ("pt", "tf")
 
 
 def network(name: str) -> Network:

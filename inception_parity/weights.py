@@ -41,6 +41,18 @@ class SharedWeights:
         """The digest of the arrays."""
         return digest(self.arrays)
 
+    def require(self, network: str, options: Mapping[str, Any], where: str) -> None:
+        """Raise InputError unless these are weights of `network` with `options`."""
+        if self.network != network:
+            raise InputError(f"{where}: weights of {self.network}, but should be of {network}")
+        wrong = [
+            f"{name}={self.options[name]}, but {value} was asked for"
+            for name, value in options.items()
+            if self.options[name] != value
+        ]
+        if wrong:
+            raise InputError(f"{where}: weights with {'; '.join(wrong)}")
+
 
 def shapes(network: str, options: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Return the shape of every array of a network, under its shared name."""

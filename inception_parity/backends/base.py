@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import platform
 import time
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -139,9 +140,8 @@ def run_job(
         UnavailableError: the backend can't compute in the job's dtype.
     """
     if job.dtype not in backend.dtypes:
-        raise UnavailableError(
-            f"{backend.name} has no {job.dtype} here; {', '.join(backend.dtypes)}"
-        )
+        has = ", ".join(backend.dtypes)
+        raise UnavailableError(f"{backend.name} can't compute in {job.dtype} here, only in {has}")
     network = catalogue.network(job.network)
     net = backend.build(network, job.options, job.dtype)
     backend.set_weights(net, weights)
@@ -209,8 +209,8 @@ class _Recorder:
         self.job = job
         self.writer = writer
         self.oracle = oracle if job.mode == "isolated" else None
-        self.producers: dict[int, str] = {}  # id of a tensor -> the endpoint that it is
-        self.alive: list[Any] = []  # keeps those ids unique
+        # id of a tensor -> the tensor, weakly, and the endpoint that it is
+        self.producers: dict[int, tuple[weakref.ref[Any], str]] = {}
 
     def attached(self, net: Any) -> ExitStack:
         """Return a context in which `net` is recorded."""
@@ -248,7 +248,7 @@ class _Recorder:
     def _record(
         self, name: str, tensor: Any, kind: str, sources: tuple[Any, ...], leaf: bool = True
     ) -> None:
-        inputs = [self.producers[id(s)] for s in sources if id(s) in self.producers]
+        inputs = [p for p in map(self._producer, sources) if p is not None]
         self.writer.add(
             name,
             self.backend.to_shared(tensor),
@@ -257,6 +257,11 @@ class _Recorder:
             inputs=inputs,
             leaf=leaf,
         )
-        if self.backend.name == catalogue.ORACLE:
-            self.producers.setdefault(id(tensor), name)
-            self.alive.append(tensor)
+        # A block's output is known by the layer that made it, and only the
+        # oracle's tensors keep their identity from layer to layer for sure.
+        if self.backend.name == catalogue.ORACLE and self._producer(tensor) is None:
+            self.producers[id(tensor)] = (weakref.ref(tensor), name)
+
+    def _producer(self, tensor: Any) -> str | None:
+        ref, name = self.producers.get(id(tensor), (None, None))
+        return name if ref is not None and ref() is tensor else None

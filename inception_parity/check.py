@@ -1,0 +1,362 @@
+"""The main job: one network, in several backends, from the same weights and images.
+
+All workers run side by side; every trace is compared as soon as it and what it
+is compared with are there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import catalogue, floors
+from . import images as image_files
+from .agreement import Pair, oracle_suspected, pairs
+from .compare import Report, compare
+from .errors import InputError
+from .processes import Outcome, Worker, workers
+from .trace import Trace, digest
+from .weights import SharedWeights
+
+AGREE, DIVERGE, BROKEN = 0, 1, 3  # exit codes; 2 is bad usage or input
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every backend is given."""
+
+    weights: SharedWeights
+    images: NDArray[np.float64] = field(repr=False)
+    image_names: tuple[str, ...]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the images."""
+        return int(self.images.shape[2]), int(self.images.shape[3])
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How it is run."""
+
+    backends: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    device: str = "cpu"
+    pythons: dict[str, Path] = field(default_factory=dict)
+    timeout: float = 600.0
+
+
+@dataclass
+class CheckResult:
+    """What came out, for all backends."""
+
+    task: Task
+    settings: Settings
+    outcomes: dict[str, Outcome]
+    reports: list[Report]
+    pairs: list[Pair]
+    oracle_suspect: str = ""  # the endpoint at which all agree with each other, against the oracle
+    seconds: float = 0.0
+
+    @property
+    def exit_code(self) -> int:
+        """0: all agree; 1: something diverges; 3: a backend is missing or failed."""
+        if any(outcome.status != "ok" for outcome in self.outcomes.values()):
+            return BROKEN
+        return DIVERGE if any(report.fails for report in self.reports) else AGREE
+
+
+def make_task(
+    weights: SharedWeights,
+    files: Sequence[Path] | None,
+    size: tuple[int, int],
+    batch: int | None,
+) -> Task:
+    """Load images for the network that `weights` belong to.
+
+    Args:
+        weights: the weights, with the network and its options.
+        files: image files; None for the photographs of the package.
+        size: (height, width).
+        batch: how many images; None for all of `files`, or two photographs.
+
+    Raises:
+        InputError: the images can't be used or are too few, or the network
+            doesn't take their size.
+    """
+    if batch is not None and batch < 1:
+        raise InputError(f"batch {batch}, but should be 1 or more")
+    if min(size) < 1:
+        raise InputError(f"size {size[0]}x{size[1]}, but should be 1x1 or more")
+    network = catalogue.network(weights.network)
+    require_size(network, weights.options, size)
+    if files is None:
+        files = image_files.photographs()
+        batch = batch or 2
+    if batch is not None and batch > len(files):
+        raise InputError(
+            f"batch {batch}, but there are {len(files)} images; give more with --images"
+        )
+    files = files[:batch]
+    channels = int(weights.options["in_channels"])
+    return Task(weights, image_files.load(files, size, channels), tuple(f.name for f in files))
+
+
+def require_size(
+    network: catalogue.Network, options: dict[str, Any], size: tuple[int, int]
+) -> None:
+    """Raise InputError unless the network takes images of this size.
+
+    An empty batch goes through the oracle: all shapes, no arithmetic.
+    """
+    net = network.build("inception_np", options)
+    try:
+        net(np.zeros((0, int(options["in_channels"]), *size)))
+    except ValueError as error:
+        raise InputError(
+            f"{network.name} doesn't take images of {size[0]}x{size[1]} ({error}); "
+            "give a larger --size"
+        ) from error
+
+
+def check(
+    task: Task,
+    settings: Settings,
+    keep: Path | None = None,
+    progress: Callable[[str], None] = lambda text: None,
+) -> CheckResult:
+    """Run the task in every backend and compare each with the oracle.
+
+    Args:
+        task: weights and images.
+        settings: backends, dtypes, device, interpreters, time limit.
+        keep: a folder to make, for the traces; None to throw them away.
+        progress: called with a line that says what is being done.
+
+    Raises:
+        InputError: something given can't be used, or there is no room for traces.
+    """
+    start = time.monotonic()
+    if keep is not None:
+        refuse_full(keep)
+    with work_folder(keep.parent if keep else None) as folder:
+        collector = _Collector(task, settings, folder)
+        oracle_request, requests = _requests(task, settings, folder)
+        everyone = [oracle_request, *requests]
+        with workers(everyone, settings.pythons, settings.timeout) as running:
+            while sum(worker.poll() for worker in running) < len(running):
+                collector.collect()
+                progress(_state(running, collector))
+                if _oracle_failed(running[0]):
+                    break
+                time.sleep(0.05)
+            outcomes = {w.backend: w.outcome for w in running[1:] if w.outcome is not None}
+            oracle_outcome = running[0].outcome
+        if _oracle_failed(running[0]):
+            assert oracle_outcome is not None
+            raise InputError(f"the oracle couldn't run: {oracle_outcome.message}")
+        progress("comparing")
+        collector.collect()
+        result = CheckResult(
+            task, settings, outcomes, collector.in_order(), collector.pairs(),
+            collector.oracle_suspect(), time.monotonic() - start,
+        )  # fmt: skip
+        collector.keep_floors()
+        if keep is not None:
+            shutil.rmtree(folder / "work")
+            folder.chmod(0o755)
+            folder.replace(keep)
+    return result
+
+
+def run_one(
+    task: Task, settings: Settings, folder: Path, progress: Callable[[str], None]
+) -> Outcome:
+    """Run the task in the one backend and dtype of `settings`, and keep its trace in `folder`.
+
+    Raises:
+        InputError: the folder exists and isn't empty, or can't be written.
+    """
+    (backend,), (dtype,) = settings.backends, settings.dtypes
+    refuse_full(folder)
+    with work_folder(folder.parent) as work:
+        _, (request,) = _requests(task, settings, work)
+        request["jobs"] = [job for job in request["jobs"] if job["mode"] == "propagated"]
+        with workers([request], settings.pythons, settings.timeout) as (worker,):
+            while not worker.poll():
+                progress(f"{backend} {dtype}")
+                time.sleep(0.05)
+        made = work / f"{backend}-{dtype}-propagated"
+        if made.exists():
+            made.replace(folder)
+    assert worker.outcome is not None
+    return worker.outcome
+
+
+def refuse_full(folder: Path) -> None:
+    """Raise InputError if `folder` exists, unless it is an empty folder."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: exists and isn't empty; give another folder")
+
+
+@contextlib.contextmanager
+def work_folder(parent: Path | None) -> Iterator[Path]:
+    """Make a folder for traces in `parent`, or among the temporary ones; it goes in the end.
+
+    Raises:
+        InputError: something in it, or it, can't be written.
+    """
+    folder = None
+    try:
+        if parent is not None:
+            parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".inception-parity-", dir=parent))
+        yield folder
+    except OSError as error:
+        where = error.filename or folder or parent
+        raise InputError(f"{where}: can't be written ({error.strerror})") from error
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _requests(
+    task: Task, settings: Settings, folder: Path
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Write what all workers read; return what the oracle and each backend is asked for."""
+    work = folder / "work"
+    work.mkdir()
+    np.save(work / "images.npy", task.images)
+    np.savez(work / "weights.npz", **task.weights.arrays)
+    oracle = folder / f"{catalogue.ORACLE}-float64-propagated"
+
+    def request(
+        backend: str, device: str, jobs: list[dict[str, str]], label: str
+    ) -> dict[str, Any]:
+        return {
+            "backend": backend,
+            "device": device,
+            "network": task.weights.network,
+            "options": task.weights.options,
+            "images": str(work / "images.npy"),
+            "weights": str(work / "weights.npz"),
+            "oracle": str(oracle),
+            "jobs": jobs,
+            "result": str(work / f"{label}.json"),
+        }
+
+    def job(backend: str, dtype: str, mode: str) -> dict[str, str]:
+        return {"dtype": dtype, "mode": mode, "out": str(folder / f"{backend}-{dtype}-{mode}")}
+
+    small = [dtype for dtype in settings.dtypes if dtype != "float64"]
+    oracle_jobs = [job(catalogue.ORACLE, "float64", "propagated")]
+    oracle_jobs += [
+        {"dtype": dtype, "mode": "floors", "out": str(folder / f"floors-{dtype}.json")}
+        for dtype in small
+        if not (folder / f"floors-{dtype}.json").exists()
+    ]
+    requests = []
+    for backend in settings.backends:
+        jobs = [job(backend, dtype, "propagated") for dtype in settings.dtypes]
+        jobs += [job(backend, dtype, "isolated") for dtype in small]
+        requests.append(request(backend, settings.device, jobs, backend))
+    return request(catalogue.ORACLE, "cpu", oracle_jobs, "oracle"), requests
+
+
+def _oracle_failed(worker: Worker) -> bool:
+    return worker.outcome is not None and worker.outcome.status != "ok"
+
+
+class _Collector:
+    """Compares traces as they appear."""
+
+    def __init__(self, task: Task, settings: Settings, folder: Path) -> None:
+        self.folder = folder
+        self.wanted = [
+            (backend, dtype, mode)
+            for backend in settings.backends
+            for dtype in settings.dtypes
+            for mode in (("propagated",) if dtype == "float64" else floors.MODES)
+        ]
+        self.output = catalogue.network(task.weights.network).outputs[0]
+        self.oracle: Trace | None = None
+        self.floors: dict[str, floors.Floors] = {}
+        self.keys = {
+            d: floors.key(run_identity(task), d) for d in settings.dtypes if d != "float64"
+        }
+        self.reports: dict[tuple[str, str, str], Report] = {}
+        self.traces: dict[tuple[str, str, str], Trace] = {}
+        for dtype, key in self.keys.items():
+            kept = floors.cached(key)
+            if kept is not None:
+                (folder / f"floors-{dtype}.json").write_text(json.dumps(kept))
+
+    def collect(self) -> None:
+        """Compare what is there and not compared yet."""
+        oracle = self.folder / f"{catalogue.ORACLE}-float64-propagated"
+        if self.oracle is None:
+            if not oracle.exists():
+                return
+            self.oracle = Trace.read(oracle)
+        for dtype in self.keys:
+            file = self.folder / f"floors-{dtype}.json"
+            if dtype not in self.floors and file.exists():
+                self.floors[dtype] = json.loads(file.read_text())
+        for cell in self.wanted:
+            backend, dtype, mode = cell
+            ready = dtype == "float64" or dtype in self.floors
+            folder = self.folder / f"{backend}-{dtype}-{mode}"
+            if cell not in self.reports and ready and folder.exists():
+                self.traces[cell] = Trace.read(folder)
+                self.reports[cell] = compare(self.traces[cell], self.oracle, self.floors.get(dtype))
+
+    def in_order(self) -> list[Report]:
+        """Return the reports, backend by backend."""
+        return [self.reports[cell] for cell in self.wanted if cell in self.reports]
+
+    def pairs(self) -> list[Pair]:
+        """Return the backends beside each other."""
+        return pairs({c: self.traces[c] for c in self.wanted if c in self.traces}, self.output)
+
+    def oracle_suspect(self) -> str:
+        """Return where the backends agree with each other against the oracle, if they do."""
+        return oracle_suspected(self.in_order(), self.traces)
+
+    def keep_floors(self) -> None:
+        """Keep what was measured, for the next run of the same task."""
+        for dtype, measured in self.floors.items():
+            floors.keep(self.keys[dtype], measured)
+
+
+def run_identity(task: Task) -> dict[str, Any]:
+    """Return what makes two tasks the same: network, options, images, weights."""
+    return {
+        "network": task.weights.network,
+        "options": task.weights.options,
+        "images": digest({"images": task.images}),
+        "weights": task.weights.sha256,
+    }
+
+
+def _state(running: list[Worker], collector: _Collector) -> str:
+    """Say in a line what each worker has done so far."""
+    words = []
+    for worker in running[1:]:
+        wanted = [c for c in collector.wanted if c[0] == worker.backend]
+        done = sum((collector.folder / "-".join(c)).exists() for c in wanted)
+        ended = worker.outcome is not None and worker.outcome.status != "ok"
+        words.append(f"{worker.backend} {'ended' if ended else f'{done}/{len(wanted)}'}")
+    oracle = "oracle done" if collector.oracle is not None else "oracle …"
+    if collector.oracle is not None and len(collector.floors) < len(collector.keys):
+        oracle = "noise floors …"
+    return " · ".join([oracle, *words])

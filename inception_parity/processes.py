@@ -1,0 +1,185 @@
+"""Worker processes: started side by side, watched, and ended whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import catalogue
+from .errors import InputError
+
+TAIL_LINES = 12  # of what a failed worker printed last
+OWN_PACKAGES = ("inception_parity", *(info.package for info in catalogue.BACKENDS.values()))
+
+
+@dataclass
+class Outcome:
+    """What became of one worker."""
+
+    backend: str
+    status: str = "ok"  # ok, missing, failed, timeout
+    message: str = ""
+    unsupported: dict[str, str] = field(default_factory=dict)  # dtype -> why
+    seconds: float = 0.0
+    import_seconds: float = 0.0
+    peak_memory: int = 0
+
+
+class Worker:
+    """One running worker."""
+
+    def __init__(self, request: dict[str, Any], python: Path | None, timeout: float) -> None:
+        self.backend: str = request["backend"]
+        self.result = Path(request["result"])
+        self.deadline = time.monotonic() + timeout
+        self.timeout = timeout
+        self.outcome: Outcome | None = None
+        request_file = self.result.with_suffix(".request.json")
+        request_file.write_text(json.dumps(request))
+        packages = self.result.parent / "packages"
+        self.process = subprocess.Popen(
+            [str(python or sys.executable), "-m", "inception_parity.worker", str(request_file)],
+            stdin=subprocess.PIPE,  # closes when we end, however we end
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=_environment(packages, foreign=python is not None),
+            start_new_session=True,  # a group of its own, to be ended as a whole
+        )
+        self.tail: deque[bytes] = deque(maxlen=64)
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self) -> None:
+        """Keep the last of what the worker prints, however much it is."""
+        assert self.process.stdout is not None
+        with contextlib.suppress(ValueError, OSError):
+            while chunk := os.read(self.process.stdout.fileno(), 1024):
+                self.tail.append(chunk)
+
+    def poll(self) -> bool:
+        """Return whether the worker has ended; then `outcome` is set."""
+        if self.outcome is None:
+            if self.process.poll() is not None:
+                self.outcome = self._conclude()
+            elif time.monotonic() > self.deadline:
+                self.end()
+                self.outcome = Outcome(
+                    self.backend,
+                    "timeout",
+                    f"not done after {self.timeout:g} s{self._last_words()}",
+                )
+        return self.outcome is not None
+
+    def _conclude(self) -> Outcome:
+        self.end()  # whatever it started itself
+        code = self.process.returncode
+        if code == 0 and self.result.is_file():
+            known = json.loads(self.result.read_text())
+            if known["status"] == "output":
+                raise InputError(
+                    f"{known['message']} [writing a trace of {self.backend}]; "
+                    "make room, or set TMPDIR to a folder that has some"
+                )
+            return Outcome(self.backend, **known)
+        if code < 0:
+            name = signal.Signals(-code).name
+            why = f"killed by {name}"
+            if -code == signal.SIGKILL:
+                why += " (out of memory, perhaps: try a smaller --batch or --size)"
+        elif code == 0:
+            why = "ended without a result"
+        else:
+            why = f"ended with exit code {code}"
+        return Outcome(self.backend, "failed", why + self._last_words())
+
+    def _last_words(self) -> str:
+        self.reader.join(timeout=1)
+        text = b"".join(self.tail).decode(errors="replace")
+        lines = [line.rstrip()[:300] for line in text.splitlines() if line.strip()]
+        return "".join(f"\n  | {line}" for line in lines[-TAIL_LINES:])
+
+    def end(self) -> None:
+        """End the worker and all that it started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+
+
+@contextlib.contextmanager
+def workers(
+    requests: Sequence[dict[str, Any]], pythons: Mapping[str, Path], timeout: float
+) -> Iterator[list[Worker]]:
+    """Run a worker for each request while the context lasts; none outlives it."""
+    started: list[Worker] = []
+    try:
+        for request in requests:
+            # One by one: those that did start are ended if the next one can't.
+            started.append(Worker(request, pythons.get(request["backend"]), timeout))  # noqa: PERF401
+        yield started
+    finally:
+        for worker in started:
+            worker.end()
+
+
+def _environment(packages: Path, *, foreign: bool) -> dict[str, str]:
+    """Return the environment in which a worker finds our packages.
+
+    Another interpreter is shown a folder with nothing but them: with the whole
+    site-packages on its path it would find our NumPy, and frameworks that it
+    doesn't have.
+    """
+    if not packages.exists():
+        packages.mkdir()
+        for package in OWN_PACKAGES:
+            spec = importlib.util.find_spec(package)
+            if spec is not None and spec.submodule_search_locations:
+                (packages / package).symlink_to(Path(spec.submodule_search_locations[0]).resolve())
+    path = [str(packages)]
+    if not foreign and "PYTHONPATH" in os.environ:
+        path.append(os.environ["PYTHONPATH"])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1"}
+
+
+def require_interpreter(backend: str, python: Path) -> None:
+    """Raise InputError unless `python` is an interpreter that has the backend's framework."""
+    info = catalogue.backend(backend)
+    where = f"--python {backend}={python}"
+    if not python.is_file() or not os.access(python, os.X_OK):
+        raise InputError(f"{where}: no such interpreter; give the path of a python executable")
+    probe = (
+        "import importlib.util, sys; print('modules', sys.version_info[:2] >= (3, 11), "
+        f"*(importlib.util.find_spec(m) is not None for m in ('numpy', {info.framework!r})))"
+    )
+    try:
+        done = subprocess.run(
+            [python, "-c", probe], capture_output=True, text=True, timeout=60,
+            cwd=tempfile.gettempdir(), stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise InputError(f"{where}: can't be run ({error})") from error
+    words = done.stdout.split()
+    if done.returncode or len(words) != 4 or words[0] != "modules":
+        raise InputError(f"{where}: doesn't answer as a Python interpreter does")
+    if words[1] != "True":
+        raise InputError(f"{where}: older than Python 3.11")
+    for module, found in zip(("numpy", info.framework), words[2:], strict=True):
+        if found != "True":
+            raise InputError(
+                f"{where}: this interpreter has no {module}; "
+                f"install it there: {python} -m pip install {module}"
+            )

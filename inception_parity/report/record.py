@@ -1,0 +1,82 @@
+"""A check's result as JSON. The keys are those of the dataclasses; see docs/json.md."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from typing import Any
+
+from ..check import CheckResult
+from ..compare import LIMIT_FLOAT64, LIMIT_FLOORS, Report
+
+FORMAT = "inception-parity report 1"
+
+
+def record(results: list[CheckResult]) -> dict[str, Any]:
+    """Return one record for all checks of a call."""
+    return {
+        "format": FORMAT,
+        "exit_code": exit_code(results),
+        "limits": {"float64_rel_l2": LIMIT_FLOAT64, "floors": LIMIT_FLOORS},
+        "checks": [_check(result) for result in results],
+    }
+
+
+def exit_code(results: list[CheckResult]) -> int:
+    """Return the exit code for all checks: 3 wins over 1, 1 over 0."""
+    return max((result.exit_code for result in results), default=0)
+
+
+def _check(result: CheckResult) -> dict[str, Any]:
+    task, settings = result.task, result.settings
+    return {
+        "network": task.weights.network,
+        "options": task.weights.options,
+        "weights": {"provenance": task.weights.provenance, "sha256": task.weights.sha256},
+        "images": list(task.image_names),
+        "size": list(task.size),
+        "device": settings.device,
+        "seconds": result.seconds,
+        "exit_code": result.exit_code,
+        "oracle_suspect": result.oracle_suspect,
+        "outcomes": {name: asdict(outcome) for name, outcome in result.outcomes.items()},
+        "reports": [report_record(report) for report in result.reports],
+        "pairs": [asdict(pair) for pair in result.pairs],
+    }
+
+
+def report_record(report: Report) -> dict[str, Any]:
+    """Return one comparison with all its endpoints."""
+    first, worst = report.first, report.worst
+    return {
+        "backend": report.backend,
+        "dtype": report.dtype,
+        "mode": report.mode,
+        "verdict": report.verdict,
+        "fails": report.fails,
+        "first": first.name if first else None,
+        "guilty": [e.name for e in report.guilty],
+        "worst": worst.name if worst else None,
+        "smallest_passing_tolerance": report.tolerance,
+        "loader": report.loader,
+        "top1": report.top1,
+        "versions": report.versions,
+        "seconds": report.seconds,
+        "endpoints": [asdict(endpoint) for endpoint in report.endpoints],
+    }
+
+
+def dumps(value: Any) -> str:
+    """Return JSON; infinities and NaN, which JSON lacks, become null."""
+    return json.dumps(_plain(value), indent=1) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,168 @@
+"""Results on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .. import catalogue
+from ..agreement import Pair
+from ..check import CheckResult
+from ..compare import LIMIT_FLOAT64, LIMIT_FLOORS, UNJUDGED, Comparison, Report
+from ..processes import Outcome
+
+MOST_LINES = 8  # of a list that may be long
+
+
+def show(console: Console, result: CheckResult) -> None:
+    """Print what came out for one network."""
+    weights, task = result.task.weights, result.task
+    options = " ".join(f"{k}={str(v).lower()}" for k, v in weights.options.items())
+    height, width = task.size
+    console.print(Text(f"{weights.network}  {options}", style="bold"))
+    console.print(
+        f"weights: {weights.provenance}; images: {len(task.images)} at {height}x{width} "
+        f"({_few(list(task.image_names))})",
+        highlight=False,
+    )
+    console.print(_table(result.reports, result.outcomes))
+    for pair in result.pairs:
+        console.print(_pair_line(pair), style="dim", highlight=False)
+    for report in result.reports:
+        if report.fails:
+            console.print(failure(report), highlight=False)
+    for name, outcome in result.outcomes.items():
+        if outcome.status != "ok":
+            console.print(Text(f"{name}  {outcome.status}: {outcome.message}", style="yellow"))
+        for dtype, why in outcome.unsupported.items():
+            console.print(Text(f"{name}  {dtype}: not run; {why}", style="dim"))
+    if result.oracle_suspect:
+        console.print(
+            Text(
+                f"The backends agree with each other, against the oracle, at "
+                f"{result.oracle_suspect}: the mistake is in the oracle, or in all of them.",
+                style="bold yellow",
+            )
+        )
+    console.print(_verdict(result))
+
+
+def show_report(console: Console, report: Report) -> None:
+    """Print one comparison."""
+    console.print(_table([report]))
+    if report.fails:
+        console.print(failure(report), highlight=False)
+
+
+def _table(reports: Sequence[Report], outcomes: Mapping[str, Outcome] | None = None) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("backend", "run", "verdict", "agree", "worst rel. L2", "at", "floors", "top-1"):
+        table.add_column(name, no_wrap=True)
+    for report in reports:
+        worst, top1 = report.worst, report.top1
+        most = max((e.floors for e in report.endpoints if e.floors is not None), default=None)
+        agree = sum(not e.fails for e in report.endpoints)
+        table.add_row(
+            catalogue.BACKENDS[report.backend].title,
+            report.dtype + (" isolated" if report.mode == "isolated" else ""),
+            Text(report.verdict, style=_style(report)),
+            f"{agree}/{len(report.endpoints)}",
+            f"{worst.rel_l2:.1e}" if worst else "–",
+            worst.name if worst else "–",
+            f"{most:.1f}" if most is not None else "–",
+            f"{top1[0]}/{top1[1]}" if top1 else "–",
+        )
+    for name, outcome in (outcomes or {}).items():
+        if outcome.status != "ok":
+            title = catalogue.BACKENDS[name].title
+            table.add_row(title, "", Text(outcome.status, style="bold yellow"))
+    return table
+
+
+def _style(report: Report) -> str:
+    return "bold red" if report.fails else "dim" if report.verdict == UNJUDGED else "green"
+
+
+def failure(report: Report) -> Text:
+    """Return where it starts, and what it would take to let it pass."""
+    text = Text()
+    text.append(f"{report.backend} {report.dtype} {report.mode}  ")
+    text.append("FAIL", style="bold red")
+    if report.loader:
+        lines = [*report.loader[:MOST_LINES]]
+        if len(report.loader) > MOST_LINES:
+            lines.append(f"… and {len(report.loader) - MOST_LINES} more")
+        text.append("   loader: the network doesn't hold the weights that it was given")
+        text.append("".join(f"\n    {line}" for line in lines))
+    first = report.first
+    if first is None:
+        return text
+    text.append(f"\n    first: {first.name} ({first.kind})   {_numbers(first, report.dtype)}")
+    failing = [e.name for e in report.endpoints if e.fails]
+    before = [e.name for e in report.endpoints].index(first.name)
+    text.append(f"\n    {before} endpoints before it agree; ")
+    others = [e.name for e in report.guilty[1:]]
+    text.append(f"{len(failing) - 1 - len(others)} others carry an error on")
+    if others:
+        text.append(f"\n    wrong by themselves too: {_few(others)}")
+    tolerance = report.tolerance
+    text.append(
+        f"\n    smallest relative L2 tolerance that would pass: {tolerance:.1e}"
+        if tolerance is not None
+        else "\n    no tolerance would let it pass"
+    )
+    return text
+
+
+def _numbers(endpoint: Comparison, dtype: str) -> str:
+    if endpoint.problem:
+        return endpoint.problem
+    numbers = f"rel L2 {endpoint.rel_l2:.1e}, "
+    if dtype == "float64":
+        numbers += f"limit {LIMIT_FLOAT64:.0e}"
+    else:
+        numbers += (
+            f"floor {endpoint.floor:.1e}: {endpoint.floors:.3g} floors, limit {LIMIT_FLOORS:g}"
+        )
+    index = ", ".join(map(str, endpoint.worst))
+    return f"{numbers}; largest difference {endpoint.max_abs:.3g} at [{index}]"
+
+
+def _pair_line(pair: Pair) -> str:
+    line = f"{pair.first} and {pair.second}, {pair.dtype}: "
+    line += f"{pair.identical} of {pair.endpoints} endpoints bit-identical, logits "
+    if pair.ulp == 0:
+        return line + "bit-identical"
+    if pair.ulp is None or pair.cosine is None:
+        return line + "can't be compared"
+    sqnr = f", SQNR {pair.sqnr:.0f} dB" if pair.sqnr is not None else ""
+    return (
+        f"{line}{pair.ulp:.3g} ULP apart, 1 - cosine {max(0.0, 1 - pair.cosine):.0e}{sqnr}, "
+        f"top-1 {pair.top1[0]}/{pair.top1[1]}"
+    )
+
+
+def _verdict(result: CheckResult) -> Text:
+    asked = len(result.settings.backends)
+    broken = [name for name, outcome in result.outcomes.items() if outcome.status != "ok"]
+    failing = list(dict.fromkeys(r.backend for r in result.reports if r.fails))
+    clean = [b for b in result.settings.backends if b not in broken and b not in failing]
+    if not broken and not failing:
+        who = "The backend agrees" if asked == 1 else f"All {asked} backends agree"
+        return Text(f"{who} with the oracle. ({result.seconds:.1f} s)", style="bold green")
+    parts = []
+    if failing:
+        parts.append(f"{', '.join(failing)} diverge{'s' if len(failing) == 1 else ''}")
+    if broken:
+        parts.append(f"{', '.join(broken)} didn't run")
+    if clean:
+        parts.append(f"{', '.join(clean)} agree{'s' if len(clean) == 1 else ''}")
+    return Text(f"{'; '.join(parts)}. ({result.seconds:.1f} s)", style="bold red")
+
+
+def _few(names: list[str]) -> str:
+    shown = ", ".join(names[:MOST_LINES])
+    return shown if len(names) <= MOST_LINES else f"{shown} and {len(names) - MOST_LINES} more"

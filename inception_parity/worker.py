@@ -1,0 +1,117 @@
+"""A backend in a process of its own: `python -m inception_parity.worker REQUEST.json`.
+
+The request names the network, files of images and weights, and jobs; each job
+leaves a trace's folder (or, for the oracle, a file of noise floors). What
+became of it all is written to the request's result file, last. Needs NumPy and the
+framework, nothing else, so that the interpreter may be anybody's.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+# What writing fails with when it is the place that is wrong, and not the program.
+OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
+
+
+def main(request_file: str) -> int:
+    """Do what the request says; 0 unless something unforeseen was raised."""
+    request = json.loads(Path(request_file).read_text())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    result: dict[str, Any] = {"status": "ok", "message": "", "unsupported": {}}
+    start = time.perf_counter()
+    try:
+        _work(request, result, start)
+    except OSError as error:
+        if error.errno not in OUTPUT_ERRORS:
+            raise
+        result.update(status="output", message=f"{error.filename}: {error.strerror}")
+    result["seconds"] = time.perf_counter() - start
+    result["peak_memory"] = _peak_memory()
+    file = Path(request["result"])
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps(result))
+    partial.replace(file)
+    return 0
+
+
+def _work(request: dict[str, Any], result: dict[str, Any], start: float) -> None:
+    import numpy as np
+
+    from .backends import UnavailableError, adapter, run_job
+    from .backends.base import Job
+
+    try:
+        backend = adapter(request["backend"], request["device"])
+    except UnavailableError as error:
+        result.update(status="missing", message=str(error))
+        return
+    result["import_seconds"] = time.perf_counter() - start
+    images = np.load(request["images"])
+    with np.load(request["weights"]) as file:
+        weights = {name: file[name] for name in file.files}
+    for job in request["jobs"]:
+        oracle = _oracle(request) if job["mode"] in ("isolated", "floors") else None
+        if job["mode"] == "floors":
+            _measure_floors(request, job, images, weights, oracle)
+            continue
+        try:
+            run_job(
+                backend,
+                Job(request["network"], request["options"], job["dtype"], job["mode"]),
+                images,
+                weights,
+                Path(job["out"]),
+                oracle,
+            )
+        except UnavailableError as error:
+            result["unsupported"][job["dtype"]] = str(error)
+
+
+def _oracle(request: dict[str, Any]) -> Any:
+    """Wait for the oracle's trace, which another worker may be making, and read it."""
+    from .trace import Trace
+
+    folder = Path(request["oracle"])
+    while not folder.exists():  # the parent ends us if it never comes
+        time.sleep(0.02)
+    return Trace.read(folder)
+
+
+def _measure_floors(
+    request: dict[str, Any], job: dict[str, Any], images: Any, weights: Any, oracle: Any
+) -> None:
+    from . import floors
+
+    measured = floors.measure(
+        request["network"], request["options"], images, weights, oracle, job["dtype"]
+    )
+    partial = Path(job["out"] + ".partial")
+    partial.write_text(json.dumps(measured))
+    partial.replace(job["out"])
+
+
+def _end_with_parent() -> None:
+    """End this process when its standard input closes: the parent is gone."""
+    while os.read(0, 4096):
+        pass
+    os._exit(1)
+
+
+def _peak_memory() -> int:
+    """Return the most memory this process held, in bytes."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
