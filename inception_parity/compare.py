@@ -244,11 +244,12 @@ def _measure(result: Comparison, array: NDArray[Any], reference: NDArray[Any], d
     worst = int(difference.argmax())
     result.max_abs = float(difference[worst])
     result.worst = tuple(int(i) for i in np.unravel_index(worst, reference.shape))
-    size = float(np.linalg.norm(wide)) * norm
-    result.cosine = float(wide @ truth) / size if size else None
-    result.sqnr = -20 * float(np.log10(result.rel_l2)) if noise and norm else None
-    ulp = _ulp(max(abs(truth.min()), abs(truth.max())), dtype)
-    result.ulp = result.max_abs / ulp if ulp else None
+    with np.errstate(over="ignore", invalid="ignore"):  # what a mistake makes may be huge
+        size = float(np.linalg.norm(wide)) * norm
+        result.cosine = float(wide @ truth) / size if size else None
+        result.sqnr = -20 * float(np.log10(result.rel_l2)) if noise and norm else None
+        ulp = _ulp(max(abs(truth.min()), abs(truth.max())), dtype)
+        result.ulp = result.max_abs / ulp if ulp else None
 
 
 def _ulp(largest: float, dtype: str) -> float:

@@ -3,6 +3,6 @@
 Importing this package imports no framework; making an adapter does.
 """
 
-from .base import Adapter, UnavailableError, adapter, run_job
+from .base import Adapter, Job, UnavailableError, adapter, loaded, record, run_job
 
-__all__ = ["Adapter", "UnavailableError", "adapter", "run_job"]
+__all__ = ["Adapter", "Job", "UnavailableError", "adapter", "loaded", "record", "run_job"]

@@ -122,7 +122,6 @@ def run_job(
     weights: Mapping[str, NDArray[Any]],
     out: Path,
     oracle: Trace | None = None,
-    prepare: Callable[[Any], None] | None = None,
 ) -> Trace:
     """Build the network, load the weights, run it, and leave a trace in `out`.
 
@@ -133,24 +132,46 @@ def run_job(
         weights: shared weights.
         out: the folder to make.
         oracle: for isolated mode, where each layer's inputs come from.
-        prepare: called with the loaded network, before it runs. What it does to
-            the weights is seen, and reported, when they are read back.
 
     Raises:
         UnavailableError: the backend can't compute in the job's dtype.
     """
+    return record(backend, loaded(backend, job, weights), job, images, weights, out, oracle)
+
+
+def loaded(backend: Adapter, job: Job, weights: Mapping[str, NDArray[Any]]) -> Any:
+    """Return the job's network in its dtype, with the weights loaded.
+
+    Raises:
+        UnavailableError: the backend can't compute in the job's dtype.
+        ValueError: the weights don't fit.
+    """
     if job.dtype not in backend.dtypes:
         has = ", ".join(backend.dtypes)
         raise UnavailableError(f"{backend.name} can't compute in {job.dtype} here, only in {has}")
-    network = catalogue.network(job.network)
-    net = backend.build(network, job.options, job.dtype)
+    net = backend.build(catalogue.network(job.network), job.options, job.dtype)
     backend.set_weights(net, weights)
+    return net
+
+
+def record(
+    backend: Adapter,
+    net: Any,
+    job: Job,
+    images: NDArray[np.float64],
+    weights: Mapping[str, NDArray[Any]],
+    out: Path,
+    oracle: Trace | None = None,
+) -> Trace:
+    """Run a live network and leave a trace in `out`; the arguments are those of `run_job`.
+
+    The weights are read back first, and the trace says which of them the
+    network doesn't hold as they were given.
+    """
     with TraceWriter(out) as writer:
-        if prepare is not None:
-            prepare(net)
         read_back = backend.get_weights(net)
         problems = _compare_weights(read_back, weights, job.dtype)
-        recorder = _Recorder(backend, network, job, writer, oracle)
+        recorder = _Recorder(backend, catalogue.network(job.network), job, writer, oracle)
         start = time.perf_counter()
         with recorder.attached(net):
             backend.forward(net, backend.to_native(images, job.dtype))

@@ -51,6 +51,7 @@ class Backend(Adapter):
 
     def attach(self, module: Any, before: Before, after: After) -> Callable[[], None]:
         forward = module.forward
+        replaced = vars(module).get("forward")
 
         def wrapped(*args: Any) -> Any:
             args = before(args)
@@ -62,6 +63,8 @@ class Backend(Adapter):
 
         def detach() -> None:
             del module.forward  # the class's own shows again
+            if replaced is not None:
+                module.forward = replaced
 
         return detach
 

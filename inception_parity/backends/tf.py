@@ -69,6 +69,7 @@ class Backend(Adapter):
 
     def attach(self, module: Any, before: Before, after: After) -> Callable[[], None]:
         call = module.call
+        replaced = vars(module).get("call")
 
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             args = before(args)
@@ -80,6 +81,8 @@ class Backend(Adapter):
 
         def detach() -> None:
             del module.call  # the class's own shows again
+            if replaced is not None:
+                module.call = replaced
 
         return detach
 

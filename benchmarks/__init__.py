@@ -1,0 +1,1 @@
+"""Long runs: `make evidence`. Each is resumable and keeps its rows as JSON lines."""
