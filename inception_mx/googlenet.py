@@ -9,12 +9,11 @@ from .layers import (
     Concat,
     ConvBlock,
     Flatten,
-    GlobalAvgPool,
     Linear,
-    MaxPool,
     Sequential,
     require_positive,
 )
+from .pools import GlobalAvgPool, MaxPool
 
 
 class Inception(gluon.HybridBlock):

@@ -9,15 +9,17 @@ from __future__ import annotations
 from typing import Any
 
 from ._mxnet import gluon, nn
-
-Size = int | tuple[int, int]
+from .pools import Size
 
 BN_EPS = 1e-3  # of TF-slim's Inception networks; Gluon's own default is 1e-5
 BN_MOMENTUM = 0.9  # weight of the old statistics; PyTorch states the new batch's, 0.1
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of red, green, blue, as torchvision has them
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
 # Native as they are.
+Dropout = nn.Dropout
 Flatten = nn.Flatten  # (N, C, H, W) -> (N, C * H * W), in the order C, H, W
-GlobalAvgPool = nn.GlobalAvgPool2D  # (N, C, H, W) -> (N, C, 1, 1)
 
 
 class Sequential(nn.HybridSequential):
@@ -26,6 +28,23 @@ class Sequential(nn.HybridSequential):
     def __init__(self, *blocks: gluon.HybridBlock) -> None:
         super().__init__()
         self.add(*blocks)
+
+
+class Conv2d(nn.Conv2D):
+    """Gluon's convolution, with the arguments of the sister packages."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(
+            out_channels, kernel_size, stride, padding, use_bias=bias, in_channels=in_channels
+        )
 
 
 class ConvBlock(gluon.HybridBlock):
@@ -40,6 +59,7 @@ class ConvBlock(gluon.HybridBlock):
         bias: whether the convolution has a bias.
         batch_norm: whether batch norm stands between convolution and ReLU.
         bn_eps: added to the variance in batch norm.
+        bn_scale: whether batch norm has a weight; without one there is no `norm.weight`.
 
     Shape:
         input:  (N, in_channels, H, W)
@@ -60,18 +80,19 @@ class ConvBlock(gluon.HybridBlock):
         bias: bool = True,
         batch_norm: bool = False,
         bn_eps: float = BN_EPS,
+        bn_scale: bool = True,
     ) -> None:
         super().__init__()
         require_positive(in_channels=in_channels, out_channels=out_channels)
-        self.conv = nn.Conv2D(
-            out_channels, kernel_size, stride, padding, use_bias=bias, in_channels=in_channels
-        )
+        self.conv = Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias)
         self.norm = (
-            nn.BatchNorm(epsilon=bn_eps, momentum=BN_MOMENTUM, in_channels=out_channels)
+            nn.BatchNorm(
+                epsilon=bn_eps, momentum=BN_MOMENTUM, scale=bn_scale, in_channels=out_channels
+            )
             if batch_norm
             else None
         )
-        self.act = nn.Activation("relu")
+        self.act = ReLU()
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         x = self.conv(x)
@@ -80,20 +101,72 @@ class ConvBlock(gluon.HybridBlock):
         return self.act(x)
 
 
-class MaxPool(nn.MaxPool2D):
-    """Largest value of each window; the padding is -infinity.
+class LocalResponseNorm(gluon.HybridBlock):
+    """Local response normalisation over neighbouring channels.
+
+    y[c] = x[c] / (k + alpha / size * sum of x[c']^2)^beta, where c' runs over the
+    `size` channels from c - size // 2 on, as far as there are such channels.
 
     Args:
-        kernel_size: one number, or (height, width).
-        stride: one number, or (height, width).
-        padding: rows and columns on each side, one number or (height, width).
+        size: number of channels in a sum.
+        alpha: factor of their mean of squares (zeros outside): it is divided by
+            size, as in PyTorch and Caffe; TensorFlow's alpha is this alpha / size.
+        beta: the exponent.
+        k: added to the mean of squares; called bias in TensorFlow.
 
     Shape:
-        (N, C, H, W) -> (N, C, H', W'), H' = (H + 2 padding - kernel) // stride + 1
+        (N, C, H, W) -> the same
     """
 
-    def __init__(self, kernel_size: Size, stride: Size, padding: Size = 0) -> None:
-        super().__init__(kernel_size, stride, padding)
+    def __init__(self, size: int, alpha: float, beta: float, k: float) -> None:
+        super().__init__()
+        require_positive(size=size)
+        self.size = size
+        self.alpha = alpha
+        self.beta = beta
+        self.k = k
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        # MXNet's own operator has no float64 kernel; channels as depth, it is a pool.
+        squares = F.np.expand_dims(F.np.square(x), 1)
+        mean = F.npx.pooling(
+            squares,
+            kernel=(self.size, 1, 1),
+            stride=(1, 1, 1),
+            pad=(self.size // 2, 0, 0),
+            pool_type="avg",
+            count_include_pad=True,
+        )
+        mean = F.np.squeeze(mean, 1)
+        if self.size % 2 == 0:  # a window more than there are channels
+            mean = mean[:, :-1]
+        return x / (self.k + self.alpha * mean) ** self.beta
+
+
+class TransformInput(gluon.HybridBlock):
+    """From the normalisation of torchvision to TensorFlow's: per channel, y = scale x + shift.
+
+    torchvision's images are (p - mean) / std of ImageNet, for p in 0 … 1;
+    TensorFlow's networks were trained on (p - 1/2) / (1/2).
+
+    Shape:
+        (N, 3, H, W) -> the same
+    """
+
+    scale = tuple(std / 0.5 for std in IMAGENET_STD)
+    shift = tuple((mean - 0.5) / 0.5 for mean in IMAGENET_MEAN)
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        channels = [x[:, i : i + 1] for i in range(3)]
+        rows = zip(channels, self.scale, self.shift, strict=True)
+        return F.np.concatenate([x * scale + shift for x, scale, shift in rows], axis=1)
+
+
+class ReLU(nn.Activation):
+    """y = max(x, 0)"""
+
+    def __init__(self) -> None:
+        super().__init__("relu")
 
 
 class Concat(gluon.HybridBlock):

@@ -63,5 +63,7 @@ def _arrays(network: gluon.Block) -> dict[str, gluon.Parameter]:
     found = {}
     for name, parameter in network._collect_params_with_prefix().items():
         path, _, last = name.rpartition(".")
+        if last == "gamma" and not parameter._differentiable:
+            continue  # batch norm without a weight keeps one all the same, of ones
         found[f"{path}.{_SHARED_NAMES.get(last, last)}"] = parameter
     return found

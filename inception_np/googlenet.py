@@ -7,13 +7,12 @@ from .layers import (
     Concat,
     ConvBlock,
     Flatten,
-    GlobalAvgPool,
     Linear,
-    MaxPool,
     Module,
     Sequential,
     require_positive,
 )
+from .pools import GlobalAvgPool, MaxPool
 
 
 class Inception(Module):

@@ -6,82 +6,36 @@ can check it against the mathematics. Arrays are (N, C, H, W) or (N, features).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Size = int | tuple[int, int]
+from .module import Array, Module, Sequential
+from .pools import Size, describe_window, pad, pair, windows_of
+
+__all__ = [
+    "BN_EPS",
+    "Array",
+    "BatchNorm2d",
+    "Concat",
+    "Conv2d",
+    "ConvBlock",
+    "Dropout",
+    "Flatten",
+    "Linear",
+    "LocalResponseNorm",
+    "Module",
+    "ReLU",
+    "Sequential",
+    "TransformInput",
+    "require_positive",
+]
 
 BN_EPS = 1e-3  # of TF-slim's Inception networks; PyTorch's and Gluon's default is 1e-5
 
-
-class Module:
-    """A part of a network: named children, arrays, a `forward`, and hooks.
-
-    Children and arrays are the attributes, in the order of assignment; dotted
-    attribute paths are the shared names. A pre-hook may replace the inputs, a
-    hook the output, by returning something other than None.
-    """
-
-    buffers: tuple[str, ...] = ()  # arrays that no gradient trains
-
-    def __init__(self) -> None:
-        self.pre_hooks: list[Callable[[Module, tuple[Any, ...]], Any]] = []
-        self.hooks: list[Callable[[Module, tuple[Any, ...], Any], Any]] = []
-
-    def forward(self, *inputs: Any) -> Any:
-        raise TypeError(f"{type(self).__name__} defines no forward")
-
-    def __call__(self, *inputs: Any) -> Any:
-        for pre_hook in self.pre_hooks:
-            replaced = pre_hook(self, inputs)
-            inputs = inputs if replaced is None else replaced
-        output = self.forward(*inputs)
-        for hook in self.hooks:
-            replaced = hook(self, inputs, output)
-            output = output if replaced is None else replaced
-        return output
-
-    def children(self) -> Iterator[tuple[str, Module]]:
-        """Yield (attribute, module) for each direct child, in order."""
-        for name, value in vars(self).items():
-            if isinstance(value, Module):
-                yield name, value
-
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """Yield (dotted path, module) for this module and all below it."""
-        yield prefix, self
-        for name, child in self.children():
-            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
-
-    def arrays(self) -> dict[str, Array]:
-        """Return this module's own arrays, without those of its children."""
-        return {k: v for k, v in vars(self).items() if isinstance(v, np.ndarray)}
-
-    def describe(self) -> str:
-        """Return what this module is, in a few words, for reports."""
-        return type(self).__name__
-
-
-class Sequential(Module):
-    """Modules applied one after the other; children are named 0, 1, 2, …"""
-
-    def __init__(self, *modules: Module) -> None:
-        super().__init__()
-        self.modules = modules
-
-    def children(self) -> Iterator[tuple[str, Module]]:
-        for index, module in enumerate(self.modules):
-            yield str(index), module
-
-    def forward(self, x: Any) -> Any:
-        for module in self.modules:
-            x = module(x)
-        return x
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of red, green, blue, as torchvision has them
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Conv2d(Module):
@@ -101,9 +55,9 @@ class Conv2d(Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        self.kernel_size = _pair(kernel_size)
-        self.stride = _pair(stride)
-        self.padding = _pair(padding)
+        self.kernel_size = pair(kernel_size)
+        self.stride = pair(stride)
+        self.padding = pair(padding)
         self.weight = np.zeros((out_channels, in_channels, *self.kernel_size))
         self.bias = np.zeros(out_channels) if bias else None
 
@@ -111,8 +65,8 @@ class Conv2d(Module):
         out_channels, in_channels = self.weight.shape[:2]
         if x.ndim != 4 or x.shape[1] != in_channels:
             raise ValueError(f"input shape {x.shape}, but should be (N, {in_channels}, H, W)")
-        x = _pad(x, self.padding, 0.0)
-        windows = _windows(x, self.kernel_size, self.stride)  # N, C, H, W, u, v
+        x = pad(x, self.padding, 0.0)
+        windows = windows_of(x, self.kernel_size, self.stride)  # N, C, H, W, u, v
         n, _, height, width = windows.shape[:4]
         kernel = self.weight.reshape(out_channels, -1)
         y = np.empty((n, out_channels, height, width), self.weight.dtype)
@@ -124,27 +78,29 @@ class Conv2d(Module):
         return y
 
     def describe(self) -> str:
-        return f"conv {_window(self)}"
+        return f"conv {describe_window(self)}"
 
 
 class BatchNorm2d(Module):
     """Batch normalisation with running statistics.
 
-    y = (x - running_mean) / sqrt(running_var + eps) * weight + bias, per channel
+    y = (x - running_mean) / sqrt(running_var + eps) * weight + bias, per channel;
+    without `scale`, weight is 1 and not an array of the network.
     """
 
     buffers = ("running_mean", "running_var")
 
-    def __init__(self, channels: int, eps: float) -> None:
+    def __init__(self, channels: int, eps: float, scale: bool = True) -> None:
         super().__init__()
         self.eps = eps
-        self.weight = np.ones(channels)
+        self.weight = np.ones(channels) if scale else None
         self.bias = np.zeros(channels)
         self.running_mean = np.zeros(channels)
         self.running_var = np.ones(channels)
 
     def forward(self, x: Array) -> Array:
-        scale = self.weight / np.sqrt(self.running_var + self.eps)
+        weight = 1.0 if self.weight is None else self.weight
+        scale = weight / np.sqrt(self.running_var + self.eps)
         shifted = x - self.running_mean[:, None, None]
         return shifted * scale[:, None, None] + self.bias[:, None, None]
 
@@ -174,6 +130,7 @@ class ConvBlock(Module):
         bias: whether the convolution has a bias.
         batch_norm: whether batch norm stands between convolution and ReLU.
         bn_eps: added to the variance in batch norm.
+        bn_scale: whether batch norm has a weight; without one there is no `norm.weight`.
 
     Shape:
         input:  (N, in_channels, H, W)
@@ -194,11 +151,12 @@ class ConvBlock(Module):
         bias: bool = True,
         batch_norm: bool = False,
         bn_eps: float = BN_EPS,
+        bn_scale: bool = True,
     ) -> None:
         super().__init__()
         require_positive(in_channels=in_channels, out_channels=out_channels)
         self.conv = Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias)
-        self.norm = BatchNorm2d(out_channels, bn_eps) if batch_norm else None
+        self.norm = BatchNorm2d(out_channels, bn_eps, bn_scale) if batch_norm else None
         self.act = ReLU()
 
     def forward(self, x: Array) -> Array:
@@ -211,40 +169,74 @@ class ConvBlock(Module):
         return self.conv.describe()
 
 
-class MaxPool(Module):
-    """Largest value of each window; the padding is -infinity.
+class LocalResponseNorm(Module):
+    """Local response normalisation over neighbouring channels.
+
+    y[c] = x[c] / (k + alpha / size * sum of x[c']^2)^beta, where c' runs over the
+    `size` channels from c - size // 2 on, as far as there are such channels.
 
     Args:
-        kernel_size: one number, or (height, width).
-        stride: one number, or (height, width).
-        padding: rows and columns on each side, one number or (height, width).
+        size: number of channels in a sum.
+        alpha: factor of their mean of squares (zeros outside): it is divided by
+            size, as in PyTorch and Caffe; TensorFlow's alpha is this alpha / size.
+        beta: the exponent.
+        k: added to the mean of squares; called bias in TensorFlow.
 
     Shape:
-        (N, C, H, W) -> (N, C, H', W'), H' = (H + 2 padding - kernel) // stride + 1
+        (N, C, H, W) -> the same
     """
 
-    def __init__(self, kernel_size: Size, stride: Size, padding: Size = 0) -> None:
+    def __init__(self, size: int, alpha: float, beta: float, k: float) -> None:
         super().__init__()
-        self.kernel_size = _pair(kernel_size)
-        self.stride = _pair(stride)
-        self.padding = _pair(padding)
+        require_positive(size=size)
+        self.size = size
+        self.alpha = alpha
+        self.beta = beta
+        self.k = k
 
     def forward(self, x: Array) -> Array:
-        x = _pad(x, self.padding, -np.inf)
-        return _windows(x, self.kernel_size, self.stride).max(axis=(-2, -1))
+        before, after = self.size // 2, (self.size - 1) // 2
+        squares = np.pad(x**2, ((0, 0), (before, after), (0, 0), (0, 0)))
+        axis: Any = 1  # numpy's annotation lacks the number
+        total = sliding_window_view(squares, self.size, axis).sum(axis=-1)
+        return x / (self.k + self.alpha / self.size * total) ** self.beta
 
     def describe(self) -> str:
-        return f"max pool {_window(self)}"
+        return f"local response norm over {self.size}"
 
 
-class GlobalAvgPool(Module):
-    """Mean over height and width: (N, C, H, W) -> (N, C, 1, 1)."""
+class TransformInput(Module):
+    """From the normalisation of torchvision to TensorFlow's: per channel, y = scale x + shift.
+
+    torchvision's images are (p - mean) / std of ImageNet, for p in 0 … 1;
+    TensorFlow's networks were trained on (p - 1/2) / (1/2).
+
+    Shape:
+        (N, 3, H, W) -> the same
+    """
+
+    scale = tuple(std / 0.5 for std in IMAGENET_STD)
+    shift = tuple((mean - 0.5) / 0.5 for mean in IMAGENET_MEAN)
 
     def forward(self, x: Array) -> Array:
-        return x.mean(axis=(2, 3), keepdims=True)
+        return x * np.reshape(self.scale, (3, 1, 1)) + np.reshape(self.shift, (3, 1, 1))
 
     def describe(self) -> str:
-        return "global average pool"
+        return "input transform"
+
+
+class Dropout(Module):
+    """Zeroes values with probability p in training; here, in inference, the identity."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Array) -> Array:
+        return x
+
+    def describe(self) -> str:
+        return f"dropout {self.p:g}"
 
 
 class Concat(Module):
@@ -292,31 +284,3 @@ def require_positive(**counts: int) -> None:
     ]
     if wrong:
         raise ValueError("; ".join(wrong))
-
-
-def _pair(size: Size) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else size
-
-
-def _window(layer: Any) -> str:
-    """Write a layer's window: `7x7/2 pad 3`."""
-    (height, width), (down, right), (top, left) = layer.kernel_size, layer.stride, layer.padding
-    stride = f"{down}" if down == right else f"{down}x{right}"
-    pad = f" pad {top}" if top == left else f" pad {top}x{left}"
-    return f"{height}x{width}/{stride}" + (pad if (top, left) != (0, 0) else "")
-
-
-def _pad(x: Array, padding: tuple[int, int], value: float) -> Array:
-    top, left = padding
-    if (top, left) == (0, 0):
-        return x
-    return np.pad(x, ((0, 0), (0, 0), (top, top), (left, left)), constant_values=value)
-
-
-def _windows(x: Array, kernel_size: tuple[int, int], stride: tuple[int, int]) -> Array:
-    """View (N, C, H, W) as its windows (N, C, H', W', kernel height, kernel width)."""
-    if x.ndim != 4 or x.shape[2] < kernel_size[0] or x.shape[3] < kernel_size[1]:
-        height, width = kernel_size
-        raise ValueError(f"padded input {x.shape[2:]} is smaller than the {height}x{width} window")
-    axes: Any = (2, 3)  # numpy's annotation lacks the tuple
-    return sliding_window_view(x, kernel_size, axes)[:, :, :: stride[0], :: stride[1]]

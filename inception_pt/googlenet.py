@@ -8,12 +8,11 @@ from .layers import (
     Concat,
     ConvBlock,
     Flatten,
-    GlobalAvgPool,
     Linear,
-    MaxPool,
     Sequential,
     require_positive,
 )
+from .pools import GlobalAvgPool, MaxPool
 
 
 class Inception(nn.Module):

@@ -5,14 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-Size = int | tuple[int, int]
+from .pools import Size
 
 BN_EPS = 1e-3  # of TF-slim's Inception networks; PyTorch's own default is 1e-5
 BN_MOMENTUM = 0.1  # weight of the new batch; Keras and MXNet state the old one's, 0.9
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of red, green, blue, as torchvision has them
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
 # Native as they are: children of Sequential are named 0, 1, 2, …
+Conv2d = nn.Conv2d
+Dropout = nn.Dropout
 Flatten = nn.Flatten  # (N, C, H, W) -> (N, C * H * W), in the order C, H, W
 Linear = nn.Linear
+ReLU = nn.ReLU
 Sequential = nn.Sequential
 
 
@@ -28,6 +34,7 @@ class ConvBlock(nn.Module):
         bias: whether the convolution has a bias.
         batch_norm: whether batch norm stands between convolution and ReLU.
         bn_eps: added to the variance in batch norm.
+        bn_scale: whether batch norm has a weight; without one there is no `norm.weight`.
 
     Shape:
         input:  (N, in_channels, H, W)
@@ -48,14 +55,17 @@ class ConvBlock(nn.Module):
         bias: bool = True,
         batch_norm: bool = False,
         bn_eps: float = BN_EPS,
+        bn_scale: bool = True,
     ) -> None:
         super().__init__()
         require_positive(in_channels=in_channels, out_channels=out_channels)
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
+        self.conv = Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
         self.norm = (
             nn.BatchNorm2d(out_channels, eps=bn_eps, momentum=BN_MOMENTUM) if batch_norm else None
         )
-        self.act = nn.ReLU()
+        if self.norm is not None and not bn_scale:
+            self.norm.register_parameter("weight", None)
+        self.act = ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv(x)
@@ -64,27 +74,46 @@ class ConvBlock(nn.Module):
         return self.act(x)
 
 
-class MaxPool(nn.MaxPool2d):
-    """Largest value of each window; the padding is -infinity.
+class LocalResponseNorm(nn.LocalResponseNorm):
+    """Local response normalisation over neighbouring channels.
+
+    y[c] = x[c] / (k + alpha / size * sum of x[c']^2)^beta, where c' runs over the
+    `size` channels from c - size // 2 on, as far as there are such channels.
 
     Args:
-        kernel_size: one number, or (height, width).
-        stride: one number, or (height, width).
-        padding: rows and columns on each side, one number or (height, width).
+        size: number of channels in a sum.
+        alpha: factor of their mean of squares (zeros outside): it is divided by
+            size, as in PyTorch and Caffe; TensorFlow's alpha is this alpha / size.
+        beta: the exponent.
+        k: added to the mean of squares; called bias in TensorFlow.
 
     Shape:
-        (N, C, H, W) -> (N, C, H', W'), H' = (H + 2 padding - kernel) // stride + 1
+        (N, C, H, W) -> the same
     """
 
-    def __init__(self, kernel_size: Size, stride: Size, padding: Size = 0) -> None:
-        super().__init__(kernel_size, stride, padding)
+    def __init__(self, size: int, alpha: float, beta: float, k: float) -> None:
+        require_positive(size=size)
+        super().__init__(size, alpha, beta, k)
 
 
-class GlobalAvgPool(nn.AdaptiveAvgPool2d):
-    """Mean over height and width: (N, C, H, W) -> (N, C, 1, 1)."""
+class TransformInput(nn.Module):
+    """From the normalisation of torchvision to TensorFlow's: per channel, y = scale x + shift.
 
-    def __init__(self) -> None:
-        super().__init__(1)
+    torchvision's images are (p - mean) / std of ImageNet, for p in 0 … 1;
+    TensorFlow's networks were trained on (p - 1/2) / (1/2).
+
+    Shape:
+        (N, 3, H, W) -> the same
+    """
+
+    scale = tuple(std / 0.5 for std in IMAGENET_STD)
+    shift = tuple((mean - 0.5) / 0.5 for mean in IMAGENET_MEAN)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Not buffers: those would be rounded to the network's first dtype.
+        scale = torch.tensor(self.scale, dtype=x.dtype, device=x.device)
+        shift = torch.tensor(self.shift, dtype=x.dtype, device=x.device)
+        return x * scale[:, None, None] + shift[:, None, None]
 
 
 class Concat(nn.Module):

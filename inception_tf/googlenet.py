@@ -11,12 +11,11 @@ from .layers import (
     Concat,
     ConvBlock,
     Flatten,
-    GlobalAvgPool,
     Linear,
-    MaxPool,
     Sequential,
     require_positive,
 )
+from .pools import GlobalAvgPool, MaxPool
 
 
 @keras.saving.register_keras_serializable("inception_tf")

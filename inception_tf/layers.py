@@ -11,10 +11,17 @@ from typing import Any
 
 from keras import KerasTensor, layers, ops
 
-Size = int | tuple[int, int]
+from .pools import Size, pad, pair
 
 BN_EPS = 1e-3  # of TF-slim's Inception networks, and Keras' own default
 BN_MOMENTUM = 0.9  # weight of the old statistics; PyTorch states the new batch's, 0.1
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of red, green, blue, as torchvision has them
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# Native as they are.
+Dropout = layers.Dropout
+ReLU = layers.ReLU
 
 
 class Sequential(layers.Layer):
@@ -48,11 +55,11 @@ class Conv2d(layers.Conv2D):
         bias: bool = True,
     ) -> None:
         super().__init__(out_channels, kernel_size, stride, padding="valid", use_bias=bias)
-        self.zeros = _pair(padding)
+        self.zeros = pair(padding)
         self.build((None, None, None, in_channels))
 
     def call(self, x: KerasTensor) -> KerasTensor:
-        return super().call(_pad(x, self.zeros, 0.0))
+        return super().call(pad(x, self.zeros, 0.0))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> Any:
         n, height, width, channels = input_shape
@@ -74,6 +81,7 @@ class ConvBlock(layers.Layer):
         bias: whether the convolution has a bias.
         batch_norm: whether batch norm stands between convolution and ReLU.
         bn_eps: added to the variance in batch norm.
+        bn_scale: whether batch norm has a weight; without one there is no `norm.weight`.
 
     Shape:
         input:  (N, H, W, in_channels)
@@ -94,17 +102,20 @@ class ConvBlock(layers.Layer):
         bias: bool = True,
         batch_norm: bool = False,
         bn_eps: float = BN_EPS,
+        bn_scale: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         require_positive(in_channels=in_channels, out_channels=out_channels)
         self.conv = Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias)
         self.norm = (
-            layers.BatchNormalization(epsilon=bn_eps, momentum=BN_MOMENTUM) if batch_norm else None
+            layers.BatchNormalization(epsilon=bn_eps, momentum=BN_MOMENTUM, scale=bn_scale)
+            if batch_norm
+            else None
         )
         if self.norm is not None:
             self.norm.build((None, None, None, out_channels))
-        self.act = layers.ReLU()
+        self.act = ReLU()
         self.built = True
 
     def call(self, x: KerasTensor) -> KerasTensor:
@@ -114,37 +125,56 @@ class ConvBlock(layers.Layer):
         return self.act(x)
 
 
-class MaxPool(layers.Layer):
-    """Largest value of each window; the padding is -infinity.
+class LocalResponseNorm(layers.Layer):
+    """Local response normalisation over neighbouring channels.
 
-    Keras' own layer pads only as `same` does, so the padding is written out.
+    y[c] = x[c] / (k + alpha / size * sum of x[c']^2)^beta, where c' runs over the
+    `size` channels from c - size // 2 on, as far as there are such channels.
 
     Args:
-        kernel_size: one number, or (height, width).
-        stride: one number, or (height, width).
-        padding: rows and columns on each side, one number or (height, width).
+        size: number of channels in a sum.
+        alpha: factor of their mean of squares (zeros outside): it is divided by
+            size, as in PyTorch and Caffe; TensorFlow's alpha is this alpha / size.
+        beta: the exponent.
+        k: added to the mean of squares; called bias in TensorFlow.
 
     Shape:
-        (N, H, W, C) -> (N, H', W', C), H' = (H + 2 padding - kernel) // stride + 1
+        (N, H, W, C) -> the same
     """
 
-    def __init__(self, kernel_size: Size, stride: Size, padding: Size = 0, **kwargs: Any) -> None:
+    def __init__(self, size: int, alpha: float, beta: float, k: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.kernel_size = _pair(kernel_size)
-        self.stride = _pair(stride)
-        self.padding = _pair(padding)
+        require_positive(size=size)
+        self.size = size
+        self.alpha = alpha
+        self.beta = beta
+        self.k = k
         self.built = True
 
     def call(self, x: KerasTensor) -> KerasTensor:
-        x = _pad(x, self.padding, float("-inf"))
-        return ops.max_pool(x, self.kernel_size, self.stride, padding="valid")
+        # TensorFlow's own operator has no float64 kernel.
+        before, after = self.size // 2, (self.size - 1) // 2
+        squares = ops.pad(ops.square(x), ((0, 0), (0, 0), (0, 0), (before, after)))
+        total = sum(squares[..., i : i + x.shape[-1]] for i in range(self.size))
+        return x / (self.k + self.alpha / self.size * total) ** self.beta
 
 
-class GlobalAvgPool(layers.GlobalAveragePooling2D):
-    """Mean over height and width: (N, H, W, C) -> (N, 1, 1, C)."""
+class TransformInput(layers.Layer):
+    """From the normalisation of torchvision to TensorFlow's: per channel, y = scale x + shift.
 
-    def __init__(self) -> None:
-        super().__init__(keepdims=True)
+    torchvision's images are (p - mean) / std of ImageNet, for p in 0 … 1;
+    TensorFlow's networks were trained on (p - 1/2) / (1/2).
+
+    Shape:
+        (N, H, W, 3) -> the same
+    """
+
+    scale = tuple(std / 0.5 for std in IMAGENET_STD)
+    shift = tuple((mean - 0.5) / 0.5 for mean in IMAGENET_MEAN)
+
+    def call(self, x: KerasTensor) -> KerasTensor:
+        scale = ops.convert_to_tensor(self.scale, x.dtype)
+        return x * scale + ops.convert_to_tensor(self.shift, x.dtype)
 
 
 class Concat(layers.Layer):
@@ -162,7 +192,7 @@ class Flatten(layers.Layer):
     """
 
     def call(self, x: KerasTensor) -> KerasTensor:
-        _, height, width, channels = x.shape
+        _, height, width, channels = ops.shape(x)  # numbers where known, else tensors
         return ops.reshape(ops.transpose(x, (0, 3, 1, 2)), (-1, channels * height * width))
 
 
@@ -184,14 +214,3 @@ def require_positive(**counts: int) -> None:
     ]
     if wrong:
         raise ValueError("; ".join(wrong))
-
-
-def _pair(size: Size) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else size
-
-
-def _pad(x: KerasTensor, padding: tuple[int, int], value: float) -> KerasTensor:
-    top, left = padding
-    if (top, left) == (0, 0):
-        return x
-    return ops.pad(x, ((0, 0), (top, top), (left, left), (0, 0)), constant_values=value)
