@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._mxnet import gluon, nn
+from ._mxnet import gluon, mxnet, nn
 from .pools import Size
 
 BN_EPS = 1e-3  # of TF-slim's Inception networks; Gluon's own default is 1e-5
@@ -28,6 +28,31 @@ class Sequential(nn.HybridSequential):
     def __init__(self, *blocks: gluon.HybridBlock) -> None:
         super().__init__()
         self.add(*blocks)
+
+
+class HeadedBlock(gluon.HybridBlock):
+    """A network with auxiliary heads, which run in training or if `return_aux` says so.
+
+    Gluon traces a hybridized block once, for training and inference alike. This
+    one is traced anew when the heads have to start or stop.
+    """
+
+    return_aux = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._traced_with_heads = False
+
+    def heads_run(self) -> bool:
+        """Return whether the heads are to run now."""
+        return self.return_aux or mxnet.autograd.is_training()
+
+    def forward(self, x: Any, *args: Any) -> Any:
+        if self.heads_run() != self._traced_with_heads:
+            self._traced_with_heads = self.heads_run()
+            self._clear_cached_op()
+        output = super().forward(x, *args)
+        return tuple(output) if isinstance(output, list) else output  # a traced tuple is a list
 
 
 class Conv2d(nn.Conv2D):
@@ -193,3 +218,9 @@ def require_positive(**counts: int) -> None:
     ]
     if wrong:
         raise ValueError("; ".join(wrong))
+
+
+def require_heads(use_aux: bool, return_aux: bool) -> None:
+    """Raise ValueError if the outputs of heads are asked for that aren't there."""
+    if return_aux and not use_aux:
+        raise ValueError("return_aux=True, but should be False with use_aux=False")

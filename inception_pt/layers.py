@@ -132,3 +132,9 @@ def require_positive(**counts: int) -> None:
     ]
     if wrong:
         raise ValueError("; ".join(wrong))
+
+
+def require_heads(use_aux: bool, return_aux: bool) -> None:
+    """Raise ValueError if the outputs of heads are asked for that aren't there."""
+    if return_aux and not use_aux:
+        raise ValueError("return_aux=True, but should be False with use_aux=False")
