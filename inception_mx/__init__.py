@@ -1,7 +1,51 @@
 """The Inception family in MXNet Gluon."""
 
+from .ceil_googlenet import CeilGoogLeNet, CeilInception, CeilInceptionAux
 from .googlenet import GoogLeNet, Inception
+from .inception_v1 import InceptionV1, InceptionV1Aux, InceptionV1Block
+from .inception_v2 import (
+    InceptionF5,
+    InceptionF6,
+    InceptionF7,
+    InceptionRed,
+    InceptionV2,
+    InceptionV2Aux,
+)
+from .inception_v3 import (
+    InceptionA,
+    InceptionAux,
+    InceptionB,
+    InceptionC,
+    InceptionD,
+    InceptionE,
+    InceptionV3,
+)
 from .layers import ConvBlock
 from .weights import get_weights, set_weights
 
-__all__ = ["ConvBlock", "GoogLeNet", "Inception", "get_weights", "set_weights"]
+__all__ = [
+    "CeilGoogLeNet",
+    "CeilInception",
+    "CeilInceptionAux",
+    "ConvBlock",
+    "GoogLeNet",
+    "Inception",
+    "InceptionA",
+    "InceptionAux",
+    "InceptionB",
+    "InceptionC",
+    "InceptionD",
+    "InceptionE",
+    "InceptionF5",
+    "InceptionF6",
+    "InceptionF7",
+    "InceptionRed",
+    "InceptionV1",
+    "InceptionV1Aux",
+    "InceptionV1Block",
+    "InceptionV2",
+    "InceptionV2Aux",
+    "InceptionV3",
+    "get_weights",
+    "set_weights",
+]

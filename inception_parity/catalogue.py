@@ -46,7 +46,8 @@ class Network:
     class_name: str
     source: str
     options: tuple[Option, ...]
-    outputs: tuple[str, ...] = ("logits",)
+    outputs: tuple[str, ...] = ("logits",)  # in the order in which a network returns them
+    size: tuple[int, int] = (224, 224)  # (height, width) that the source has in mind
 
     def resolve(self, settings: Mapping[str, Any]) -> dict[str, int | bool | float]:
         """Return every option's value: those of `settings`, else the defaults.
@@ -82,6 +83,13 @@ class BackendInfo:
     extra: str  # of this distribution, that installs it
 
 
+_IMAGES = (
+    Option("in_channels", 3, "channels of the images: 1 (grey) or 3 (RGB)"),
+    Option("num_classes", 1000, "length of the logits"),
+)
+_USE_AUX = Option("use_aux", True, "auxiliary heads")
+_RETURN_AUX = Option("return_aux", False, "run the heads in inference too, and compare them")
+
 NETWORKS = {
     network.name: network
     for network in (
@@ -94,6 +102,61 @@ NETWORKS = {
                 Option("num_classes", 10, "length of the logits"),
                 Option("batch_norm", False, "batch norm after every convolution"),
             ),
+        ),
+        Network(
+            "inception_v1",
+            "InceptionV1",
+            "Szegedy et al. 2014, table 1, with batch norm",
+            (
+                *_IMAGES,
+                _USE_AUX,
+                Option("lrn", False, "as of 2014: response normalisation, no batch norm"),
+                _RETURN_AUX,
+            ),
+            ("logits", "aux2_logits", "aux1_logits"),
+        ),
+        Network(
+            "ceil_googlenet",
+            "CeilGoogLeNet",
+            "Szegedy et al. 2014, as torchvision's googlenet",
+            (
+                *_IMAGES,
+                _USE_AUX,
+                Option("third_kernel", 5, "kernel of the third branch; torchvision has 3"),
+                Option("pool4_kernel", 3, "window of the last pool; torchvision has 2"),
+                Option("bn_eps", 1e-5, "added to the variance; torchvision has 1e-3"),
+                _RETURN_AUX,
+            ),
+            ("logits", "aux2_logits", "aux1_logits"),
+        ),
+        Network(
+            "inception_v2",
+            "InceptionV2",
+            "Szegedy et al. 2015, table 1",
+            (
+                Option("in_channels", 3, "channels of the images: 1 (grey) or 3 (RGB)"),
+                Option("num_classes", 10, "length of the logits"),
+                _USE_AUX,
+                _RETURN_AUX,
+            ),
+            ("logits", "aux_logits"),
+            (299, 299),
+        ),
+        Network(
+            "inception_v3",
+            "InceptionV3",
+            "Szegedy et al. 2015, as TF-slim and torchvision",
+            (
+                *_IMAGES,
+                _USE_AUX,
+                Option("transform_input", False, "from torchvision's normalisation to -1 … 1"),
+                Option("count_include_pad", False, "average pools count padding (torchvision)"),
+                Option("bn_scale", True, "batch norm has a weight; Keras' has not"),
+                Option("bn_eps", 1e-3, "added to the variance"),
+                _RETURN_AUX,
+            ),
+            ("logits", "aux_logits"),
+            (299, 299),
         ),
     )
 }
