@@ -154,7 +154,7 @@ class CeilGoogLeNet(Module):
         return_aux: whether the heads run in inference as well.
 
     Shape:
-        input:  (N, in_channels, H, W), H, W >= 15
+        input:  (N, in_channels, H, W), H, W >= 31; with `pool4_kernel=2`, 15
         output: (N, num_classes), logits
 
     Raises:

@@ -179,7 +179,7 @@ class CeilGoogLeNet(keras.Model):
         return_aux: whether the heads run in inference as well.
 
     Shape:
-        input:  (N, H, W, in_channels), H, W >= 15
+        input:  (N, H, W, in_channels), H, W >= 31; with `pool4_kernel=2`, 15
         output: (N, num_classes), logits
 
     Raises:
