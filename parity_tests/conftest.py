@@ -1,0 +1,121 @@
+"""What every test shares: the backends under test, their adapters, the header.
+
+`INCEPTION_BACKENDS=np,pt` chooses backends. A chosen one that can't be loaded
+fails its tests; it never skips them. Only a missing GPU skips.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+# Read when a framework is loaded, so they have to be there first.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("MXNET_ENGINE_TYPE", "NaiveEngine")
+os.environ.setdefault("MXNET_ENFORCE_DETERMINISM", "1")
+os.environ.setdefault("MXNET_CUDNN_AUTOTUNE_DEFAULT", "0")
+os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+import pytest
+
+from inception_parity import catalogue
+from inception_parity.backends import Adapter, UnavailableError, adapter
+
+from .helpers import Case, trace_of
+
+DEVICES = ("cpu", "gpu")
+SHOWN = ("torch", "tensorflow", "tensorflow-cpu", "keras", "mxnet", "numpy", "safetensors")
+MXNET_HAS_A_WHEEL = (
+    sys.platform == "linux" and platform.machine() == "x86_64" and sys.version_info < (3, 12)
+)
+
+
+def chosen_backends() -> tuple[str, ...]:
+    """Return the backends under test, in the catalogue's order."""
+    default = [name for name in catalogue.BACKENDS if name != "mx" or MXNET_HAS_A_WHEEL]
+    words = os.environ.get("INCEPTION_BACKENDS", ",".join(default)).replace(",", " ").split()
+    unknown = [word for word in words if word not in catalogue.BACKENDS]
+    if unknown or not words:
+        raise pytest.UsageError(
+            f"INCEPTION_BACKENDS names {', '.join(unknown) or 'nothing'}, "
+            f"but should name some of {', '.join(catalogue.BACKENDS)}"
+        )
+    return tuple(name for name in catalogue.BACKENDS if name in words)
+
+
+@functools.cache
+def _adapter_or_error(name: str, device: str) -> Adapter | UnavailableError:
+    try:
+        return adapter(name, device)
+    except UnavailableError as error:
+        return error
+
+
+def loaded_adapter(name: str, device: str = "cpu") -> Adapter:
+    """Return an adapter; without a GPU skip, without the framework fail."""
+    if name not in chosen_backends():
+        pytest.skip(f"{name} is not among INCEPTION_BACKENDS")
+    on_cpu = _adapter_or_error(name, "cpu")
+    if isinstance(on_cpu, UnavailableError):
+        pytest.fail(f"{name} was chosen, but can't be loaded: {on_cpu}", pytrace=False)
+    found = on_cpu if device == "cpu" else _adapter_or_error(name, device)
+    if isinstance(found, UnavailableError):
+        pytest.skip(str(found))
+    return found
+
+
+def pytest_report_header() -> list[str]:
+    versions = []
+    for name in SHOWN:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    left_out = "" if MXNET_HAS_A_WHEEL else " (mx left out: MXNet has no wheel for this platform)"
+    return [
+        f"backends under test: {', '.join(chosen_backends())}{left_out}",
+        f"versions: {', '.join(versions)}",
+    ]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Parametrise whatever asks for a backend, a framework, a network, a dtype or a device."""
+    backends = chosen_backends()
+    cells = {
+        "backend": backends,
+        "framework": tuple(name for name in backends if name != catalogue.ORACLE),
+        "network": tuple(catalogue.NETWORKS),
+        "dtype": catalogue.DTYPES,
+        "device": DEVICES,
+    }
+    marked = {mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")}
+    for name, values in cells.items():
+        if name in metafunc.fixturenames and name not in marked:
+            metafunc.parametrize(name, values)
+
+
+@pytest.fixture
+def load_adapter() -> Callable[..., Adapter]:
+    return loaded_adapter
+
+
+@pytest.fixture(scope="session")
+def oracle_trace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Case], object]]:
+    """Return a function from a case to the oracle's trace of it, run once per process."""
+    folder: Path = tmp_path_factory.mktemp("oracle")
+    made: dict[Case, object] = {}
+
+    def get(case: Case) -> object:
+        if case not in made:
+            made[case] = trace_of(adapter("np"), case, "float64", folder / str(len(made)))
+        return made[case]
+
+    yield get
+    made.clear()
