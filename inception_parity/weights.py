@@ -157,10 +157,10 @@ def read(path: Path) -> SharedWeights:
             "from `inception-parity weights` or `inception_parity.weights.save`"
         )
     try:
-        options = json.loads(metadata["options"])
+        settings = dict(json.loads(metadata["options"]).items())  # an object, nothing else
+        options = catalogue.network(metadata["network"]).resolve(settings)
         weights = SharedWeights(metadata["network"], options, metadata["provenance"], arrays)
         stated = metadata["sha256"]
-        options = catalogue.network(weights.network).resolve(options)
     except (KeyError, ValueError, AttributeError, TypeError) as error:
         raise InputError(f"{path}: broken metadata ({error!r})") from error
     except InputError as error:
