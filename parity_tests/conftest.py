@@ -95,7 +95,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         "dtype": catalogue.DTYPES,
         "device": DEVICES,
     }
-    marked = {mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")}
+    marked: set[str] = set()
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        names = mark.args[0]
+        marked.update(names.replace(",", " ").split() if isinstance(names, str) else names)
     for name, values in cells.items():
         if name in metafunc.fixturenames and name not in marked:
             metafunc.parametrize(name, values)
