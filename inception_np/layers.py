@@ -270,6 +270,10 @@ class Linear(Module):
         self.bias = np.zeros(out_features)
 
     def forward(self, x: Array) -> Array:
+        if x.ndim != 2 or x.shape[1] != self.weight.shape[1]:
+            raise ValueError(
+                f"input shape {x.shape}, but should be (N, {self.weight.shape[1]}) [linear]"
+            )
         return x @ self.weight.T + self.bias
 
     def describe(self) -> str:

@@ -48,6 +48,7 @@ class Network:
     options: tuple[Option, ...]
     outputs: tuple[str, ...] = ("logits",)  # in the order in which a network returns them
     size: tuple[int, int] = (224, 224)  # (height, width) that the source has in mind
+    variants: tuple[dict[str, int | bool | float], ...] = ({},)  # that `check --all` runs
 
     def resolve(self, settings: Mapping[str, Any]) -> dict[str, int | bool | float]:
         """Return every option's value: those of `settings`, else the defaults.
@@ -102,6 +103,7 @@ NETWORKS = {
                 Option("num_classes", 10, "length of the logits"),
                 Option("batch_norm", False, "batch norm after every convolution"),
             ),
+            variants=({}, {"in_channels": 3, "num_classes": 1000, "batch_norm": True}),
         ),
         Network(
             "inception_v1",
@@ -114,6 +116,7 @@ NETWORKS = {
                 _RETURN_AUX,
             ),
             ("logits", "aux2_logits", "aux1_logits"),
+            variants=({"return_aux": True}, {"use_aux": False}, {"lrn": True, "return_aux": True}),
         ),
         Network(
             "ceil_googlenet",
@@ -128,6 +131,11 @@ NETWORKS = {
                 _RETURN_AUX,
             ),
             ("logits", "aux2_logits", "aux1_logits"),
+            variants=(
+                {"return_aux": True},
+                {"third_kernel": 3, "pool4_kernel": 2, "bn_eps": 1e-3, "return_aux": True},
+                {"use_aux": False},
+            ),
         ),
         Network(
             "inception_v2",
@@ -141,6 +149,7 @@ NETWORKS = {
             ),
             ("logits", "aux_logits"),
             (299, 299),
+            ({"return_aux": True}, {"use_aux": False}),
         ),
         Network(
             "inception_v3",
@@ -157,6 +166,11 @@ NETWORKS = {
             ),
             ("logits", "aux_logits"),
             (299, 299),
+            (
+                {"return_aux": True},
+                {"count_include_pad": True, "transform_input": True, "return_aux": True},
+                {"bn_scale": False, "use_aux": False},
+            ),
         ),
     )
 }

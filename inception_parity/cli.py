@@ -6,7 +6,8 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,7 +35,10 @@ out = Console(width=None if sys.stdout.isatty() else 120)
 err = Console(stderr=True, soft_wrap=True)
 
 NetworkName = Annotated[str, typer.Argument(help="A network; `networks` lists them.")]
-SizeText = Annotated[str, typer.Option("--size", help="Image size: `224`, or `224x160` (HxW).")]
+SizeText = Annotated[
+    str | None,
+    typer.Option("--size", help="Image size: `224`, or `224x160` (HxW); by default the network's."),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="An option of the network: `--set in_channels=3`. Repeatable."),
@@ -94,7 +98,7 @@ def networks_command(as_json: Json = False) -> None:
 @app.command("summary")
 def summary_command(
     network: NetworkName,
-    size: SizeText = "224",
+    size: SizeText = None,
     batch: Annotated[int, typer.Option(help="Images in the batch.")] = 1,
     settings: Set = None,
     as_json: Json = False,
@@ -104,8 +108,9 @@ def summary_command(
     options = net.resolve(parse_settings(settings))
     if batch < 1:
         raise InputError(f"batch {batch}, but should be 1 or more")
-    checks.require_size(net, options, parse_size(size))
-    layers = summary.layers(network, options, parse_size(size), batch)
+    height_width = net.size if size is None else parse_size(size)
+    checks.require_size(net, options, height_width)
+    layers = summary.layers(network, options, height_width, batch)
     leaves = [layer for layer in layers if layer.leaf]
     totals = {
         "parameters": sum(layer.parameters for layer in leaves),
@@ -154,7 +159,7 @@ def run_command(
     folder: Annotated[Path, typer.Option("--out", help="The trace's folder, to be made.")],
     dtype: Annotated[str, typer.Option(help="`float64`, `float32`, …")] = "float64",
     device: Device = "cpu",
-    size: SizeText = "224",
+    size: SizeText = None,
     batch: Batch = None,
     settings: Set = None,
     image_path: ImagesPath = None,
@@ -164,7 +169,8 @@ def run_command(
     timeout: Timeout = 600,
 ) -> None:
     """Run a network in one backend, and keep its trace."""
-    (task,) = _tasks([network], settings, weights_file, seed, image_path, size, batch)
+    chosen = parse_settings(settings)
+    task = _task(network, chosen, weights_file, seed, image_path, size, batch)
     how = _settings([backend], [dtype], device, pythons, timeout, oracle=True)
     with _progress() as progress:
         outcome = checks.run_one(task, how, folder, progress)
@@ -212,7 +218,7 @@ def check_command(
     ] = None,
     dtypes: Annotated[str, typer.Option(help="Dtypes, with commas.")] = "float64,float32",
     device: Device = "cpu",
-    size: SizeText = "224",
+    size: SizeText = None,
     batch: Batch = None,
     settings: Set = None,
     image_path: ImagesPath = None,
@@ -222,6 +228,9 @@ def check_command(
     pythons: Pythons = None,
     timeout: Timeout = 600,
     keep: Annotated[Path | None, typer.Option(help="A folder for all traces, to be made.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every network, with each of its notable options.")
+    ] = False,
 ) -> None:
     """Check that backends agree with the float64 oracle, at every endpoint.
 
@@ -232,40 +241,53 @@ def check_command(
         err.print("MXNet has no wheel for this platform and Python; checking the others.")
     chosen = catalogue.default_backends() if backends is None else _words(backends)
     how = _settings(list(chosen), _words(dtypes), device, pythons, timeout)
-    names = network or ["googlenet"]
-    tasks = _tasks(names, settings, weights_file, seed, image_path, size, batch)
+    if everything and (network or settings or weights_file):
+        raise InputError("--all goes with no network, --set or --weights of its own")
+    wanted = [(name, parse_settings(settings)) for name in network or ["googlenet"]]
+    if everything:
+        wanted = [(n.name, v) for n in catalogue.NETWORKS.values() for v in n.variants]
     if json_file is not None:
         require_writable(json_file)
     results = []
-    for task in tasks:
-        place = keep / task.weights.network if keep and len(tasks) > 1 else keep
-        with _progress() as progress:
+    # All are made once before any is run: what can't be used is refused at once.
+    makers = [partial(_task, name, chosen, weights_file, seed, image_path, size, batch)
+              for name, chosen in wanted]  # fmt: skip
+    for make in makers:
+        make()
+    for number, make in enumerate(makers, 1):
+        task = make()
+        place = keep / f"{number:02d}-{task.weights.network}" if keep and len(wanted) > 1 else keep
+        title = f"[{number}/{len(wanted)}] {task.weights.network}  " if len(wanted) > 1 else ""
+        with _progress(title) as progress:
             results.append(checks.check(task, how, place, progress))
-        terminal.show(out, results[-1])
+        if everything:
+            terminal.show_failures(out, results[-1])
+        else:
+            terminal.show(out, results[-1])
         if place is not None:
             out.print(f"traces: {place}", highlight=False)
+    if everything:
+        terminal.show_matrix(out, results)
     if json_file is not None:
         weights.write_whole(json_file, record.dumps(record.record(results)).encode())
     raise typer.Exit(record.exit_code(results))
 
 
-def _tasks(
-    names: list[str], settings: list[str] | None, weights_file: Path | None, seed: int,
-    image_path: Path | None, size: str, batch: int | None,
-) -> list[checks.Task]:  # fmt: skip
+def _task(
+    name: str, settings: Mapping[str, Any], weights_file: Path | None, seed: int,
+    image_path: Path | None, size: str | None, batch: int | None,
+) -> checks.Task:  # fmt: skip
     """Load what every backend will be given, and refuse what can't be used."""
-    parsed = parse_settings(settings)
-    found = []
-    for name in names:
-        resolved = catalogue.network(name).resolve(parsed)
-        if weights_file is None:
-            shared = weights.seeded(name, resolved, seed)
-        else:
-            shared = weights.read(weights_file)
-            shared.require(name, {k: resolved[k] for k in parsed}, str(weights_file))
-        files = None if image_path is None else images.find(image_path)
-        found.append(checks.make_task(shared, files, parse_size(size), batch))
-    return found
+    network = catalogue.network(name)
+    resolved = network.resolve(settings)
+    if weights_file is None:
+        shared = weights.seeded(name, resolved, seed)
+    else:
+        shared = weights.read(weights_file)
+        shared.require(name, {k: resolved[k] for k in settings}, str(weights_file))
+    files = None if image_path is None else images.find(image_path)
+    height_width = network.size if size is None else parse_size(size)
+    return checks.make_task(shared, files, height_width, batch)
 
 
 def _settings(
@@ -295,13 +317,15 @@ def _words(text: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator[Any]:
-    """Show a line that changes, on a terminal only."""
+def _progress(title: str = "") -> Iterator[Callable[[str], None]]:
+    """Show a line that changes; without a terminal, the title alone."""
     if not err.is_terminal:
+        if title:
+            err.print(title.rstrip())
         yield lambda text: None
         return
-    with err.status("starting") as status:
-        yield status.update
+    with err.status(f"{title}starting") as status:
+        yield lambda text: status.update(f"{title}{text}")
 
 
 def main() -> None:

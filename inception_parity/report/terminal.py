@@ -31,6 +31,12 @@ def show(console: Console, result: CheckResult) -> None:
     console.print(_table(result.reports, result.outcomes))
     for pair in result.pairs:
         console.print(_pair_line(pair), style="dim", highlight=False)
+    show_failures(console, result)
+    console.print(_verdict(result))
+
+
+def show_failures(console: Console, result: CheckResult) -> None:
+    """Print what doesn't agree, what didn't run, and why."""
     for report in result.reports:
         if report.fails:
             console.print(failure(report), highlight=False)
@@ -47,7 +53,48 @@ def show(console: Console, result: CheckResult) -> None:
                 style="bold yellow",
             )
         )
-    console.print(_verdict(result))
+
+
+def show_matrix(console: Console, results: Sequence[CheckResult]) -> None:
+    """Print one table for many checks: networks and options by backends."""
+    backends = results[0].settings.backends
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("network", no_wrap=True)
+    table.add_column("options")
+    for backend in backends:
+        table.add_column(catalogue.BACKENDS[backend].title, no_wrap=True)
+    table.add_column("seconds", justify="right")
+    for result in results:
+        weights = result.task.weights
+        defaults = catalogue.network(weights.network).resolve({})
+        chosen = {k: v for k, v in weights.options.items() if v != defaults[k]}
+        table.add_row(
+            weights.network,
+            " ".join(f"{k}={str(v).lower()}" for k, v in chosen.items()) or "–",
+            *(_cell(result, backend) for backend in backends),
+            f"{result.seconds:.0f}",
+        )
+    console.print(table)
+    agreeing = sum(result.exit_code == 0 for result in results)
+    style = "bold green" if agreeing == len(results) else "bold red"
+    console.print(Text(f"{agreeing} of {len(results)} checks agree.", style=style))
+
+
+def _cell(result: CheckResult, backend: str) -> Text:
+    """Say in a few characters how a backend did: float64's error, the others' floors."""
+    outcome = result.outcomes[backend]
+    if outcome.status != "ok":
+        return Text(outcome.status, style="bold yellow")
+    reports = [r for r in result.reports if r.backend == backend]
+    failing = next((r for r in reports if r.fails), None)
+    if failing is not None:
+        where = "loader" if failing.first is None else failing.first.name
+        return Text(f"{failing.verdict} at {where}", style="bold red")
+    worst = [r.worst.rel_l2 or 0.0 for r in reports if r.worst and r.dtype == "float64"]
+    most = [e.floors for r in reports for e in r.endpoints if e.floors is not None]
+    words = [f"{max(worst):.0e}"] if worst else []
+    words += [f"{max(most):.1f} floors"] if most else []
+    return Text(", ".join(words), style="green")
 
 
 def show_report(console: Console, report: Report) -> None:
@@ -103,7 +150,8 @@ def failure(report: Report) -> Text:
     text.append(f"\n    first: {first.name} ({first.kind})   {_numbers(first, report.dtype)}")
     failing = [e.name for e in report.endpoints if e.fails]
     before = [e.name for e in report.endpoints].index(first.name)
-    text.append(f"\n    {before} endpoints before it agree; ")
+    s = "endpoint before it agrees" if before == 1 else "endpoints before it agree"
+    text.append(f"\n    {before} {s}; ")
     others = [e.name for e in report.guilty[1:]]
     text.append(f"{len(failing) - 1 - len(others)} others carry an error on")
     if others:
