@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -239,26 +238,28 @@ def check_command(
     """
     if backends is None and not catalogue.mxnet_has_wheel():
         err.print("MXNet has no wheel for this platform and Python; checking the others.")
-    chosen = catalogue.default_backends() if backends is None else _words(backends)
-    how = _settings(list(chosen), _words(dtypes), device, pythons, timeout)
+    asked = catalogue.default_backends() if backends is None else _words(backends)
+    how = _settings(list(asked), _words(dtypes), device, pythons, timeout)
     if everything and (network or settings or weights_file):
         raise InputError("--all goes with no network, --set or --weights of its own")
-    wanted = [(name, parse_settings(settings)) for name in network or ["googlenet"]]
+    if weights_file is not None and len(network or ()) > 1:
+        raise InputError("--weights goes with one network, whose weights they are")
+    wanted: list[tuple[str, Mapping[str, Any]]] = [
+        (name, parse_settings(settings)) for name in network or ["googlenet"]
+    ]
     if everything:
         wanted = [(n.name, v) for n in catalogue.NETWORKS.values() for v in n.variants]
+    for name, chosen in wanted:  # what can't be used is refused before any work
+        catalogue.network(name).resolve(chosen)
     if json_file is not None:
         require_writable(json_file)
     results = []
-    # All are made once before any is run: what can't be used is refused at once.
-    makers = [partial(_task, name, chosen, weights_file, seed, image_path, size, batch)
-              for name, chosen in wanted]  # fmt: skip
-    for make in makers:
-        make()
-    for number, make in enumerate(makers, 1):
-        task = make()
-        place = keep / f"{number:02d}-{task.weights.network}" if keep and len(wanted) > 1 else keep
-        title = f"[{number}/{len(wanted)}] {task.weights.network}  " if len(wanted) > 1 else ""
+    for number, (name, chosen) in enumerate(wanted, 1):
+        title = f"[{number}/{len(wanted)}] {name}  " if len(wanted) > 1 else ""
+        place = keep / f"{number:02d}-{name}" if keep and len(wanted) > 1 else keep
         with _progress(title) as progress:
+            progress("weights and images")
+            task = _task(name, chosen, weights_file, seed, image_path, size, batch)
             results.append(checks.check(task, how, place, progress))
         if everything:
             terminal.show_failures(out, results[-1])
