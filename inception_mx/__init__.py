@@ -21,6 +21,7 @@ from .inception_v3 import (
     InceptionV3,
 )
 from .layers import ConvBlock
+from .losses import LabelSmoothing
 from .weights import get_weights, set_weights
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "InceptionV2",
     "InceptionV2Aux",
     "InceptionV3",
+    "LabelSmoothing",
     "get_weights",
     "set_weights",
 ]
