@@ -175,7 +175,7 @@ class InceptionRed(gluon.HybridBlock):
 
     Shape:
         input:  (N, in_channels, H, W)
-        output: (N, 480 + 2 add_ch + in_channels, (H - 1) // 2, (W - 1) // 2)
+        output: (N, 480 + 2 add_ch + in_channels, H', W'), H' = (H - 1) // 2
 
     Raises:
         ValueError: a channel count is not positive.

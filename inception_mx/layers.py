@@ -72,6 +72,13 @@ class Conv2d(nn.Conv2D):
         )
 
 
+class ReLU(nn.Activation):
+    """y = max(x, 0)"""
+
+    def __init__(self) -> None:
+        super().__init__("relu")
+
+
 class ConvBlock(gluon.HybridBlock):
     """Convolution, batch norm if asked for, ReLU: children `conv`, `norm`, `act`.
 
@@ -185,13 +192,6 @@ class TransformInput(gluon.HybridBlock):
         channels = [x[:, i : i + 1] for i in range(3)]
         rows = zip(channels, self.scale, self.shift, strict=True)
         return F.np.concatenate([x * scale + shift for x, scale, shift in rows], axis=1)
-
-
-class ReLU(nn.Activation):
-    """y = max(x, 0)"""
-
-    def __init__(self) -> None:
-        super().__init__("relu")
 
 
 class Concat(gluon.HybridBlock):

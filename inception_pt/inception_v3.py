@@ -83,7 +83,7 @@ class InceptionB(nn.Module):
 
     Shape:
         input:  (N, in_channels, H, W)
-        output: (N, 480 + in_channels, (H - 1) // 2, (W - 1) // 2)
+        output: (N, 480 + in_channels, H', W'), H' = (H - 1) // 2
 
     Raises:
         ValueError: a channel count is not positive.
@@ -177,7 +177,7 @@ class InceptionD(nn.Module):
 
     Shape:
         input:  (N, in_channels, H, W)
-        output: (N, 512 + in_channels, (H - 1) // 2, (W - 1) // 2)
+        output: (N, 512 + in_channels, H', W'), H' = (H - 1) // 2
 
     Raises:
         ValueError: a channel count is not positive.

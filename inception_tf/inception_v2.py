@@ -202,7 +202,7 @@ class InceptionRed(layers.Layer):
 
     Shape:
         input:  (N, H, W, in_channels)
-        output: (N, (H - 1) // 2, (W - 1) // 2, 480 + 2 add_ch + in_channels)
+        output: (N, H', W', 480 + 2 add_ch + in_channels), H' = (H - 1) // 2
 
     Raises:
         ValueError: a channel count is not positive.

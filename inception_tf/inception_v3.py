@@ -99,7 +99,7 @@ class InceptionB(layers.Layer):
 
     Shape:
         input:  (N, H, W, in_channels)
-        output: (N, (H - 1) // 2, (W - 1) // 2, 480 + in_channels)
+        output: (N, H', W', 480 + in_channels), H' = (H - 1) // 2
 
     Raises:
         ValueError: a channel count is not positive.
@@ -217,7 +217,7 @@ class InceptionD(layers.Layer):
 
     Shape:
         input:  (N, H, W, in_channels)
-        output: (N, (H - 1) // 2, (W - 1) // 2, 512 + in_channels)
+        output: (N, H', W', 512 + in_channels), H' = (H - 1) // 2
 
     Raises:
         ValueError: a channel count is not positive.

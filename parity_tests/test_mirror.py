@@ -21,7 +21,13 @@ FRAMEWORKS = PACKAGES[1:]
 TRAINING = "training.py"  # the oracle is forward only
 MODULE = "module.py"  # the oracle's own, where a framework has a class of its own
 LAYERS = ("layers.py", "pools.py")
-ALIKE = ("require_match", "require_positive")  # equal to the letter wherever they stand
+ALIKE = (
+    "require_half",
+    "require_heads",
+    "require_match",
+    "require_positive",
+    "require_share",
+)  # equal to the letter wherever they stand
 
 against_reference = pytest.mark.parametrize("package", FRAMEWORKS)
 
@@ -36,7 +42,9 @@ def files(package):
 SHARED = [name for name in files(REFERENCE) if name != MODULE]
 LAYER_FILES = [name for name in SHARED if name in LAYERS]
 # One file per source: its blocks and its network.
-SOURCES = [name for name in SHARED if name not in (*LAYERS, "__init__.py", "weights.py")]
+SOURCES = [
+    name for name in SHARED if name not in (*LAYERS, "__init__.py", "losses.py", "weights.py")
+]
 PAIRS = list(itertools.combinations(PACKAGES, 2))
 shared_files = pytest.mark.parametrize("file", SHARED)
 source_files = pytest.mark.parametrize("file", SOURCES)
