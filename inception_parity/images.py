@@ -1,11 +1,13 @@
 """Real input: image files, and the one preprocessing that every backend is given.
 
 1. Decode with Pillow, turn as EXIF says, convert to RGB, or to L (ITU-R 601
-   luma) for one channel. Transparency is dropped, not blended.
+   luma) for one channel. Transparency is dropped, not blended; of 16-bit grey
+   the upper 8 bits are kept.
 2. Cut the largest centred box of the target's proportions. Its sides are
    rounded to whole pixels, its offsets rounded down.
-3. Resize the box to the target with Pillow's bilinear filter, which averages
-   over the source pixels when it reduces (antialiasing), on 8-bit values.
+3. Resize the box, and nothing around it, to the target with Pillow's bilinear
+   filter, which averages over the source pixels when it reduces (antialiasing),
+   on 8-bit values.
 4. A pixel p in 0 … 255 becomes (2p - 255) / 256: between -1 and 1, and exact in
    every dtype down to bfloat16, so that no backend starts with a rounding.
 """
@@ -75,15 +77,26 @@ def load(files: Sequence[Path], size: tuple[int, int], channels: int) -> NDArray
 
 
 def _preprocess(file: Path, size: tuple[int, int], mode: str) -> NDArray[np.float64]:
-    image = _decode(file).convert(mode)
+    image = _eight_bits(_decode(file), file).convert(mode)
     height, width = size
     box_width = min(image.width, max(1, round(image.height * width / height)))
     box_height = min(image.height, max(1, round(image.width * height / width)))
     left, top = (image.width - box_width) // 2, (image.height - box_height) // 2
     box = (left, top, left + box_width, top + box_height)
-    pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR, box=box))
+    # Not `resize(box=…)`: there the filter takes in pixels from beyond the box.
+    image = image.crop(box).resize((width, height), Image.Resampling.BILINEAR)
+    pixels = np.asarray(image)
     pixels = pixels.reshape(height, width, -1).transpose(2, 0, 1)  # H x W (x 3) -> C x H x W
     return (2.0 * pixels - 255.0) / 256.0
+
+
+def _eight_bits(image: Image.Image, file: Path) -> Image.Image:
+    """Bring 16-bit grey to 8 bits, where Pillow's `convert` would clip it to white."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise InputError(f"{file}: 32-bit pixels, but 8 or 16 bits are read; convert it first")
+    return image
 
 
 def _decode(file: Path) -> Image.Image:
