@@ -9,8 +9,6 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import os
-import platform
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -32,14 +30,11 @@ from .helpers import Case, trace_of
 
 DEVICES = ("cpu", "gpu")
 SHOWN = ("torch", "tensorflow", "tensorflow-cpu", "keras", "mxnet", "numpy", "safetensors")
-MXNET_HAS_A_WHEEL = (
-    sys.platform == "linux" and platform.machine() == "x86_64" and sys.version_info < (3, 12)
-)
 
 
 def chosen_backends() -> tuple[str, ...]:
     """Return the backends under test, in the catalogue's order."""
-    default = [name for name in catalogue.BACKENDS if name != "mx" or MXNET_HAS_A_WHEEL]
+    default = (catalogue.ORACLE, *catalogue.default_backends())
     words = os.environ.get("INCEPTION_BACKENDS", ",".join(default)).replace(",", " ").split()
     unknown = [word for word in words if word not in catalogue.BACKENDS]
     if unknown or not words:
@@ -78,7 +73,11 @@ def pytest_report_header() -> list[str]:
             versions.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             continue
-    left_out = "" if MXNET_HAS_A_WHEEL else " (mx left out: MXNet has no wheel for this platform)"
+    left_out = (
+        ""
+        if catalogue.mxnet_has_wheel()
+        else " (mx left out: MXNet has no wheel for this platform)"
+    )
     return [
         f"backends under test: {', '.join(chosen_backends())}{left_out}",
         f"versions: {', '.join(versions)}",
