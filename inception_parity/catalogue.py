@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import math
 import platform
 import sys
 from collections.abc import Mapping
@@ -11,6 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import InputError, nearest
+
+# Of channels or classes. ImageNet-21k has 21,841 classes; a mistyped number is refused here,
+# and not by a machine that is out of memory.
+MOST = 100_000
 
 
 @dataclass(frozen=True)
@@ -30,8 +35,13 @@ class Option:
         if isinstance(value, str) and kind is not bool:
             with contextlib.suppress(ValueError):
                 value = kind(value)
-        if type(value) is not kind or (kind is int and value < 1):
-            expected = {int: "a positive whole number", bool: "true or false", float: "a number"}
+        if (
+            type(value) is not kind
+            or (kind is int and not 1 <= value <= MOST)
+            or not math.isfinite(value)
+        ):
+            whole = f"a positive whole number, at most {MOST:,}"
+            expected = {int: whole, bool: "true or false", float: "a number"}
             raise InputError(
                 f"{self.name}={value!r}, but should be {expected[kind]} [option of {network}]"
             )

@@ -41,9 +41,10 @@ def find(path: Path) -> list[Path]:
     """
     if path.is_file():
         return [path]
-    if not path.exists():
-        raise InputError(f"{path}: no such image or folder")
-    found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+    if not path.is_dir():
+        problem = "neither a file nor a folder" if path.exists() else "no such image or folder"
+        raise InputError(f"{path}: {problem}")
+    found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
     if not found:
         raise InputError(f"{path}: no image in this folder (looked for {' '.join(SUFFIXES)})")
     return found
@@ -77,7 +78,7 @@ def load(files: Sequence[Path], size: tuple[int, int], channels: int) -> NDArray
 
 
 def _preprocess(file: Path, size: tuple[int, int], mode: str) -> NDArray[np.float64]:
-    image = _eight_bits(_decode(file), file).convert(mode)
+    image = _decode(file, mode)
     height, width = size
     box_width = min(image.width, max(1, round(image.height * width / height)))
     box_height = min(image.height, max(1, round(image.width * height / width)))
@@ -99,7 +100,7 @@ def _eight_bits(image: Image.Image, file: Path) -> Image.Image:
     return image
 
 
-def _decode(file: Path) -> Image.Image:
+def _decode(file: Path, mode: str) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of bombs; the line below refuses them
@@ -110,8 +111,12 @@ def _decode(file: Path) -> Image.Image:
                         f"{MOST_PIXELS:,} are decoded; reduce it first"
                     )
                 image.load()
-                return ImageOps.exif_transpose(image)
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise InputError(f"{file}: not an image that Pillow can read ({error})") from error
-    except (OSError, ValueError, SyntaxError) as error:  # what Pillow's decoders raise
+                return _eight_bits(ImageOps.exif_transpose(image), file).convert(mode)
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{file}: too many pixels ({error}); reduce it first") from error
+    except UnidentifiedImageError as error:
+        raise InputError(f"{file}: not an image that Pillow can read; give PNG or JPEG") from error
+    except InputError:
+        raise
+    except Exception as error:  # a decoder raises whatever a broken file leads it to
         raise InputError(f"{file}: a broken image ({error})") from error

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,6 +49,8 @@ def parse_pythons(words: Sequence[str] | None, backends: Sequence[str]) -> dict[
         catalogue.backend(name)
         if name not in backends:
             raise InputError(f"--python {word}: {name} isn't among the backends asked for")
+        if name in pythons:
+            raise InputError(f"--python {name} is given twice")
         pythons[name] = Path(value).absolute()  # not resolved: a link leads out of its environment
         require_interpreter(name, pythons[name])
     return pythons
@@ -58,7 +60,15 @@ def require_writable(file: Path) -> None:
     """Raise InputError, before any work is done, unless `file` can be written."""
     if file.is_dir():
         raise InputError(f"{file}: a folder, but should be a file's name")
+    if file.exists() and not file.is_file():
+        raise InputError(f"{file}: a device, but should be a file's name")
     if not file.parent.is_dir():
         raise InputError(f"{file}: there is no folder {file.parent}; make it first")
-    if not os.access(file.parent, os.W_OK):
-        raise InputError(f"{file}: the folder {file.parent} can't be written to")
+    try:
+        with tempfile.NamedTemporaryFile(dir=file.parent, prefix="."):
+            pass  # permissions alone don't tell
+    except OSError as error:
+        raise InputError(
+            f"{file}: the folder {file.parent} can't be written to ({error.strerror}); "
+            "give another one"
+        ) from error

@@ -11,7 +11,7 @@ import hashlib
 import importlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -127,7 +127,13 @@ def write(path: Path, weights: SharedWeights) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write `content` to `path` by way of a neighbour, so that nothing half-written is left."""
+    """Write `content` to `path` by way of a neighbour, so that nothing half-written is left.
+
+    Raises:
+        InputError: it can't be written there.
+    """
+    if path.exists() and not path.is_file():  # a device would be replaced by a file
+        raise InputError(f"{path}: can't be written (it exists, and isn't a file)")
     neighbour = None
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
@@ -136,9 +142,10 @@ def write_whole(path: Path, content: bytes) -> None:
         neighbour.chmod(0o644)
         neighbour.replace(path)
     except OSError as error:
-        if neighbour is not None:
-            neighbour.unlink(missing_ok=True)
         raise InputError(f"{path}: can't be written ({error.strerror})") from error
+    finally:
+        if neighbour is not None:
+            neighbour.unlink(missing_ok=True)  # it is gone already, unless something went wrong
 
 
 def read(path: Path) -> SharedWeights:
@@ -161,7 +168,7 @@ def read(path: Path) -> SharedWeights:
         options = catalogue.network(metadata["network"]).resolve(settings)
         weights = SharedWeights(metadata["network"], options, metadata["provenance"], arrays)
         stated = metadata["sha256"]
-    except (KeyError, ValueError, AttributeError, TypeError) as error:
+    except (KeyError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: broken metadata ({error!r})") from error
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
@@ -181,9 +188,17 @@ def _read_safetensors(path: Path) -> tuple[dict[str, str], Arrays]:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:  # don't read what will be refused
                 return metadata, {}
-            return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, TypeError, AttributeError) as error:
+            arrays, foreign = {}, []
+            for name in file.keys():  # noqa: SIM118
+                try:
+                    arrays[name] = file.get_tensor(name)
+                except (TypeError, AttributeError):  # bfloat16, float8: NumPy hasn't got them
+                    dtype = file.get_slice(name).get_dtype()
+                    foreign.append(f"{name}: dtype {dtype}, but should be float32")
+    except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a safetensors file, or a truncated one ({error})") from error
+    _refuse(foreign, str(path))
+    return metadata, arrays
 
 
 def require_match(arrays: Arrays, expected: Mapping[str, tuple[int, ...]], where: str) -> None:
@@ -200,6 +215,10 @@ def require_match(arrays: Arrays, expected: Mapping[str, tuple[int, ...]], where
             wrong.append(f"{name}: has NaN or infinite values")
         elif name.endswith("running_var") and (array < 0).any():
             wrong.append(f"{name}: has negative variances")
+    _refuse(wrong, where)
+
+
+def _refuse(wrong: Sequence[str], where: str) -> None:
     if wrong:
         raise InputError(f"{where}: {len(wrong)} arrays are wrong:\n  " + "\n  ".join(wrong))
 
