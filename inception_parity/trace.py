@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,9 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .catalogue import BACKENDS, DTYPES
 from .errors import InputError
 
 FORMAT = "inception-parity trace 1"
+INPUT = "input"  # the endpoint that holds what the network was fed
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,12 @@ def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
     return sha.hexdigest()
 
 
+def _seal(record: Mapping[str, Any]) -> str:
+    """Return the sha256 over a trace's record, but for the sha256 itself."""
+    sealed = {key: value for key, value in record.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(sealed, sort_keys=True).encode()).hexdigest()
+
+
 class TraceWriter:
     """Writes a trace array by array; `close` makes it appear.
 
@@ -104,7 +113,10 @@ class TraceWriter:
         file = self._files.get((sha, array.shape))
         if file is None:
             file = f"{len(self._files):04d}.npy"
-            np.save(self.partial / file, array)
+            # Given a file that can also be read, NumPy writes with Python's own
+            # functions; its own doesn't say that a disk is full.
+            with (self.partial / file).open("w+b") as out:
+                np.save(out, array)
             self._files[sha, array.shape] = file
         self.endpoints[name] = Endpoint(
             name, kind, array.shape, dtype or array.dtype.name, file, sha, tuple(inputs), leaf
@@ -129,6 +141,7 @@ class TraceWriter:
             "loader": list(loader),
             "endpoints": [asdict(endpoint) for endpoint in self.endpoints.values()],
         }
+        record["sha256"] = _seal(record)
         (self.partial / "trace.json").write_text(json.dumps(record, indent=1) + "\n")
         self.partial.rename(self.folder)
         return Trace.read(self.folder)
@@ -163,23 +176,20 @@ class Trace:
             kept = sorted(p.parent.name for p in folder.glob("*/trace.json"))
             hint = f"; it holds the traces {', '.join(kept)}" if kept else ""
             raise InputError(f"{folder}: no trace there (no trace.json){hint}")
+        record = _record(file)
         try:
-            record = json.loads(file.read_text())
             if record["format"] != FORMAT:
                 raise InputError(
                     f"{file}: format {record['format']!r}, but should be {FORMAT!r}; "
                     "run it again with this version"
                 )
-            endpoints = [
-                Endpoint(**{**e, "shape": tuple(e["shape"]), "inputs": tuple(e["inputs"])})
-                for e in record["endpoints"]
-            ]
+            endpoints = [_endpoint(fields) for fields in record["endpoints"]]
             return cls(
                 folder,
-                Run(**record["run"]),
-                record["versions"],
-                record["seconds"],
-                record["loader"],
+                _run(record["run"]),
+                dict(record["versions"]),
+                float(record["seconds"]),
+                [str(line) for line in record["loader"]],
                 {endpoint.name: endpoint for endpoint in endpoints},
             )
         except (ValueError, KeyError, TypeError) as error:
@@ -196,6 +206,8 @@ class Trace:
             # An empty array can't be mapped.
             empty = 0 in endpoint.shape
             array = np.load(file, mmap_mode=None if empty else "r", allow_pickle=False)
+            if not isinstance(array, np.ndarray):
+                raise ValueError("an archive, but should be one array")
         except (OSError, ValueError) as error:
             raise InputError(f"{file}: can't read endpoint {name} ({error})") from error
         if array.shape != endpoint.shape:
@@ -205,17 +217,71 @@ class Trace:
         return array
 
     def verify(self) -> None:
-        """Read every array and hold it against its hash.
+        """Hold everything against what it says of itself: a trace may come from anywhere.
 
         Raises:
-            InputError: names the endpoints whose content has changed.
+            InputError: the record or an array has changed since it was written,
+                has another dtype than the record says, or the input isn't the
+                run's images.
         """
-        changed = []
+        file = self.folder / "trace.json"
+        record = _record(file)
+        if record.get("sha256") != _seal(record):
+            raise InputError(f"{file}: changed since it was written; run it again")
+        run = self.run
+        modes = ("propagated", "isolated")
+        for word, words in ((run.backend, BACKENDS), (run.dtype, DTYPES), (run.mode, modes)):
+            if word not in words:
+                raise InputError(f"{file}: {word!r}, but should be one of {', '.join(words)}")
+        wrong = []
         for name, endpoint in self.endpoints.items():
             array = np.ascontiguousarray(self.array(name))
             if hashlib.sha256(array.data if array.size else b"").hexdigest() != endpoint.sha256:
-                changed.append(name)
-        if changed:
-            raise InputError(
-                f"{self.folder}: changed since it was written: {', '.join(changed)}; run it again"
-            )
+                wrong.append(f"{name}: changed since it was written")
+            elif array.dtype.name not in _stored_as(endpoint.dtype):
+                wrong.append(f"{name}: holds {array.dtype}, but trace.json says {endpoint.dtype}")
+        if wrong:
+            raise InputError("\n  ".join([f"{self.folder}: run it again;", *wrong]))
+        if INPUT in self.endpoints:
+            images = np.asarray(self.array(INPUT), dtype=np.float64)
+            if digest({"images": images}) != run.images:
+                raise InputError(
+                    f"{self.folder}: its input isn't the images that its run names; run it again"
+                )
+
+
+def _record(file: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(file.read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{file}: not a trace's record ({error!r})") from error
+    if not isinstance(record, dict):
+        raise InputError(f"{file}: not a trace's record (an object is expected)")
+    return record
+
+
+def _run(fields: dict[str, Any]) -> Run:
+    run = Run(**fields)
+    words = [value for name, value in fields.items() if name != "options"]
+    if not isinstance(run.options, dict) or not all(isinstance(word, str) for word in words):
+        raise ValueError(f"run {fields}")
+    return run
+
+
+def _endpoint(fields: dict[str, Any]) -> Endpoint:
+    """Turn one record of trace.json into an endpoint; ValueError if a field is not as written."""
+    shape, inputs = tuple(fields["shape"]), tuple(fields["inputs"])
+    endpoint = Endpoint(**{**fields, "shape": shape, "inputs": inputs})
+    texts = (endpoint.name, endpoint.kind, endpoint.dtype, endpoint.file, *inputs)
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"endpoint {endpoint.name!r}: a name, kind, dtype or file isn't text")
+    if not all(type(side) is int and side >= 0 for side in shape):
+        raise ValueError(f"endpoint {endpoint.name}: shape {shape}")
+    if re.fullmatch(r"\d+\.npy", endpoint.file) is None:  # nothing outside the folder is read
+        raise ValueError(f"endpoint {endpoint.name}: file {endpoint.file!r}")
+    return endpoint
+
+
+def _stored_as(dtype: str) -> tuple[str, ...]:
+    """Return the dtypes in which arrays of a backend's dtype are stored."""
+    return (dtype, "float32") if dtype in ("bfloat16", "float16") else (dtype,)

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from .. import catalogue
 from ..numerics import to_dtype
+from ..trace import INPUT as INPUT
 from ..trace import Run, Trace, TraceWriter, digest
 
-INPUT = "input"  # the endpoint that holds what the network was fed
 Before = Callable[[tuple[Any, ...]], tuple[Any, ...]]
 After = Callable[[tuple[Any, ...], Any], None]
 
