@@ -7,7 +7,7 @@ is compared with are there.
 from __future__ import annotations
 
 import contextlib
-import json
+import os
 import shutil
 import tempfile
 import time
@@ -19,13 +19,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import catalogue, floors
+from . import catalogue
 from . import images as image_files
-from .agreement import Pair, oracle_suspected, pairs
-from .compare import Report, compare
-from .errors import InputError
+from .agreement import Pair
+from .collect import Collector, state
+from .compare import Report
+from .errors import InputError, OracleError
 from .processes import Outcome, Worker, workers
-from .trace import Trace, digest
+from .trace import digest
 from .weights import SharedWeights
 
 AGREE, DIVERGE, BROKEN = 0, 1, 3  # exit codes; 2 is bad usage or input
@@ -38,6 +39,15 @@ class Task:
     weights: SharedWeights
     images: NDArray[np.float64] = field(repr=False)
     image_names: tuple[str, ...]
+
+    def identity(self) -> dict[str, Any]:
+        """Return what makes two tasks the same: network, options, images, weights."""
+        return {
+            "network": self.weights.network,
+            "options": self.weights.options,
+            "images": digest({"images": self.images}),
+            "weights": self.weights.sha256,
+        }
 
     @property
     def size(self) -> tuple[int, int]:
@@ -70,8 +80,8 @@ class CheckResult:
 
     @property
     def exit_code(self) -> int:
-        """0: all agree; 1: something diverges; 3: a backend is missing or failed."""
-        if any(outcome.status != "ok" for outcome in self.outcomes.values()):
+        """0: all agree; 1: something diverges; 3: a backend is missing or failed, or none ran."""
+        if any(outcome.status != "ok" for outcome in self.outcomes.values()) or not self.reports:
             return BROKEN
         return DIVERGE if any(report.fails for report in self.reports) else AGREE
 
@@ -145,30 +155,29 @@ def check(
 
     Raises:
         InputError: something given can't be used, or there is no room for traces.
+        OracleError: the oracle crashed, or ran out of time.
     """
     start = time.monotonic()
-    if keep is not None:
-        refuse_full(keep)
-    with work_folder(keep.parent if keep else None) as folder:
-        collector = _Collector(task, settings, folder)
+    with work_folder(keep) as folder:
+        collector = Collector(task, settings, folder)
         oracle_request, requests = _requests(task, settings, folder)
         everyone = [oracle_request, *requests]
         with workers(everyone, settings.pythons, settings.timeout) as running:
             while sum(worker.poll() for worker in running) < len(running):
                 collector.collect()
-                progress(_state(running, collector))
-                if _oracle_failed(running[0]):
+                progress(state(running, collector))
+                if _failed(running[0]):
                     break
                 time.sleep(0.05)
-            outcomes = {w.backend: w.outcome for w in running[1:] if w.outcome is not None}
-            oracle_outcome = running[0].outcome
-        if _oracle_failed(running[0]):
-            assert oracle_outcome is not None
-            raise InputError(f"the oracle couldn't run: {oracle_outcome.message}")
+            oracle, outcomes = running[0].outcome, [worker.outcome for worker in running[1:]]
+        if oracle is not None and oracle.status != "ok":
+            raise OracleError(f"the oracle didn't finish: {oracle.message}")
         progress("comparing")
         collector.collect()
+        by_name = {outcome.backend: outcome for outcome in outcomes if outcome is not None}
+        collector.blame(by_name)
         result = CheckResult(
-            task, settings, outcomes, collector.in_order(), collector.pairs(),
+            task, settings, by_name, collector.in_order(), collector.pairs(),
             collector.oracle_suspect(), time.monotonic() - start,
         )  # fmt: skip
         collector.keep_floors()
@@ -188,34 +197,44 @@ def run_one(
         InputError: the folder exists and isn't empty, or can't be written.
     """
     (backend,), (dtype,) = settings.backends, settings.dtypes
-    refuse_full(folder)
-    with work_folder(folder.parent) as work:
+    with work_folder(folder) as work:
         _, (request,) = _requests(task, settings, work)
         request["jobs"] = [job for job in request["jobs"] if job["mode"] == "propagated"]
         with workers([request], settings.pythons, settings.timeout) as (worker,):
             while not worker.poll():
                 progress(f"{backend} {dtype}")
                 time.sleep(0.05)
+        assert worker.outcome is not None
         made = work / f"{backend}-{dtype}-propagated"
-        if made.exists():
+        if worker.outcome.status == "ok" and made.exists():
             made.replace(folder)
-    assert worker.outcome is not None
     return worker.outcome
 
 
 def refuse_full(folder: Path) -> None:
-    """Raise InputError if `folder` exists, unless it is an empty folder."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    """Raise InputError unless `folder` can be made: there is none yet, or an empty one."""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise InputError(f"{folder}: exists and isn't a folder; give another name")
+    if folder.is_dir() and (any(folder.iterdir()) or os.path.ismount(folder)):
         raise InputError(f"{folder}: exists and isn't empty; give another folder")
 
 
 @contextlib.contextmanager
-def work_folder(parent: Path | None) -> Iterator[Path]:
-    """Make a folder for traces in `parent`, or among the temporary ones; it goes in the end.
+def work_folder(target: Path | None) -> Iterator[Path]:
+    """Make a folder for traces beside `target`, or among the temporary ones; it goes in the end.
+
+    Args:
+        target: the folder that the traces, or one of them, will become; None if
+            they are thrown away.
 
     Raises:
-        InputError: something in it, or it, can't be written.
+        InputError: `target` exists and isn't empty, or something can't be written.
     """
+    if target is not None:
+        refuse_full(target)
+        target = target.absolute()
+    parent = target.parent if target else None
+    made = [p for p in (parent, *parent.parents) if not p.exists()] if parent else []
     folder = None
     try:
         if parent is not None:
@@ -223,11 +242,14 @@ def work_folder(parent: Path | None) -> Iterator[Path]:
         folder = Path(tempfile.mkdtemp(prefix=".inception-parity-", dir=parent))
         yield folder
     except OSError as error:
-        where = error.filename or folder or parent
-        raise InputError(f"{where}: can't be written ({error.strerror})") from error
+        where = target or "the folder for temporary files (TMPDIR)"
+        raise InputError(f"{where}: can't be written ({error.strerror or error})") from error
     finally:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # a parent that holds what was asked for stays
+            for empty in made:
+                empty.rmdir()
 
 
 def _requests(
@@ -246,6 +268,7 @@ def _requests(
         return {
             "backend": backend,
             "device": device,
+            "folder": str(folder),
             "network": task.weights.network,
             "options": task.weights.options,
             "images": str(work / "images.npy"),
@@ -273,90 +296,5 @@ def _requests(
     return request(catalogue.ORACLE, "cpu", oracle_jobs, "oracle"), requests
 
 
-def _oracle_failed(worker: Worker) -> bool:
+def _failed(worker: Worker) -> bool:
     return worker.outcome is not None and worker.outcome.status != "ok"
-
-
-class _Collector:
-    """Compares traces as they appear."""
-
-    def __init__(self, task: Task, settings: Settings, folder: Path) -> None:
-        self.folder = folder
-        self.wanted = [
-            (backend, dtype, mode)
-            for backend in settings.backends
-            for dtype in settings.dtypes
-            for mode in (("propagated",) if dtype == "float64" else floors.MODES)
-        ]
-        self.output = catalogue.network(task.weights.network).outputs[0]
-        self.oracle: Trace | None = None
-        self.floors: dict[str, floors.Floors] = {}
-        self.keys = {
-            d: floors.key(run_identity(task), d) for d in settings.dtypes if d != "float64"
-        }
-        self.reports: dict[tuple[str, str, str], Report] = {}
-        self.traces: dict[tuple[str, str, str], Trace] = {}
-        for dtype, key in self.keys.items():
-            kept = floors.cached(key)
-            if kept is not None:
-                (folder / f"floors-{dtype}.json").write_text(json.dumps(kept))
-
-    def collect(self) -> None:
-        """Compare what is there and not compared yet."""
-        oracle = self.folder / f"{catalogue.ORACLE}-float64-propagated"
-        if self.oracle is None:
-            if not oracle.exists():
-                return
-            self.oracle = Trace.read(oracle)
-        for dtype in self.keys:
-            file = self.folder / f"floors-{dtype}.json"
-            if dtype not in self.floors and file.exists():
-                self.floors[dtype] = json.loads(file.read_text())
-        for cell in self.wanted:
-            backend, dtype, mode = cell
-            ready = dtype == "float64" or dtype in self.floors
-            folder = self.folder / f"{backend}-{dtype}-{mode}"
-            if cell not in self.reports and ready and folder.exists():
-                self.traces[cell] = Trace.read(folder)
-                self.reports[cell] = compare(self.traces[cell], self.oracle, self.floors.get(dtype))
-
-    def in_order(self) -> list[Report]:
-        """Return the reports, backend by backend."""
-        return [self.reports[cell] for cell in self.wanted if cell in self.reports]
-
-    def pairs(self) -> list[Pair]:
-        """Return the backends beside each other."""
-        return pairs({c: self.traces[c] for c in self.wanted if c in self.traces}, self.output)
-
-    def oracle_suspect(self) -> str:
-        """Return where the backends agree with each other against the oracle, if they do."""
-        return oracle_suspected(self.in_order(), self.traces)
-
-    def keep_floors(self) -> None:
-        """Keep what was measured, for the next run of the same task."""
-        for dtype, measured in self.floors.items():
-            floors.keep(self.keys[dtype], measured)
-
-
-def run_identity(task: Task) -> dict[str, Any]:
-    """Return what makes two tasks the same: network, options, images, weights."""
-    return {
-        "network": task.weights.network,
-        "options": task.weights.options,
-        "images": digest({"images": task.images}),
-        "weights": task.weights.sha256,
-    }
-
-
-def _state(running: list[Worker], collector: _Collector) -> str:
-    """Say in a line what each worker has done so far."""
-    words = []
-    for worker in running[1:]:
-        wanted = [c for c in collector.wanted if c[0] == worker.backend]
-        done = sum((collector.folder / "-".join(c)).exists() for c in wanted)
-        ended = worker.outcome is not None and worker.outcome.status != "ok"
-        words.append(f"{worker.backend} {'ended' if ended else f'{done}/{len(wanted)}'}")
-    oracle = "oracle done" if collector.oracle is not None else "oracle …"
-    if collector.oracle is not None and len(collector.floors) < len(collector.keys):
-        oracle = "noise floors …"
-    return " · ".join([oracle, *words])

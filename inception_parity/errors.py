@@ -13,6 +13,10 @@ class InputError(Exception):
     """
 
 
+class OracleError(Exception):
+    """The oracle, without which nothing can be judged, didn't run; exit code 3."""
+
+
 def nearest(word: str, choices: Iterable[str]) -> str:
     """Return ` (did you mean …?)` for the choice nearest to `word`, or nothing."""
     matches = difflib.get_close_matches(word.lower(), list(choices), n=1, cutoff=0.5)

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import deque
@@ -22,6 +21,7 @@ from . import catalogue
 from .errors import InputError
 
 TAIL_LINES = 12  # of what a failed worker printed last
+PROBE_SECONDS = 60  # for an interpreter to say what it has; a cold disk is slow
 OWN_PACKAGES = ("inception_parity", *(info.package for info in catalogue.BACKENDS.values()))
 
 
@@ -87,16 +87,14 @@ class Worker:
         self.end()  # whatever it started itself
         code = self.process.returncode
         if code == 0 and self.result.is_file():
-            known = json.loads(self.result.read_text())
-            if known["status"] == "output":
-                raise InputError(
-                    f"{known['message']} [writing a trace of {self.backend}]; "
-                    "make room, or set TMPDIR to a folder that has some"
-                )
-            return Outcome(self.backend, **known)
+            return Outcome(self.backend, **json.loads(self.result.read_text()))
+        if code == os.EX_IOERR:
+            raise InputError(
+                f"the traces of {self.backend} can't be written; make room, or set TMPDIR "
+                f"to a folder that has some:{self._last_words()}"
+            )
         if code < 0:
-            name = signal.Signals(-code).name
-            why = f"killed by {name}"
+            why = f"killed by {_signal_name(-code)}"
             if -code == signal.SIGKILL:
                 why += " (out of memory, perhaps: try a smaller --batch or --size)"
         elif code == 0:
@@ -118,6 +116,13 @@ class Worker:
         self.process.wait()
         if self.process.stdin is not None:
             self.process.stdin.close()
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # the real-time signals have no names
+        return f"signal {number}"
 
 
 @contextlib.contextmanager
@@ -152,7 +157,12 @@ def _environment(packages: Path, *, foreign: bool) -> dict[str, str]:
     path = [str(packages)]
     if not foreign and "PYTHONPATH" in os.environ:
         path.append(os.environ["PYTHONPATH"])
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1"}
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path),
+        "PYTHONSAFEPATH": "1",  # a numpy.py in the current folder is somebody's script
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def require_interpreter(backend: str, python: Path) -> None:
@@ -165,16 +175,9 @@ def require_interpreter(backend: str, python: Path) -> None:
         "import importlib.util, sys; print('modules', sys.version_info[:2] >= (3, 11), "
         f"*(importlib.util.find_spec(m) is not None for m in ('numpy', {info.framework!r})))"
     )
-    try:
-        done = subprocess.run(
-            [python, "-c", probe], capture_output=True, text=True, timeout=60,
-            cwd=tempfile.gettempdir(), stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise InputError(f"{where}: can't be run ({error})") from error
-    words = done.stdout.split()
-    if done.returncode or len(words) != 4 or words[0] != "modules":
-        raise InputError(f"{where}: doesn't answer as a Python interpreter does")
+    words = _answer(where, python, probe)
+    if len(words) != 4 or words[0] != "modules":
+        raise InputError(f"{where}: doesn't answer as a Python 3.11 interpreter does")
     if words[1] != "True":
         raise InputError(f"{where}: older than Python 3.11")
     for module, found in zip(("numpy", info.framework), words[2:], strict=True):
@@ -183,3 +186,31 @@ def require_interpreter(backend: str, python: Path) -> None:
                 f"{where}: this interpreter has no {module}; "
                 f"install it there: {python} -m pip install {module}"
             )
+
+
+def _answer(where: str, python: Path, probe: str) -> list[str]:
+    """Return the words of the last line that `python -c probe` prints; none if it fails."""
+    # Its own modules are asked for, so those on our path and in the current folder don't count.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    try:
+        process = subprocess.Popen(
+            [python, "-c", probe], text=True, env={**environment, "PYTHONSAFEPATH": "1"},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        raise InputError(f"{where}: can't be run ({error.strerror})") from error
+    try:
+        output, _ = process.communicate(timeout=PROBE_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise InputError(f"{where}: doesn't answer within {PROBE_SECONDS} s") from error
+    except UnicodeDecodeError:
+        return []
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+    lines = output.splitlines()
+    return lines[-1].split() if lines and process.returncode == 0 else []

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import sys
 import threading
 import time
@@ -22,24 +23,33 @@ OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EP
 
 
 def main(request_file: str) -> int:
-    """Do what the request says; 0 unless something unforeseen was raised."""
+    """Do what the request says.
+
+    Returns:
+        0, or EX_IOERR where the traces can't be written; the last line of the
+        standard error says why.
+    """
     request = json.loads(Path(request_file).read_text())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=[request["folder"]], daemon=True).start()
     result: dict[str, Any] = {"status": "ok", "message": "", "unsupported": {}}
     start = time.perf_counter()
     try:
         _work(request, result, start)
+        result["seconds"] = time.perf_counter() - start
+        result["peak_memory"] = _peak_memory()
+        _write_whole(Path(request["result"]), result)
     except OSError as error:
         if error.errno not in OUTPUT_ERRORS:
             raise
-        result.update(status="output", message=f"{error.filename}: {error.strerror}")
-    result["seconds"] = time.perf_counter() - start
-    result["peak_memory"] = _peak_memory()
-    file = Path(request["result"])
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(result))
-    partial.replace(file)
+        print(f"{error.filename or request['folder']}: {error.strerror}", file=sys.stderr)
+        return os.EX_IOERR
     return 0
+
+
+def _write_whole(file: Path, value: Any) -> None:
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps(value))
+    partial.replace(file)
 
 
 def _work(request: dict[str, Any], result: dict[str, Any], start: float) -> None:
@@ -93,15 +103,17 @@ def _measure_floors(
     measured = floors.measure(
         request["network"], request["options"], images, weights, oracle, job["dtype"]
     )
-    partial = Path(job["out"] + ".partial")
-    partial.write_text(json.dumps(measured))
-    partial.replace(job["out"])
+    _write_whole(Path(job["out"]), measured)
 
 
-def _end_with_parent() -> None:
-    """End this process when its standard input closes: the parent is gone."""
+def _end_with_parent(folder: str) -> None:
+    """End this process when its standard input closes: the parent is gone.
+
+    Nobody is left to read the traces, or to take them away.
+    """
     while os.read(0, 4096):
         pass
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 
 
