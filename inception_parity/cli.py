@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -17,7 +17,8 @@ from rich.text import Text
 
 from . import __version__, catalogue, compare, floors, images, summary, weights
 from . import check as checks
-from .errors import InputError, nearest
+from .errors import InputError, OracleError, nearest
+from .numerics import UNIT_ROUNDOFF
 from .options import parse_pythons, parse_settings, parse_size, require_writable
 from .report import record, terminal
 from .trace import Trace
@@ -29,9 +30,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-# Where there is no terminal to fit, nothing is folded.
-out = Console(width=None if sys.stdout.isatty() else 120)
-err = Console(stderr=True, soft_wrap=True)
+# Where there is no terminal to fit, nothing is folded. Names of files come as they are.
+out = Console(width=None if sys.stdout.isatty() else 120, markup=False, emoji=False)
+err = Console(stderr=True, soft_wrap=True, markup=False, emoji=False)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # that ask the command to end
 
 NetworkName = Annotated[str, typer.Argument(help="A network; `networks` lists them.")]
 SizeText = Annotated[
@@ -117,7 +119,8 @@ def summary_command(
     }
     if as_json:
         rows = [vars(layer) for layer in layers]
-        print(record.dumps({"network": network, "options": options, **totals, "layers": rows}))
+        found = {"network": network, "options": options, **totals, "layers": rows}
+        print(record.dumps(found), end="")
         return
     table = Table("layer", "what", "output", box=None, pad_edge=False, header_style="dim")
     table.add_column("parameters", justify="right")
@@ -168,9 +171,10 @@ def run_command(
     timeout: Timeout = 600,
 ) -> None:
     """Run a network in one backend, and keep its trace."""
+    how = _settings([backend], [dtype], device, pythons, timeout, oracle=True)
+    checks.refuse_full(folder)
     chosen = parse_settings(settings)
     task = _task(network, chosen, weights_file, seed, image_path, size, batch)
-    how = _settings([backend], [dtype], device, pythons, timeout, oracle=True)
     with _progress() as progress:
         outcome = checks.run_one(task, how, folder, progress)
     if outcome.status != "ok" or outcome.unsupported:
@@ -196,6 +200,7 @@ def compare_command(
     for one in (ours, theirs):
         one.verify()
     compare.require_same_task(ours, theirs)
+    _require_reference(ours, theirs)
     known = None
     if ours.run.dtype != "float64":
         known = floors.cached(floors.key(theirs.run.task(), ours.run.dtype))
@@ -204,6 +209,8 @@ def compare_command(
         print(record.dumps(record.report_record(report)), end="")
     else:
         terminal.show_report(out, report)
+        if report.verdict == compare.UNJUDGED:
+            out.print("Not judged: this machine has no noise floors of this run; `check` it first.")
     raise typer.Exit(checks.DIVERGE if report.fails else checks.AGREE)
 
 
@@ -234,7 +241,8 @@ def check_command(
     """Check that backends agree with the float64 oracle, at every endpoint.
 
     Exit code 0: all agree. 1: something diverges. 2: bad usage or input.
-    3: a backend that was asked for is missing, crashed or timed out.
+    3: a backend that was asked for is missing, crashed or timed out, or nothing
+    could be run.
     """
     if backends is None and not catalogue.mxnet_has_wheel():
         err.print("MXNet has no wheel for this platform and Python; checking the others.")
@@ -245,7 +253,7 @@ def check_command(
     if weights_file is not None and len(network or ()) > 1:
         raise InputError("--weights goes with one network, whose weights they are")
     wanted: list[tuple[str, Mapping[str, Any]]] = [
-        (name, parse_settings(settings)) for name in network or ["googlenet"]
+        (name, parse_settings(settings)) for name in dict.fromkeys(network or ["googlenet"])
     ]
     if everything:
         wanted = [(n.name, v) for n in catalogue.NETWORKS.values() for v in n.variants]
@@ -253,6 +261,8 @@ def check_command(
         catalogue.network(name).resolve(chosen)
     if json_file is not None:
         require_writable(json_file)
+    if keep is not None:
+        checks.refuse_full(keep)
     results = []
     for number, (name, chosen) in enumerate(wanted, 1):
         title = f"[{number}/{len(wanted)}] {name}  " if len(wanted) > 1 else ""
@@ -295,6 +305,9 @@ def _settings(
     backends: list[str], dtypes: list[str], device: str, pythons: list[str] | None,
     timeout: float, oracle: bool = False,
 ) -> checks.Settings:  # fmt: skip
+    for name, words in (("backends", backends), ("dtypes", dtypes)):
+        if not words:
+            raise InputError(f"--{name} names none; leave it out for the default")
     for backend in backends:
         catalogue.backend(backend)
         if backend == catalogue.ORACLE and not oracle:
@@ -307,10 +320,24 @@ def _settings(
             )
     if device not in ("cpu", "gpu"):
         raise InputError(f"device {device!r}, but should be cpu or gpu")
-    if timeout <= 0:
+    if not timeout > 0:  # NaN isn't either
         raise InputError(f"timeout {timeout:g}, but should be more than 0 seconds")
     unique = tuple(dict.fromkeys(backends)), tuple(dict.fromkeys(dtypes))
     return checks.Settings(*unique, device, parse_pythons(pythons, backends), timeout)
+
+
+def _require_reference(trace: Trace, reference: Trace) -> None:
+    """Raise InputError unless `reference` is something to hold `trace` against."""
+    ours, theirs = trace.run, reference.run
+    if UNIT_ROUNDOFF[theirs.dtype] > UNIT_ROUNDOFF[ours.dtype]:
+        raise InputError(
+            f"{reference.folder}: in {theirs.dtype}, too coarse to judge {ours.dtype} by; "
+            "exchange the two"
+        )
+    if theirs.mode != "propagated":
+        raise InputError(
+            f"{reference.folder}: an isolated run, but the reference should be a propagated one"
+        )
 
 
 def _words(text: str) -> list[str]:
@@ -329,20 +356,44 @@ def _progress(title: str = "") -> Iterator[Callable[[str], None]]:
         yield lambda text: status.update(f"{title}{text}")
 
 
+class Interrupted(BaseException):
+    """A signal that asks the command to end. A KeyboardInterrupt would be Typer's to handle."""
+
+
+def _interrupt(number: int, frame: object) -> None:
+    for again in SIGNALS:
+        signal.signal(again, signal.SIG_IGN)  # tidying up isn't interrupted
+    raise Interrupted(signal.Signals(number).name)
+
+
 def main() -> None:
-    """Run the command; every InputError ends in one clear message and exit code 2."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Run the command; what the user can mend ends in one clear message and exit code 2."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _interrupt)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `… | head` ends us as it ends others
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except InputError as error:
-        err.print(Text("error: ", style="bold red").append(str(error), style="not bold default"))
-        sys.exit(2)
-    except KeyboardInterrupt:
-        err.print("interrupted: all workers have been ended, nothing was left behind")
+        _fail(str(error), 2)
+    except OracleError as error:
+        _fail(str(error), checks.BROKEN)
+    except MemoryError:
+        _fail("out of memory; give a smaller --batch or --size", 2)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes once more at the end
+        _fail(f"can't read or write: {error}", 2)
+    except Interrupted as signalled:
+        err.print(f"interrupted by {signalled}: all workers have been ended, nothing was left")
         sys.exit(130)
-    except BrokenPipeError:  # `… | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(141)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    err.print(Text("error: ", style="bold red").append(message, style="not bold default"))
+    sys.exit(code)
 
 
 if __name__ == "__main__":

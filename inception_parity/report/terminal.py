@@ -197,18 +197,23 @@ def _verdict(result: CheckResult) -> Text:
     asked = len(result.settings.backends)
     broken = [name for name, outcome in result.outcomes.items() if outcome.status != "ok"]
     failing = list(dict.fromkeys(r.backend for r in result.reports if r.fails))
-    clean = [b for b in result.settings.backends if b not in broken and b not in failing]
-    if not broken and not failing:
+    compared = {r.backend for r in result.reports}
+    idle = [b for b in result.settings.backends if b not in broken and b not in compared]
+    clean = [b for b in result.settings.backends if b in compared and b not in broken + failing]
+    if not broken and not failing and not idle:
         who = "The backend agrees" if asked == 1 else f"All {asked} backends agree"
         return Text(f"{who} with the oracle. ({result.seconds:.1f} s)", style="bold green")
     parts = []
     if failing:
         parts.append(f"{', '.join(failing)} diverge{'s' if len(failing) == 1 else ''}")
     if broken:
-        parts.append(f"{', '.join(broken)} didn't run")
+        parts.append(f"{', '.join(broken)} didn't finish")
+    if idle:
+        parts.append(f"{', '.join(idle)} had nothing to run")
     if clean:
         parts.append(f"{', '.join(clean)} agree{'s' if len(clean) == 1 else ''}")
-    return Text(f"{'; '.join(parts)}. ({result.seconds:.1f} s)", style="bold red")
+    style = "bold green" if clean and not failing and not broken else "bold red"
+    return Text(f"{'; '.join(parts)}. ({result.seconds:.1f} s)", style=style)
 
 
 def _few(names: list[str]) -> str:
