@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -367,33 +367,45 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def main() -> None:
-    """Run the command; what the user can mend ends in one clear message and exit code 2."""
+    """Run the command as a program of its own."""
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, _interrupt)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `… | head` ends us as it ends others
+    sys.exit(invoke())
+
+
+def invoke(words: list[str] | None = None) -> int:
+    """Run the command and return its exit code; what the user can mend ends in one clear message.
+
+    Args:
+        words: the command line; by default this process's own.
+    """
     try:
         try:
-            app()
+            app(words)
         finally:
             sys.stdout.flush()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
     except InputError as error:
-        _fail(str(error), 2)
+        return _fail(str(error), 2)
     except OracleError as error:
-        _fail(str(error), checks.BROKEN)
+        return _fail(str(error), checks.BROKEN)
     except MemoryError:
-        _fail("out of memory; give a smaller --batch or --size", 2)
+        return _fail("out of memory; give a smaller --batch or --size", 2)
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes once more at the end
-        _fail(f"can't read or write: {error}", 2)
+        return _fail(f"can't read or write: {error}", 2)
     except Interrupted as signalled:
         err.print(f"interrupted by {signalled}: all workers have been ended, nothing was left")
-        sys.exit(130)
+        return 130
+    return 0
 
 
-def _fail(message: str, code: int) -> NoReturn:
+def _fail(message: str, code: int) -> int:
     err.print(Text("error: ", style="bold red").append(message, style="not bold default"))
-    sys.exit(code)
+    return code
 
 
 if __name__ == "__main__":

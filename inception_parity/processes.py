@@ -65,8 +65,8 @@ class Worker:
     def _read(self) -> None:
         """Keep the last of what the worker prints, however much it is."""
         assert self.process.stdout is not None
-        with contextlib.suppress(ValueError, OSError):
-            while chunk := os.read(self.process.stdout.fileno(), 1024):
+        with self.process.stdout as output:
+            while chunk := os.read(output.fileno(), 1024):
                 self.tail.append(chunk)
 
     def poll(self) -> bool:
@@ -87,7 +87,10 @@ class Worker:
         self.end()  # whatever it started itself
         code = self.process.returncode
         if code == 0 and self.result.is_file():
-            return Outcome(self.backend, **json.loads(self.result.read_text()))
+            try:
+                return Outcome(self.backend, **json.loads(self.result.read_text()))
+            except (ValueError, TypeError):
+                return Outcome(self.backend, "failed", "left a result that can't be read")
         if code == os.EX_IOERR:
             raise InputError(
                 f"the traces of {self.backend} can't be written; make room, or set TMPDIR "
