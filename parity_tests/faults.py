@@ -149,17 +149,19 @@ def with_nan(array: Array) -> Array:
     return array
 
 
-def wrong_eps(path: str) -> Callable[[Adapter, Any], Undo]:
-    """BN eps 1e-5 where 1e-3 is right, by the framework's own attribute."""
+def wrong_eps(
+    path: str, right: float = 1e-3, wrong: float = 1e-5
+) -> Callable[[Adapter, Any], Undo]:
+    """Another BN eps, by the framework's own attribute."""
 
     def plant(backend: Adapter, net: Any) -> Undo:
         norm = module_at(backend, net, path)
         if backend.name == "mx":
-            norm._kwargs["eps"] = 1e-5
-            return lambda: norm._kwargs.update(eps=1e-3)
+            norm._kwargs["eps"] = wrong
+            return lambda: norm._kwargs.update(eps=right)
         attribute = "epsilon" if backend.name == "tf" else "eps"
-        setattr(norm, attribute, 1e-5)
-        return lambda: setattr(norm, attribute, 1e-3)
+        setattr(norm, attribute, wrong)
+        return lambda: setattr(norm, attribute, right)
 
     return plant
 
