@@ -260,3 +260,24 @@ V3_SHAPES = {
     "avgpool": (2048, 1, 1),
     "logits": (1000,),
 }
+
+# d2l's AlexNet, VGG-11 and NiN for 1 x 224 x 224 and 10 classes.
+PREDECESSORS = {"AlexNet": 46_764_746, "VGG-11": 128_806_154, "NiN": 1_992_166}
+
+# The least side of a square image: network, options, training (where heads run), side.
+SMALLEST = [
+    # Every window that halves a grid pads it, so one pixel is enough.
+    ("googlenet", {}, False, 1),
+    ("inception_v1", {}, False, 1),
+    # The heads' 5x5/3 pool has to leave 4 x 4: 14 x 14 before it, 14 * 16 - 15 pixels.
+    ("inception_v1", {}, True, 209),
+    # Backwards from 2 pixels (1 with a 2x2 window) for the last pool: 4 (2), 8 (4),
+    # 16 (8) for the pools before, and an odd number for the 7x7/2 pad 3.
+    ("ceil_googlenet", {}, True, 31),
+    ("ceil_googlenet", {"pool4_kernel": 2}, True, 15),
+    # Keras' documentation of InceptionV3: "width and height should be no smaller than 75".
+    ("inception_v2", {}, True, 75),
+    ("inception_v3", {}, False, 75),
+    # 5x5 after 5x5/3 needs 17 x 17, which is what the paper's 299 leaves.
+    ("inception_v3", {}, True, 299),
+]
