@@ -128,8 +128,8 @@ class InceptionV1(HeadedBlock):
     Source: Szegedy et al. 2014, arXiv:1409.4842, table 1, with batch norm after
     every convolution as in Ioffe and Szegedy 2015, arXiv:1502.03167.
     Deviation from the paper, unless `lrn`: batch norm in place of the biases and
-    of local response normalisation. The paper leaves the channels of the 1x1
-    convolution `conv2a` open but for its table's 64.
+    of local response normalisation. `conv2a` is the table's "#3x3 reduce" of its
+    second convolution, 64 channels.
 
     Returns logits; in training, or with `return_aux`, the tuple (logits, aux2,
     aux1) of the classifier, the second head (after 4d) and the first (after 4a).
