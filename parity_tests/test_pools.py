@@ -142,7 +142,9 @@ def test_pools_refuse_a_window_of_padding(package, name):
         make(package, name, 3, 1, 2, **more)
 
 
-@pytest.mark.parametrize("name", ["MaxPool", "AvgPool", "AdaptiveAvgPool", "LocalResponseNorm"])
+@pytest.mark.parametrize(
+    "name", ["MaxPool", "AvgPool", "AdaptiveAvgPool", "LocalResponseNorm", "Flatten"]
+)
 def test_keras_layers_work_where_height_and_width_are_unknown(name):
     import tensorflow as tf
 
@@ -151,6 +153,7 @@ def test_keras_layers_work_where_height_and_width_are_unknown(name):
         "AvgPool": ((3, 2, 1), {"count_include_pad": False}),
         "AdaptiveAvgPool": ((4,), {}),
         "LocalResponseNorm": ((5, 1e-4, 0.75, 1.0), {}),
+        "Flatten": ((), {}),
     }
     args, kwargs = arguments[name]
     module = next(m for m in MODULES["tf"] if hasattr(m, name))
