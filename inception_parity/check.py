@@ -26,7 +26,7 @@ from .collect import Collector, state
 from .compare import Report
 from .errors import InputError, OracleError
 from .processes import Outcome, Worker, workers
-from .trace import digest
+from .trace import digest, save
 from .weights import SharedWeights
 
 AGREE, DIVERGE, BROKEN = 0, 1, 3  # exit codes; 2 is bad usage or input
@@ -258,8 +258,10 @@ def _requests(
     """Write what all workers read; return what the oracle and each backend is asked for."""
     work = folder / "work"
     work.mkdir()
-    np.save(work / "images.npy", task.images)
-    np.savez(work / "weights.npz", **task.weights.arrays)
+    save(work / "images.npy", task.images)
+    (work / "weights").mkdir()
+    for name, array in task.weights.arrays.items():
+        save(work / "weights" / f"{name}.npy", array)
     oracle = folder / f"{catalogue.ORACLE}-float64-propagated"
 
     def request(
@@ -272,7 +274,7 @@ def _requests(
             "network": task.weights.network,
             "options": task.weights.options,
             "images": str(work / "images.npy"),
-            "weights": str(work / "weights.npz"),
+            "weights": str(work / "weights"),
             "oracle": str(oracle),
             "jobs": jobs,
             "result": str(work / f"{label}.json"),

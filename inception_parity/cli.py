@@ -30,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-# Where there is no terminal to fit, nothing is folded. Names of files come as they are.
+# Where there is no terminal to fit, tables are wide. Names of files come as they are.
 out = Console(width=None if sys.stdout.isatty() else 120, markup=False, emoji=False)
 err = Console(stderr=True, soft_wrap=True, markup=False, emoji=False)
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # that ask the command to end
@@ -151,7 +151,8 @@ def weights_command(
     require_writable(file)
     seeded = weights.seeded(network, net.resolve(parse_settings(settings)), seed)
     weights.write(file, seeded)
-    out.print(f"{file}: {len(seeded.arrays)} arrays, sha256 {seeded.sha256}", highlight=False)
+    said = f"{file}: {len(seeded.arrays)} arrays, sha256 {seeded.sha256}"
+    out.print(said, highlight=False, soft_wrap=True)
 
 
 @app.command("run")
@@ -182,7 +183,8 @@ def run_command(
         err.print(Text(f"{backend}  {outcome.status}: {message}", style="yellow"))
         raise typer.Exit(checks.BROKEN)
     trace = Trace.read(folder)
-    out.print(f"{folder}: {len(trace.endpoints)} endpoints, {trace.seconds:.1f} s", highlight=False)
+    said = f"{folder}: {len(trace.endpoints)} endpoints, {trace.seconds:.1f} s"
+    out.print(said, highlight=False, soft_wrap=True)
 
 
 @app.command("compare")
@@ -276,7 +278,7 @@ def check_command(
         else:
             terminal.show(out, results[-1])
         if place is not None:
-            out.print(f"traces: {place}", highlight=False)
+            out.print(f"traces: {place}", highlight=False, soft_wrap=True)
     if everything:
         terminal.show_matrix(out, results)
     if json_file is not None:

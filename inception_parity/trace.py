@@ -75,6 +75,16 @@ def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
     return sha.hexdigest()
 
 
+def save(file: Path, array: NDArray[Any]) -> None:
+    """Write an .npy file.
+
+    Given a file that can also be read, NumPy writes with Python's own functions;
+    its own raises an error that doesn't say that a disk is full.
+    """
+    with file.open("w+b") as out:
+        np.save(out, array)
+
+
 def _seal(record: Mapping[str, Any]) -> str:
     """Return the sha256 over a trace's record, but for the sha256 itself."""
     sealed = {key: value for key, value in record.items() if key != "sha256"}
@@ -113,10 +123,7 @@ class TraceWriter:
         file = self._files.get((sha, array.shape))
         if file is None:
             file = f"{len(self._files):04d}.npy"
-            # Given a file that can also be read, NumPy writes with Python's own
-            # functions; its own doesn't say that a disk is full.
-            with (self.partial / file).open("w+b") as out:
-                np.save(out, array)
+            save(self.partial / file, array)
             self._files[sha, array.shape] = file
         self.endpoints[name] = Endpoint(
             name, kind, array.shape, dtype or array.dtype.name, file, sha, tuple(inputs), leaf
@@ -208,7 +215,7 @@ class Trace:
             array = np.load(file, mmap_mode=None if empty else "r", allow_pickle=False)
             if not isinstance(array, np.ndarray):
                 raise ValueError("an archive, but should be one array")
-        except (OSError, ValueError) as error:
+        except Exception as error:  # NumPy raises whatever a broken header leads it to
             raise InputError(f"{file}: can't read endpoint {name} ({error})") from error
         if array.shape != endpoint.shape:
             raise InputError(

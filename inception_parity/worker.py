@@ -65,8 +65,8 @@ def _work(request: dict[str, Any], result: dict[str, Any], start: float) -> None
         return
     result["import_seconds"] = time.perf_counter() - start
     images = np.load(request["images"])
-    with np.load(request["weights"]) as file:
-        weights = {name: file[name] for name in file.files}
+    files = sorted(Path(request["weights"]).glob("*.npy"))
+    weights = {file.name.removesuffix(".npy"): np.load(file) for file in files}
     for job in request["jobs"]:
         oracle = _oracle(request) if job["mode"] in ("isolated", "floors") else None
         if job["mode"] == "floors":

@@ -27,6 +27,7 @@ def show(console: Console, result: CheckResult) -> None:
         f"weights: {weights.provenance}; images: {len(task.images)} at {height}x{width} "
         f"({_few(list(task.image_names))})",
         highlight=False,
+        soft_wrap=True,
     )
     console.print(_table(result.reports, result.outcomes))
     for pair in result.pairs:
@@ -42,9 +43,11 @@ def show_failures(console: Console, result: CheckResult) -> None:
             console.print(failure(report), highlight=False)
     for name, outcome in result.outcomes.items():
         if outcome.status != "ok":
-            console.print(Text(f"{name}  {outcome.status}: {outcome.message}", style="yellow"))
+            said = Text(f"{name}  {outcome.status}: {outcome.message}", style="yellow")
+            console.print(said, soft_wrap=True)
         for dtype, why in outcome.unsupported.items():
-            console.print(Text(f"{name}  {dtype}: not run; {why}", style="dim"))
+            said = Text(f"{name}  {dtype}: not run; {why}", style="dim")
+            console.print(said, soft_wrap=True)
     if result.oracle_suspect:
         console.print(
             Text(
