@@ -1,0 +1,180 @@
+"""What there is: networks, their layers, sizes and weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from .. import catalogue, min_size, sizes, summary, weights
+from .. import check as checks
+from ..backends import UnavailableError
+from ..errors import InputError
+from ..options import parse_settings, parse_size, require_writable
+from ..report import record
+from . import Json, NetworkName, Seed, Set, SizeText, app, err, out, progress, words
+
+
+@app.command("networks")
+def networks_command(as_json: Json = False) -> None:
+    """List the networks and their options."""
+    if as_json:
+        listed = [
+            {
+                "name": n.name,
+                "class": n.class_name,
+                "source": n.source,
+                "options": {o.name: {"default": o.default, "help": o.help} for o in n.options},
+            }
+            for n in catalogue.NETWORKS.values()
+        ]
+        print(record.dumps(listed), end="")
+        return
+    for n in catalogue.NETWORKS.values():
+        out.print(Text(n.name, style="bold").append(f"  {n.class_name}, {n.source}", style="dim"))
+        for option in n.options:
+            default = str(option.default).lower()
+            out.print(Text(f"    --set {option.name}={default}").append(f"  {option.help}", "dim"))
+
+
+@app.command("summary")
+def summary_command(
+    network: NetworkName,
+    size: SizeText = None,
+    batch: Annotated[int, typer.Option(help="Images in the batch.")] = 1,
+    settings: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Show every layer with its shape, parameters and multiply-adds."""
+    net = catalogue.network(network)
+    options = net.resolve(parse_settings(settings))
+    if batch < 1:
+        raise InputError(f"batch {batch}, but should be 1 or more")
+    height_width = net.size if size is None else parse_size(size)
+    checks.require_size(net, options, height_width)
+    layers = summary.layers(network, options, height_width, batch)
+    leaves = [layer for layer in layers if layer.leaf]
+    totals = {
+        "parameters": sum(layer.parameters for layer in leaves),
+        "multiply_adds": sum(layer.multiply_adds for layer in leaves),
+    }
+    if as_json:
+        rows = [vars(layer) for layer in layers]
+        found = {"network": network, "options": options, **totals, "layers": rows}
+        print(record.dumps(found), end="")
+        return
+    table = Table("layer", "what", "output", box=None, pad_edge=False, header_style="dim")
+    table.add_column("parameters", justify="right")
+    table.add_column("multiply-adds", justify="right")
+    for layer in layers:
+        style = "" if layer.leaf else "bold"
+        table.add_row(
+            Text(layer.name, style=style), layer.kind, " x ".join(map(str, layer.shape)),
+            f"{layer.parameters:,}" if layer.parameters else "",
+            f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
+        )  # fmt: skip
+    out.print(table)
+    out.print(
+        f"{totals['parameters']:,} parameters, {totals['multiply_adds']:,} multiply-adds",
+        style="bold", highlight=False,
+    )  # fmt: skip
+
+
+@app.command("weights")
+def weights_command(
+    network: NetworkName,
+    file: Annotated[Path, typer.Option("--out", help="The file to write.")],
+    seed: Seed = 0,
+    settings: Set = None,
+) -> None:
+    """Write seeded shared weights: the same values on every machine."""
+    net = catalogue.network(network)
+    require_writable(file)
+    seeded = weights.seeded(network, net.resolve(parse_settings(settings)), seed)
+    weights.write(file, seeded)
+    said = f"{file}: {len(seeded.arrays)} arrays, sha256 {seeded.sha256}"
+    out.print(said, highlight=False, soft_wrap=True)
+
+
+@app.command("sizes")
+def sizes_command(
+    in_channels: Annotated[int, typer.Option("--in-channels", help="Channels of the images.")] = 1,
+    num_classes: Annotated[int, typer.Option("--num-classes", help="Length of the logits.")] = 10,
+    size: Annotated[
+        str, typer.Option("--size", help="Image size: `224`, or `224x160` (HxW).")
+    ] = "224",
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Draw the table into a PNG, SVG or PDF file.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare the sizes of the family with AlexNet, VGG-11 and NiN, as d2l's exercise asks.
+
+    Parameters, multiply-adds and what the layers leave in memory, for one image.
+    """
+    if min(in_channels, num_classes) < 1:
+        raise InputError("--in-channels and --num-classes should be 1 or more")
+    if plot is not None:
+        require_writable(plot)
+    rows = sizes.rows(in_channels, num_classes, parse_size(size))
+    if plot is not None:
+        sizes.plot(rows, plot)
+    if as_json:
+        print(
+            record.dumps([vars(row) | {"activation_bytes": row.activation_bytes} for row in rows]),
+            end="",
+        )
+        return
+    table = Table("network", box=None, pad_edge=False, header_style="dim")
+    for name in ("parameters", "in dense layers", "in heads", "multiply-adds", "activations, MiB"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(
+            row.title, f"{row.parameters:,}", f"{row.dense / row.parameters:.0%}",
+            f"{row.heads:,}" if row.heads else "–", f"{row.multiply_adds:,}",
+            f"{row.activation_bytes / 2**20:.1f}",
+        )  # fmt: skip
+    out.print(table)
+    if plot is not None:
+        out.print(f"plot: {plot}", highlight=False, soft_wrap=True)
+
+
+@app.command("min-size")
+def min_size_command(
+    network: Annotated[list[str] | None, typer.Argument(help="Networks; by default all.")] = None,
+    backends: Annotated[str, typer.Option(help="Where to try, with commas.")] = "np,pt",
+    settings: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Find the smallest square image that a network takes, by trying it.
+
+    In inference, and in training, where the heads run and a framework's batch norm
+    may want more than one value per channel. The oracle has no training: there its
+    heads run, and that is all.
+    """
+    chosen = words(backends)
+    for backend in chosen:
+        catalogue.backend(backend)
+    for name in network or ():
+        catalogue.network(name).resolve(parse_settings(settings))
+    with progress() as say:
+        say("trying sizes")
+        try:
+            rows = min_size.rows(network, chosen, parse_settings(settings))
+        except UnavailableError as error:
+            err.print(str(error), style="yellow")
+            raise typer.Exit(checks.BROKEN) from error
+    if as_json:
+        print(record.dumps([vars(row) for row in rows]), end="")
+        return
+    table = Table("network", "backend", box=None, pad_edge=False, header_style="dim")
+    for name in ("inference", "training, 1 image", "training, 2 images"):
+        table.add_column(name, justify="right")
+    for first in range(0, len(rows), 3):
+        row = rows[first]
+        found = [str(r.size) for r in rows[first : first + 3]]
+        table.add_row(row.network, catalogue.BACKENDS[row.backend].title, *found)
+    out.print(table)

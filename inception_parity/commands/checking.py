@@ -1,0 +1,223 @@
+"""Running networks, and comparing what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from .. import catalogue, compare, floors, images, weights
+from .. import check as checks
+from ..errors import InputError, nearest
+from ..numerics import UNIT_ROUNDOFF
+from ..options import parse_pythons, parse_settings, parse_size, require_writable
+from ..report import record, terminal
+from ..trace import Trace
+from . import (
+    Batch,
+    Device,
+    ImagesPath,
+    Json,
+    NetworkName,
+    Pythons,
+    Seed,
+    Set,
+    SizeText,
+    Timeout,
+    WeightsFile,
+    app,
+    err,
+    out,
+    progress,
+    words,
+)
+
+
+@app.command("run")
+def run_command(
+    network: NetworkName,
+    backend: Annotated[str, typer.Option(help="`np`, `pt`, `tf` or `mx`.")],
+    folder: Annotated[Path, typer.Option("--out", help="The trace's folder, to be made.")],
+    dtype: Annotated[str, typer.Option(help="`float64`, `float32`, …")] = "float64",
+    device: Device = "cpu",
+    size: SizeText = None,
+    batch: Batch = None,
+    settings: Set = None,
+    image_path: ImagesPath = None,
+    weights_file: WeightsFile = None,
+    seed: Seed = 0,
+    pythons: Pythons = None,
+    timeout: Timeout = 600,
+) -> None:
+    """Run a network in one backend, and keep its trace."""
+    how = _settings([backend], [dtype], device, pythons, timeout, oracle=True)
+    checks.refuse_full(folder)
+    chosen = parse_settings(settings)
+    task = _task(network, chosen, weights_file, seed, image_path, size, batch)
+    with progress() as say:
+        outcome = checks.run_one(task, how, folder, say)
+    if outcome.status != "ok" or outcome.unsupported:
+        message = outcome.message or next(iter(outcome.unsupported.values()))
+        err.print(Text(f"{backend}  {outcome.status}: {message}", style="yellow"))
+        raise typer.Exit(checks.BROKEN)
+    trace = Trace.read(folder)
+    said = f"{folder}: {len(trace.endpoints)} endpoints, {trace.seconds:.1f} s"
+    out.print(said, highlight=False, soft_wrap=True)
+
+
+@app.command("compare")
+def compare_command(
+    trace: Annotated[Path, typer.Argument(help="The folder of a kept trace.")],
+    reference: Annotated[Path, typer.Argument(help="What to hold it against; the oracle's, best.")],
+    as_json: Json = False,
+) -> None:
+    """Compare two kept traces, endpoint by endpoint.
+
+    A float32 trace is judged only where this machine has measured the noise floors
+    of the same run, in a `check`; otherwise it is shown.
+    """
+    ours, theirs = Trace.read(trace), Trace.read(reference)
+    for one in (ours, theirs):
+        one.verify()
+    compare.require_same_task(ours, theirs)
+    _require_reference(ours, theirs)
+    known = None
+    if ours.run.dtype != "float64":
+        known = floors.cached(floors.key(theirs.run.task(), ours.run.dtype))
+    report = compare.compare(ours, theirs, known)
+    if as_json:
+        print(record.dumps(record.report_record(report)), end="")
+    else:
+        terminal.show_report(out, report)
+        if report.verdict == compare.UNJUDGED:
+            out.print("Not judged: this machine has no noise floors of this run; `check` it first.")
+    raise typer.Exit(checks.DIVERGE if report.fails else checks.AGREE)
+
+
+@app.command("check")
+def check_command(
+    network: Annotated[
+        list[str] | None, typer.Argument(help="Networks; default: googlenet.")
+    ] = None,
+    backends: Annotated[
+        str | None, typer.Option(help="Backends, with commas; by default pt,tf,mx.")
+    ] = None,
+    dtypes: Annotated[str, typer.Option(help="Dtypes, with commas.")] = "float64,float32",
+    device: Device = "cpu",
+    size: SizeText = None,
+    batch: Batch = None,
+    settings: Set = None,
+    image_path: ImagesPath = None,
+    weights_file: WeightsFile = None,
+    seed: Seed = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write a report there.")] = None,
+    pythons: Pythons = None,
+    timeout: Timeout = 600,
+    keep: Annotated[Path | None, typer.Option(help="A folder for all traces, to be made.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every network, with each of its notable options.")
+    ] = False,
+) -> None:
+    """Check that backends agree with the float64 oracle, at every endpoint.
+
+    Exit code 0: all agree. 1: something diverges. 2: bad usage or input.
+    3: a backend that was asked for is missing, crashed or timed out, or nothing
+    could be run.
+    """
+    if backends is None and not catalogue.mxnet_has_wheel():
+        err.print("MXNet has no wheel for this platform and Python; checking the others.")
+    asked = catalogue.default_backends() if backends is None else words(backends)
+    how = _settings(list(asked), words(dtypes), device, pythons, timeout)
+    if everything and (network or settings or weights_file):
+        raise InputError("--all goes with no network, --set or --weights of its own")
+    if weights_file is not None and len(network or ()) > 1:
+        raise InputError("--weights goes with one network, whose weights they are")
+    wanted: list[tuple[str, Mapping[str, Any]]] = [
+        (name, parse_settings(settings)) for name in dict.fromkeys(network or ["googlenet"])
+    ]
+    if everything:
+        wanted = [(n.name, v) for n in catalogue.NETWORKS.values() for v in n.variants]
+    for name, chosen in wanted:  # what can't be used is refused before any work
+        catalogue.network(name).resolve(chosen)
+    if json_file is not None:
+        require_writable(json_file)
+    if keep is not None:
+        checks.refuse_full(keep)
+    results = []
+    for number, (name, chosen) in enumerate(wanted, 1):
+        title = f"[{number}/{len(wanted)}] {name}  " if len(wanted) > 1 else ""
+        place = keep / f"{number:02d}-{name}" if keep and len(wanted) > 1 else keep
+        with progress(title) as say:
+            say("weights and images")
+            task = _task(name, chosen, weights_file, seed, image_path, size, batch)
+            results.append(checks.check(task, how, place, say))
+        if everything:
+            terminal.show_failures(out, results[-1])
+        else:
+            terminal.show(out, results[-1])
+        if place is not None:
+            out.print(f"traces: {place}", highlight=False, soft_wrap=True)
+    if everything:
+        terminal.show_matrix(out, results)
+    if json_file is not None:
+        weights.write_whole(json_file, record.dumps(record.record(results)).encode())
+    raise typer.Exit(record.exit_code(results))
+
+
+def _task(
+    name: str, settings: Mapping[str, Any], weights_file: Path | None, seed: int,
+    image_path: Path | None, size: str | None, batch: int | None,
+) -> checks.Task:  # fmt: skip
+    """Load what every backend will be given, and refuse what can't be used."""
+    network = catalogue.network(name)
+    resolved = network.resolve(settings)
+    if weights_file is None:
+        shared = weights.seeded(name, resolved, seed)
+    else:
+        shared = weights.read(weights_file)
+        shared.require(name, {k: resolved[k] for k in settings}, str(weights_file))
+    files = None if image_path is None else images.find(image_path)
+    height_width = network.size if size is None else parse_size(size)
+    return checks.make_task(shared, files, height_width, batch)
+
+
+def _settings(
+    backends: list[str], dtypes: list[str], device: str, pythons: list[str] | None,
+    timeout: float, oracle: bool = False,
+) -> checks.Settings:  # fmt: skip
+    for name, words in (("backends", backends), ("dtypes", dtypes)):
+        if not words:
+            raise InputError(f"--{name} names none; leave it out for the default")
+    for backend in backends:
+        catalogue.backend(backend)
+        if backend == catalogue.ORACLE and not oracle:
+            raise InputError("np is the oracle: it always runs, and isn't checked against itself")
+    for dtype in dtypes:
+        if dtype not in catalogue.DTYPES:
+            raise InputError(
+                f"no dtype {dtype!r}{nearest(dtype, catalogue.DTYPES)}; "
+                f"there are: {', '.join(catalogue.DTYPES)}"
+            )
+    if device not in ("cpu", "gpu"):
+        raise InputError(f"device {device!r}, but should be cpu or gpu")
+    if not timeout > 0:  # NaN isn't either
+        raise InputError(f"timeout {timeout:g}, but should be more than 0 seconds")
+    unique = tuple(dict.fromkeys(backends)), tuple(dict.fromkeys(dtypes))
+    return checks.Settings(*unique, device, parse_pythons(pythons, backends), timeout)
+
+
+def _require_reference(trace: Trace, reference: Trace) -> None:
+    """Raise InputError unless `reference` is something to hold `trace` against."""
+    ours, theirs = trace.run, reference.run
+    if UNIT_ROUNDOFF[theirs.dtype] > UNIT_ROUNDOFF[ours.dtype]:
+        raise InputError(
+            f"{reference.folder}: in {theirs.dtype}, too coarse to judge {ours.dtype} by; "
+            "exchange the two"
+        )
+    if theirs.mode != "propagated":
+        raise InputError(
+            f"{reference.folder}: an isolated run, but the reference should be a propagated one"
+        )
