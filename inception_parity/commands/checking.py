@@ -188,8 +188,8 @@ def _settings(
     backends: list[str], dtypes: list[str], device: str, pythons: list[str] | None,
     timeout: float, oracle: bool = False,
 ) -> checks.Settings:  # fmt: skip
-    for name, words in (("backends", backends), ("dtypes", dtypes)):
-        if not words:
+    for name, given in (("backends", backends), ("dtypes", dtypes)):
+        if not given:
             raise InputError(f"--{name} names none; leave it out for the default")
     for backend in backends:
         catalogue.backend(backend)
