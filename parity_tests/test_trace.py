@@ -79,9 +79,17 @@ def test_folder_appears_only_when_closed(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["trace"]
 
 
+def test_close_moves_the_folder(tmp_path):
+    writer = TraceWriter(tmp_path / "trace")
+    writer.add("a", np.ones(3))
+    writer.close(RUN, {}, 0.0)
+    assert [path.name for path in tmp_path.iterdir()] == ["trace"]
+
+
 def test_writer_clears_what_a_killed_run_left(tmp_path):
     killed = TraceWriter(tmp_path / "trace")
     killed.add("old", np.ones(3))
+    killed.add("older", np.ones(4))
     trace = written(tmp_path / "trace", new=np.zeros(2))
     assert sorted(path.name for path in trace.folder.iterdir()) == ["0000.npy", "trace.json"]
 
@@ -130,8 +138,9 @@ def test_missing_array_is_named(tmp_path):
         trace.array("a")
 
 
-def test_pickled_array_is_refused(tmp_path):
-    trace = written(tmp_path / "t", a=np.arange(5.0))
+@pytest.mark.parametrize("length", [0, 5])  # an empty array isn't read as a memory map
+def test_pickled_array_is_refused(tmp_path, length):
+    trace = written(tmp_path / "t", a=np.ones(length))
     np.save(trace.folder / "0000.npy", np.array([{}], object), allow_pickle=True)
     with pytest.raises(InputError, match="can't read endpoint a"):
         trace.array("a")
