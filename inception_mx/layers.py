@@ -6,6 +6,7 @@ everywhere; for float64, `cast("float64")` after that.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from ._mxnet import gluon, mxnet, nn
@@ -53,6 +54,12 @@ class HeadedBlock(gluon.HybridBlock):
             self._clear_cached_op()
         output = super().forward(x, *args)
         return tuple(output) if isinstance(output, list) else output  # a traced tuple is a list
+
+    def _build_cache(self, *args: Any) -> None:
+        with warnings.catch_warnings():
+            # Gluon warns of the parameters of heads that don't run.
+            warnings.filterwarnings("ignore", "Parameter .* is not used by any computation")
+            super()._build_cache(*args)
 
 
 class Conv2d(nn.Conv2D):
