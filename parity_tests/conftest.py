@@ -52,6 +52,16 @@ def chosen_backends() -> tuple[str, ...]:
     return tuple(name for name in catalogue.BACKENDS if name in words)
 
 
+# These hold all three frameworks against each other, in one process.
+OF_ALL_THREE = (
+    "test_independent_networks.py",
+    "test_losses.py",
+    "test_networks_natively.py",
+    "test_pools.py",
+)
+collect_ignore = [] if {"pt", "tf", "mx"} <= set(chosen_backends()) else [*OF_ALL_THREE]
+
+
 @functools.cache
 def _adapter_or_error(name: str, device: str) -> Adapter | UnavailableError:
     try:
@@ -87,6 +97,7 @@ def pytest_report_header() -> list[str]:
     )
     return [
         f"backends under test: {', '.join(chosen_backends())}{left_out}",
+        *(f"left out, since it needs pt, tf and mx: {name}" for name in collect_ignore),
         f"versions: {', '.join(versions)}",
     ]
 

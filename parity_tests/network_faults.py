@@ -155,7 +155,7 @@ CASES: tuple[tuple[str, Options, int, tuple[Fault, ...]], ...] = (
             Fault("head's pool 5/2 for 5/3", "aux1.avgpool",
                   instead("aux1.avgpool", lambda x: narrow_pool(x)[:, :, :4, :4])),
             biased("linear.bias"),
-            nudged("aux2.fc1.weight"),
+            nudged("inception_4b.branch2.1.conv.weight"),
         ),
     ),
     (
@@ -222,15 +222,15 @@ CASES: tuple[tuple[str, Options, int, tuple[Fault, ...]], ...] = (
         (
             Fault("padding counted", "Mixed_5b.pool",
                   instead("Mixed_5b.pool", AvgPool(3, 1, 1, count_include_pad=True))),
-            Fault("max pool for average", "Mixed_7c.pool",
-                  instead("Mixed_7c.pool", MaxPool(3, 1, 1))),
+            Fault("max pool for average", "Mixed_6b.pool",
+                  instead("Mixed_6b.pool", MaxPool(3, 1, 1))),
             exchanged_eps("Conv2d_2b_3x3.norm", 1e-3, 1e-5),
             exchanged_sides("Mixed_6b.branch7x7_2.conv"),
             swapped_inputs("Mixed_6b.concat", (0, 2, 1, 3)),
             no_relu("Mixed_7a.branch3x3_2.act"),
             Fault("SAME padding at stride 2", "Conv2d_1a_3x3.conv",
                   in_numpy("Conv2d_1a_3x3.conv", lambda w, x: convolve(x, w, 2, (1, 1)))),
-            nudged("Mixed_7b.branch3x3_2b.conv.weight"),
+            nudged("Mixed_5b.branch3x3dbl_2.conv.weight"),
         ),
     ),
     (

@@ -49,10 +49,9 @@ def job(request, tmp_path_factory):
     return catalogue.network(name), options, run, run("np")
 
 
-@pytest.mark.parametrize("backend", ["pt", "tf", "mx"])
-def test_every_endpoint_agrees_with_the_oracle(job, backend):
+def test_every_endpoint_agrees_with_the_oracle(job, framework):
     network, options, run, oracle = job
-    trace = run(backend)
+    trace = run(framework)
     assert trace.loader == []
     assert set(trace) == set(oracle)
     if options["return_aux"]:  # in the order that the catalogue states, not swapped
