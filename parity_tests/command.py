@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +35,16 @@ def use_temporary(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     return folder
+
+
+@contextlib.contextmanager
+def empty_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Go to an empty folder in `folder`; assert in the end that no temporary file is left."""
+    temporary = use_temporary(folder / "temporary", monkeypatch)
+    (folder / "here").mkdir()
+    monkeypatch.chdir(folder / "here")
+    yield
+    assert list(temporary.iterdir()) == []
 
 
 def call(capsys: pytest.CaptureFixture[str], *words: object) -> Done:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import struct
-import subprocess
-import sys
 import venv
 from pathlib import Path
 
@@ -15,31 +13,25 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
-from inception_parity import InputError, catalogue, images, processes, trace, weights
+from inception_parity import InputError, catalogue, images, processes, weights
 
 from .command import (
     SMALL,
     alive,
     call,
-    environment_of_ours,
+    empty_place,
     interpreter,
     require_clear_error,
-    use_temporary,
     wait_for,
 )
 
 CHECK = ("check", *SMALL, "--backends", "pt", "--dtypes", "float64")
-RUN = ("run", "googlenet", "--backend", "np", *SMALL)
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_left(tmp_path, monkeypatch):
-    """Every test runs in an empty folder, and leaves no temporary file."""
-    temporary = use_temporary(tmp_path / "temporary", monkeypatch)
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    yield
-    assert list(temporary.iterdir()) == []
+    with empty_place(tmp_path, monkeypatch):
+        yield
 
 
 # Words of the command line. `--size 0` stands for a later mistake that is never reached.
@@ -126,7 +118,7 @@ def test_all_broken_images_are_named_at_once(capsys):
     (folder / "[red].gif").write_bytes(b"GIF89a" + bytes(9))
     jpeg(folder / "good.jpg")
     (folder / "folder.png").mkdir()
-    done = call(capsys, *CHECK[:-6], "--images", folder)
+    done = call(capsys, "check", "--size", "32", "--images", folder)
     require_clear_error(
         done,
         "text.jpg: not an image that Pillow can read; give PNG or JPEG",
@@ -329,258 +321,3 @@ def test_interpreter_that_hangs_is_given_up_with_all_it_started(capsys, tmp_path
     done = call(capsys, *CHECK, "--python", f"pt={hanging}")
     require_clear_error(done, "doesn't answer within 1 s")
     wait_for(lambda: not alive(int((tmp_path / "child").read_text())))
-
-
-# Places to write to. Root may write anywhere but under a file, and in /proc.
-
-PLACES = {
-    "under a file": (("weights", "googlenet", "--out", "file/w"), "there is no folder file"),
-    "in no folder": (("weights", "googlenet", "--out", "no/w"), "there is no folder no; make it"),
-    "in /proc": (("weights", "googlenet", "--out", "/proc/w"), "the folder /proc can't be written"),
-    "a folder": (("weights", "googlenet", "--out", "full"), "full: a folder, but should be a file"),
-    "a device": (("weights", "googlenet", "--out", "/dev/full"), "/dev/full: a device, but should"),
-    "report in no folder": ((*CHECK, "--json", "no/r.json"), "there is no folder no; make it"),
-    "report in /proc": ((*CHECK, "--json", "/proc/r.json"), "the folder /proc can't be written to"),
-    "report in a folder": ((*CHECK, "--json", "full"), "full: a folder, but should be a file's"),
-    "traces in a full folder": ((*CHECK, "--keep", "full"), "full: exists and isn't empty; give"),
-    "traces in a file": ((*CHECK, "--keep", "file"), "file: exists and isn't a folder; give"),
-    "traces under a file": ((*CHECK, "--keep", "file/a/b"), "file/a/b: can't be written (Not a di"),
-    "traces in /proc": ((*CHECK, "--keep", "/proc/a"), "/proc/a: can't be written"),
-    "traces in a link": ((*CHECK, "--keep", "link"), "link: exists and isn't a folder"),
-    "trace in a full folder": ((*RUN, "--out", "full"), "full: exists and isn't empty; give"),
-    "trace in a file": ((*RUN, "--out", "file"), "file: exists and isn't a folder; give another"),
-    "trace under a file": ((*RUN, "--out", "file/a"), "file/a: can't be written (File exists)"),
-}
-
-
-@pytest.mark.parametrize(("words", "message"), PLACES.values(), ids=PLACES)
-def test_unwritable_place_is_refused_before_any_work(capsys, monkeypatch, words, message):
-    Path("full").mkdir()
-    Path("full/file").touch()
-    Path("file").touch()
-    Path("link").symlink_to("nowhere")
-
-    def work(*arguments: object) -> None:
-        raise AssertionError("work was done")
-
-    monkeypatch.setattr("inception_parity.check.Collector", work)
-    monkeypatch.setattr("inception_parity.check._requests", work)
-    require_clear_error(call(capsys, *words), message)
-    assert sorted(map(str, Path.cwd().rglob("*"))) == sorted(
-        str(Path.cwd() / name) for name in ("full", "full/file", "file", "link")
-    )
-
-
-def limited(lines: str, *words: object) -> subprocess.CompletedProcess[str]:
-    """Run the command from a shell script that takes something away first."""
-    return subprocess.run(
-        ["/bin/sh", "-c", f'set -e\n{lines}\nexec "$@"', "sh",
-         sys.executable, "-m", "inception_parity.cli", *map(str, words)],
-        capture_output=True, text=True, env=environment_of_ours(), timeout=120,
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("weights", "googlenet", "--out", "w"), "w: can't be written (File too large)"),
-        ((*CHECK, "--keep", "kept/here"), "kept/here: can't be written"),
-    ],
-    ids=["weights", "traces"],
-)
-def test_file_that_grows_too_large_is_not_left(words, message):
-    done = limited("ulimit -f 2000", *words)
-    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
-    assert message in done.stderr
-    assert list(Path.cwd().iterdir()) == []
-
-
-# What the command itself writes fits into 26 MB, what the workers write doesn't.
-@pytest.mark.parametrize(("size", "message"), [("1m", "TMPDIR"), ("26m", "the traces of ")])
-def test_full_disk_is_said_and_left_empty(tmp_path, size, message):
-    disk = tmp_path / "temporary"
-    mount = f'mount -t tmpfs -o size={size} none "{disk}"'
-    if subprocess.run(["unshare", "-m", "sh", "-c", mount], capture_output=True).returncode:
-        pytest.skip("a small disk can't be mounted here")
-    script = f'{mount}; "$@" || code=$?; ls -A "{disk}"; exit $code'
-    done = subprocess.run(
-        ["unshare", "-m", "sh", "-c", script, "sh",
-         sys.executable, "-m", "inception_parity.cli", *CHECK],
-        capture_output=True, text=True, env=environment_of_ours(), timeout=120,
-    )  # fmt: skip
-    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
-    assert "No space left on device" in done.stderr
-    assert message in done.stderr
-    assert done.stdout == ""
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-@pytest.mark.parametrize("words", [["networks"], ["networks", "--json"]])
-def test_full_output_is_said(words):
-    done = limited("exec > /dev/full", *words)
-    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
-    assert done.stderr.startswith("error: can't read or write: [Errno 28] No space left")
-
-
-def test_lack_of_memory_is_said(capsys, monkeypatch):
-    def huge(*arguments: object) -> None:
-        np.empty(1 << 55)
-
-    monkeypatch.setattr("inception_parity.weights.shapes", huge)
-    require_clear_error(call(capsys, *CHECK), "out of memory; give a smaller --batch or --size")
-
-
-# Traces.
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """Return the folder of the oracle's trace."""
-    from inception_parity import check
-
-    shared = weights.seeded("googlenet", {}, 0)
-    task = check.make_task(shared, None, (8, 8), 1)
-    folder = tmp_path_factory.mktemp("traces") / "np"
-    settings = check.Settings(("np",), ("float64",))
-    assert check.run_one(task, settings, folder, lambda text: None).status == "ok"
-    return folder
-
-
-@pytest.fixture
-def copy(made):
-    """Return a copy of the trace, in the current folder."""
-    return Path(shutil.copytree(made, "copy"))
-
-
-def rewrite(folder: Path, change, *, seal: bool = True) -> None:
-    """Let `change` have a trace's record, and write it anew, with a seal that fits."""
-    file = folder / "trace.json"
-    record = json.loads(file.read_text())
-    change(record)
-    if seal:
-        record["sha256"] = trace._seal(record)
-    file.write_text(json.dumps(record))
-
-
-def set_run(**changes):
-    return lambda record: record["run"].update(changes)
-
-
-def set_endpoint(**changes):
-    return lambda record: record["endpoints"][5].update(changes)
-
-
-def test_unchanged_copy_agrees(capsys, made, copy):
-    assert call(capsys, "compare", copy, made).code == 0
-    rewrite(copy, lambda record: None)
-    assert call(capsys, "compare", copy, made).code == 0
-
-
-RECORDS = {
-    "other weights": (set_run(weights="0" * 64), "are traces of different runs (weights: "),
-    "other options": (set_run(options={"in_channels": 3}), "traces of different runs (options: "),
-    "other network": (set_run(network="inception_v9"), "are traces of different runs (network: "),
-    "other images": (set_run(images="0" * 64), "its input isn't the images that its run names"),
-    "other dtype": (set_endpoint(dtype="float32"), "holds float64, but trace.json says float32"),
-    "other shape": (set_endpoint(shape=[1, 64]), "but trace.json says (1, 64) ["),
-    "other content": (set_endpoint(sha256="0" * 64), ": changed since it was written"),
-    "other backend": (set_run(backend="jax"), "'jax', but should be one of np, pt, tf, mx"),
-    "no dtype": (set_run(dtype="int8"), "'int8', but should be one of float64, float32"),
-    "no mode": (set_run(mode="backwards"), "'backwards', but should be one of propagated, iso"),
-    "no format": (lambda record: record.update(format="2"), "format '2', but should be 'incep"),
-    "list for a word": (set_run(backend=[]), "not a trace's record"),
-    "word for options": (set_run(options="all"), "not a trace's record"),
-    "no run": (lambda record: record.pop("run"), "not a trace's record (KeyError('run'))"),
-    "no endpoints": (lambda record: record.update(endpoints=3), "not a trace's record"),
-    "odd field": (set_endpoint(colour="red"), "not a trace's record"),
-    "odd shape": (set_endpoint(shape=[-1, "x"]), "not a trace's record"),
-    "odd name": (set_endpoint(name=7), "not a trace's record"),
-    "file elsewhere": (set_endpoint(file="../0001.npy"), "not a trace's record"),
-    "file of the system": (set_endpoint(file="/etc/passwd"), "not a trace's record"),
-    "no file": (set_endpoint(file="9999.npy"), "9999.npy: can't read endpoint"),
-}
-
-
-@pytest.mark.parametrize(("change", "message"), RECORDS.values(), ids=RECORDS)
-def test_record_that_does_not_fit_its_trace_is_refused(capsys, made, copy, change, message):
-    rewrite(copy, change)
-    require_clear_error(call(capsys, "compare", copy, made), str(copy), message)
-    require_clear_error(call(capsys, "compare", made, copy), str(copy), message)
-
-
-def test_record_that_was_edited_is_refused(capsys, made, copy):
-    rewrite(copy, lambda record: record.update(seconds=0.0), seal=False)
-    done = call(capsys, "compare", copy, made)
-    require_clear_error(done, "trace.json: changed since it was written; run it again")
-
-
-@pytest.mark.parametrize(
-    "text", ["", "[]", "3", "{", "[" * 100_000, "\0", '{"format": 1}'], ids=repr
-)
-def test_broken_record_is_refused(capsys, made, copy, text):
-    (copy / "trace.json").write_text(text)
-    done = call(capsys, "compare", made, copy)
-    require_clear_error(done, "trace.json: ")
-
-
-def test_tampered_array_is_refused(capsys, made, copy):
-    array = np.load(copy / "0003.npy", mmap_mode="r+")
-    array.flat[7] = np.nextafter(array.flat[7], 1)
-    array.flush()
-    done = call(capsys, "compare", copy, made)
-    require_clear_error(done, "copy: run it again;", ": changed since it was written")
-
-
-ARCHIVE = b"PK\x05\x06" + bytes(18)
-
-
-@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"\x93NUMPY\1\0\2\0{\n", ARCHIVE], ids=repr)
-def test_file_that_is_not_an_array_is_refused(capsys, made, copy, content):
-    (copy / "0003.npy").write_bytes(content)
-    done = call(capsys, "compare", copy, made)
-    require_clear_error(done, "0003.npy: can't read endpoint")
-
-
-def test_folder_of_kept_traces_is_refused_with_their_names(capsys, made):
-    done = call(capsys, "compare", made, made.parent)
-    require_clear_error(done, "no trace there (no trace.json); it holds the traces np")
-
-
-def test_traces_of_other_images_are_refused(capsys, made):
-    done = call(capsys, *RUN[:-4], "--size", "8", "--batch", "2", "--out", "two")
-    assert done.code == 0
-    done = call(capsys, "compare", "two", made)
-    require_clear_error(done, "are traces of different runs (images: ", "run both with the same")
-
-
-def test_reference_that_is_too_coarse_or_isolated_is_refused(capsys, made, copy):
-    def smaller(record):
-        record["run"]["dtype"] = "float32"
-
-    rewrite(copy, smaller)
-    done = call(capsys, "compare", made, copy)
-    require_clear_error(done, "copy: in float32, too coarse to judge float64 by; exchange the two")
-    rewrite(copy, set_run(dtype="float64", mode="isolated"))
-    done = call(capsys, "compare", made, copy)
-    require_clear_error(done, "an isolated run, but the reference should be a propagated one")
-
-
-def test_half_written_trace_is_not_seen(tmp_path):
-    with pytest.raises(ZeroDivisionError), trace.TraceWriter(tmp_path / "t") as writer:
-        writer.add("input", np.ones(3))
-        _ = 1 / 0
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["here", "temporary"]
-
-
-def test_half_written_file_is_not_left():
-    class Interrupted(BaseException):
-        pass
-
-    def interrupt(*arguments: object) -> None:
-        raise Interrupted
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "replace", interrupt)
-        with pytest.raises(Interrupted):
-            weights.write_whole(Path("w"), b"content")
-    assert list(Path.cwd().iterdir()) == []

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import typer
 
 from inception_parity import __version__, catalogue, cli, weights
+from inception_parity.report import record
 
 from .command import ENDPOINTS, SMALL, SOUND, call, interpreter, start, use_temporary
 
@@ -229,6 +231,14 @@ def test_run_says_what_a_backend_cannot_do(capsys, tmp_path, temporary):
 
 
 # Check.
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"), [([], 0), ([0, 0], 0), ([0, 1], 1), ([1, 0], 1), ([3, 1, 0], 3)]
+)
+def test_worst_network_decides_the_exit_code(codes, expected):
+    results: Any = [SimpleNamespace(exit_code=code) for code in codes]
+    assert record.exit_code(results) == expected
 
 
 def test_check_of_a_real_framework_agrees_and_reports_json(capsys, tmp_path, temporary):
