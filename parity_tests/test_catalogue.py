@@ -43,11 +43,26 @@ def test_options_are_read_as_words_or_values(settings, expected):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"in_channels": 0}, "in_channels=0, but should be a positive whole number"),
-        ({"in_channels": "-1"}, "in_channels=-1, but should be a positive whole number"),
-        ({"in_channels": "three"}, "in_channels='three', but should be a positive whole number"),
-        ({"in_channels": 3.0}, "in_channels=3.0, but should be a positive whole number"),
-        ({"in_channels": True}, "in_channels=True, but should be a positive whole number"),
+        (
+            {"in_channels": 0},
+            "in_channels=0, but should be a positive whole number, at most 100,000",
+        ),
+        (
+            {"in_channels": "-1"},
+            "in_channels=-1, but should be a positive whole number, at most 100,000",
+        ),
+        (
+            {"in_channels": "three"},
+            "in_channels='three', but should be a positive whole number, at most 100,000",
+        ),
+        (
+            {"in_channels": 3.0},
+            "in_channels=3.0, but should be a positive whole number, at most 100,000",
+        ),
+        (
+            {"in_channels": True},
+            "in_channels=True, but should be a positive whole number, at most 100,000",
+        ),
         ({"batch_norm": "yes"}, "batch_norm='yes', but should be true or false"),
         ({"batch_norm": 1}, "batch_norm=1, but should be true or false"),
         ({"batch_norm": None}, "batch_norm=None, but should be true or false"),

@@ -317,8 +317,11 @@ assert request["network"] in {sorted(names)!r}
         "--json", file, "--keep", kept,
     )  # fmt: skip
     assert done.code == 0, done
-    assert [c["network"] for c in json.loads(file.read_text())["checks"]] == ["googlenet", "twin"]
-    assert sorted(p.name for p in kept.iterdir()) == ["googlenet", "twin"]
+    assert [c["network"] for c in json.loads(file.read_text())["checks"]] == [
+        "01-googlenet",
+        "02-twin",
+    ]
+    assert sorted(p.name for p in kept.iterdir()) == ["01-googlenet", "02-twin"]
 
 
 def test_check_takes_images_and_weights_from_files(capsys, tmp_path, temporary, sound):
