@@ -317,10 +317,7 @@ assert request["network"] in {sorted(names)!r}
         "--json", file, "--keep", kept,
     )  # fmt: skip
     assert done.code == 0, done
-    assert [c["network"] for c in json.loads(file.read_text())["checks"]] == [
-        "01-googlenet",
-        "02-twin",
-    ]
+    assert [c["network"] for c in json.loads(file.read_text())["checks"]] == ["googlenet", "twin"]
     assert sorted(p.name for p in kept.iterdir()) == ["01-googlenet", "02-twin"]
 
 

@@ -302,21 +302,21 @@ def test_second_interpreter_with_another_numpy_agrees(temporary, capsys):
 
 # What diverges, and which exit code wins.
 
-WRONG_POOL = """
-from inception_pt.layers import MaxPool
-forward = MaxPool.forward
-MaxPool.forward = lambda self, x: forward(self, x) * 1.001
+WRONG_ACTIVATION = """
+from torch.nn import ReLU
+forward = ReLU.forward
+ReLU.forward = lambda self, x: forward(self, x) * 1.001
 work()
 """
 
 
 def test_divergence_is_exit_code_1_and_a_failed_worker_wins(tmp_path, temporary, capsys, sound):
     pytest.importorskip("torch")
-    wrong = interpreter(tmp_path / "bin", "wrong", WRONG_POOL)
+    wrong = interpreter(tmp_path / "bin", "wrong", WRONG_ACTIVATION)
     done = call(capsys, *TWO, "--python", f"pt={wrong}", "--python", f"tf={sound}")
     assert done.code == 1
     assert "pt diverges; tf agrees." in done.out
-    assert "first: b1.1 (" in done.out
+    assert "first: b1.0.act (" in done.out
     bad = interpreter(tmp_path / "bin", "bad", "sys.exit(7)")
     done = call(capsys, *TWO, "--python", f"pt={wrong}", "--python", f"tf={bad}")
     assert done.code == 3
