@@ -43,6 +43,7 @@ WORDS = {
     "backend": (["check", "--backends", "pt,ft"], "no backend 'ft' (did you mean tf?)"),
     "backend's alias": (["check", "--backends", "torch"], "no backend 'torch' (did you mean pt?)"),
     "no backends": (["check", "--backends", ","], "--backends names none"),
+    "no backends to try": (["min-size", "--backends", ","], "--backends names none; leave it out"),
     "oracle": (["check", "--backends", "np"], "np is the oracle"),
     "dtype": (["check", "--dtypes", "flot32"], "no dtype 'flot32' (did you mean float32?)"),
     "no dtypes": (["check", "--dtypes", ""], "--dtypes names none"),

@@ -162,6 +162,13 @@ def test_summary_follows_size_and_options(capsys):
     assert wide["parameters"] == PARAMETERS + 2 * 64 * 49
 
 
+@pytest.mark.parametrize("words", [["sizes"], ["min-size", "googlenet", "--backends", "np"]])
+def test_json_of_sizes_is_documented(capsys, words):
+    rows = json.loads(call(capsys, *words, "--json").out)
+    assert len(rows) >= 2
+    assert keys(rows) <= documented_keys()
+
+
 # Weights.
 
 

@@ -156,6 +156,8 @@ def min_size_command(
     heads run, and that is all.
     """
     chosen = words(backends)
+    if not chosen:
+        raise InputError("--backends names none; leave it out for the default")
     for backend in chosen:
         catalogue.backend(backend)
     for name in network or ():
