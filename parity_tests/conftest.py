@@ -20,6 +20,12 @@ os.environ.setdefault("MXNET_ENFORCE_DETERMINISM", "1")
 os.environ.setdefault("MXNET_CUDNN_AUTOTUNE_DEFAULT", "0")
 os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # As many workers as cores: threads of each would only wait for the other's.
+    for name in ("OMP", "OPENBLAS", "MKL", "TF"):
+        kind = "INTRAOP_" if name == "TF" else ""
+        os.environ.setdefault(f"{name}_NUM_{kind}THREADS", "1")
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 # Several processes, each with a thread per core, mostly wait for each other.
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:

@@ -1,0 +1,20 @@
+"""All long runs, one after the other: `make evidence`. Each goes on where it stopped."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+RUNS = (
+    ("-m", "benchmarks.random_checks", "calibrate", "--cases", "40"),
+    ("-m", "benchmarks.floors_page"),
+    ("-m", "benchmarks.random_checks", "clean", "--cases", "200"),
+    ("-m", "benchmarks.random_checks", "faults", "--cases", "200"),
+    ("-m", "benchmarks.fault_matrix"),
+    ("-m", "benchmarks.cold_check", "googlenet", "--set", "in_channels=3"),
+    ("-m", "inception_parity.cli", "check", "--all"),
+)
+
+for run in RUNS:
+    print("$ python", *run, flush=True)
+    subprocess.run([sys.executable, *run], check=True)
