@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from inception_parity import floors, images, weights
-from inception_parity.backends import Adapter, Job, adapter, loaded, record, run_job
+from inception_parity import catalogue, floors, images, weights
+from inception_parity.backends import Adapter, Job, adapter, record, run_job
 from inception_parity.compare import Report, compare
 from inception_parity.trace import Trace
 
@@ -21,6 +21,15 @@ from inception_parity.trace import Trace
 @cache
 def backend_of(name: str) -> Adapter:
     return adapter(name)
+
+
+@lru_cache(maxsize=48)  # building a network takes longer than running it
+def _built(
+    backend: str, network: str, options: tuple[tuple[str, Any], ...], dtype: str
+) -> tuple[Any, list[str]]:
+    """Return a network, and a list for the digest of the weights that it holds."""
+    known = catalogue.network(network)
+    return backend_of(backend).build(known, dict(options), dtype), []
 
 
 @dataclass
@@ -65,11 +74,12 @@ class Bench:
 
     def net(self, backend: str, dtype: str) -> Any:
         """Return the loaded network; the same one each time, so a fault has to be undone."""
-        key = f"_net_{backend}_{dtype}"
-        if key not in vars(self):
-            job = Job(self.network, self.shared.options, dtype)
-            setattr(self, key, loaded(backend_of(backend), job, self.shared.arrays))
-        return getattr(self, key)
+        options = tuple(self.shared.options.items())
+        net, held = _built(backend, self.network, options, dtype)
+        if held != [self.shared.sha256]:
+            backend_of(backend).set_weights(net, self.shared.arrays)
+            held[:] = [self.shared.sha256]
+        return net
 
     def run(
         self,

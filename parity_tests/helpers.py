@@ -35,9 +35,8 @@ class Case:
 
 
 def variants(network: str) -> list[dict[str, Any]]:
-    """Return the settings of the network's variants: the default, and each switch turned."""
-    switches = [o for o in catalogue.network(network).options if isinstance(o.default, bool)]
-    return [{}] + [{option.name: not option.default} for option in switches]
+    """Return the settings of the network's notable variants."""
+    return [dict(settings) for settings in catalogue.network(network).variants]
 
 
 def images(shape: tuple[int, ...], seed: int = 0) -> NDArray[np.float64]:
@@ -47,7 +46,7 @@ def images(shape: tuple[int, ...], seed: int = 0) -> NDArray[np.float64]:
     return noise + sum(np.ix_(*slopes))
 
 
-@functools.cache
+@functools.lru_cache(maxsize=2)  # a network's are up to 100 MB
 def shared_weights(network: str, settings: tuple[tuple[str, Any], ...]) -> weights.SharedWeights:
     return weights.seeded(network, dict(settings), 0)
 
