@@ -249,6 +249,9 @@ def save(net: Any, path: str | Path) -> None:
 def load(path: str | Path, backend: str) -> Any:
     """Return the network that a weight file is for, built in `backend` with its weights.
 
+    It is in its framework's own default mode: PyTorch's is training, so call
+    `eval()` before you use it for inference.
+
     Args:
         path: a file of shared weights.
         backend: `pt`, `tf`, `mx` or `np`.
