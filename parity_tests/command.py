@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -59,8 +60,14 @@ def start(*words: object, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "inception_parity.cli", *map(str, words)],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=environment_of_ours(**environment),
+        env=environment_of_ours(**environment), preexec_fn=_heed_signals,
     )  # fmt: skip
+
+
+def _heed_signals() -> None:
+    """Undo what a background job or nohup hands down: signals that are ignored."""
+    for number in cli.SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def environment_of_ours(**more: str) -> dict[str, str]:
