@@ -215,9 +215,9 @@ def test_kept_traces_can_be_compared(capsys, tmp_path, temporary, sound, monkeyp
 
 
 def test_float32_trace_without_floors_is_shown_and_not_judged(
-    capsys, tmp_path, temporary, monkeypatch
+    capsys, tmp_path, temporary, monkeypatch, load_adapter
 ):
-    pytest.importorskip("torch")
+    load_adapter("pt")  # skips where it isn't chosen, and fails where it is but isn't there
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     run(capsys, tmp_path / "np", "--backend", "np")
     run(capsys, tmp_path / "pt", "--backend", "pt", "--dtype", "float32")
@@ -248,8 +248,10 @@ def test_worst_network_decides_the_exit_code(codes, expected):
     assert record.exit_code(results) == expected
 
 
-def test_check_of_a_real_framework_agrees_and_reports_json(capsys, tmp_path, temporary):
-    pytest.importorskip("torch")
+def test_check_of_a_real_framework_agrees_and_reports_json(
+    capsys, tmp_path, temporary, load_adapter
+):
+    load_adapter("pt")
     file = tmp_path / "report.json"
     done = call(capsys, "check", *SMALL, "--backends", "pt,pt", "--json", file)
     assert done.code == 0
@@ -341,8 +343,10 @@ def test_check_takes_images_and_weights_from_files(capsys, tmp_path, temporary, 
     assert "weights: seed 7; images: 1 at 32x40 (chelsea.png)" in done.out
 
 
-def test_device_that_is_not_there_is_exit_code_3(capsys, temporary):
-    torch = pytest.importorskip("torch")
+def test_device_that_is_not_there_is_exit_code_3(capsys, temporary, load_adapter):
+    load_adapter("pt")
+    import torch
+
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     done = call(capsys, "check", *SMALL, *FLOAT64, "--backends", "pt", "--device", "gpu")
