@@ -81,16 +81,20 @@ def clean_rows(case: dict[str, Any], bench: Bench) -> list[dict[str, Any]]:
 def fault_rows(case: dict[str, Any], bench: Bench) -> list[dict[str, Any]]:
     """Plant one fault, drawn by the case's number, in one backend, and look in float64."""
     rng = np.random.default_rng((case["number"], 1))
-    height, width = case["size"]
-    kind = Case(bool(case["options"].get("batch_norm")), height if height == width else 0)
-    possible = [f for f in FAULTS if height == width or f.applies(kind)]
-    possible = [f for f in possible if f.applies(kind)]
+    batch_norm = bool(case["options"].get("batch_norm"))
+    # A fault of sizes has to change something in both directions, or it may be none.
+    kinds = [Case(batch_norm, side) for side in case["size"]]
+    possible = [f for f in FAULTS if all(f.applies(kind) for kind in kinds)]
     fault = possible[rng.integers(len(possible))]
     name = catalogue.default_backends()[rng.integers(len(catalogue.default_backends()))]
     report = bench.run(name, plant=fault.plant)
-    first = report.first.name if report.first else None
-    return [{**case, "backend": name, "fault": fault.name, "alarm": report.fails,
-             "first": first, "expected": fault.first, "loader": report.loader}]  # fmt: skip
+    logits = next(e for e in report.endpoints if e.name == "logits")
+    row = {
+        **case, "backend": name, "fault": fault.name, "alarm": report.fails,
+        "first": report.first.name if report.first else None, "expected": fault.first,
+        "loader": report.loader, "logits": logits.problem or logits.rel_l2,
+    }  # fmt: skip
+    return [row]
 
 
 def main() -> None:
