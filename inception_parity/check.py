@@ -292,8 +292,12 @@ def _requests(
     ]
     requests = []
     for backend in settings.backends:
-        jobs = [job(backend, dtype, "propagated") for dtype in settings.dtypes]
-        jobs += [job(backend, dtype, "isolated") for dtype in small]
+        # By dtype, since a worker builds its network anew for each.
+        jobs = [
+            job(backend, dtype, mode)
+            for dtype in settings.dtypes
+            for mode in (("propagated", "isolated") if dtype in small else ("propagated",))
+        ]
         requests.append(request(backend, settings.device, jobs, backend))
     return request(catalogue.ORACLE, "cpu", oracle_jobs, "oracle"), requests
 

@@ -41,7 +41,9 @@ class Outcome:
 class Worker:
     """One running worker."""
 
-    def __init__(self, request: dict[str, Any], python: Path | None, timeout: float) -> None:
+    def __init__(
+        self, request: dict[str, Any], python: Path | None, timeout: float, threads: int
+    ) -> None:
         self.backend: str = request["backend"]
         self.result = Path(request["result"])
         self.deadline = time.monotonic() + timeout
@@ -55,7 +57,7 @@ class Worker:
             stdin=subprocess.PIPE,  # closes when we end, however we end
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=_environment(packages, foreign=python is not None),
+            env=_environment(packages, threads, foreign=python is not None),
             start_new_session=True,  # a group of its own, to be ended as a whole
         )
         self.tail: deque[bytes] = deque(maxlen=64)
@@ -134,18 +136,21 @@ def workers(
 ) -> Iterator[list[Worker]]:
     """Run a worker for each request while the context lasts; none outlives it."""
     started: list[Worker] = []
+    # More threads than cores wait for each other, and they do so at full speed.
+    threads = max(1, (os.cpu_count() or 1) // max(1, len(requests)))
     try:
         for request in requests:
             # One by one: those that did start are ended if the next one can't.
-            started.append(Worker(request, pythons.get(request["backend"]), timeout))  # noqa: PERF401
+            python = pythons.get(request["backend"])
+            started.append(Worker(request, python, timeout, threads))
         yield started
     finally:
         for worker in started:
             worker.end()
 
 
-def _environment(packages: Path, *, foreign: bool) -> dict[str, str]:
-    """Return the environment in which a worker finds our packages.
+def _environment(packages: Path, threads: int, *, foreign: bool) -> dict[str, str]:
+    """Return the environment in which a worker finds our packages, and its share of the cores.
 
     Another interpreter is shown a folder with nothing but them: with the whole
     site-packages on its path it would find our NumPy, and frameworks that it
@@ -161,6 +166,7 @@ def _environment(packages: Path, *, foreign: bool) -> dict[str, str]:
     if not foreign and "PYTHONPATH" in os.environ:
         path.append(os.environ["PYTHONPATH"])
     return {
+        "OMP_NUM_THREADS": str(threads),  # of torch, MXNet and NumPy's BLAS
         **os.environ,
         "PYTHONPATH": os.pathsep.join(path),
         "PYTHONSAFEPATH": "1",  # a numpy.py in the current folder is somebody's script

@@ -9,6 +9,7 @@ framework, nothing else, so that the interpreter may be anybody's.
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import shutil
@@ -55,8 +56,7 @@ def _write_whole(file: Path, value: Any) -> None:
 def _work(request: dict[str, Any], result: dict[str, Any], start: float) -> None:
     import numpy as np
 
-    from .backends import UnavailableError, adapter, run_job
-    from .backends.base import Job
+    from .backends import Job, UnavailableError, adapter, loaded, record
 
     try:
         backend = adapter(request["backend"], request["device"])
@@ -66,21 +66,21 @@ def _work(request: dict[str, Any], result: dict[str, Any], start: float) -> None
     result["import_seconds"] = time.perf_counter() - start
     images = np.load(request["images"])
     files = sorted(Path(request["weights"]).glob("*.npy"))
-    weights = {file.name.removesuffix(".npy"): np.load(file) for file in files}
+    # All workers map the same pages, instead of a copy each.
+    weights = {f.name.removesuffix(".npy"): np.load(f, mmap_mode="r") for f in files}
+    net, dtype = None, ""
     for job in request["jobs"]:
         oracle = _oracle(request) if job["mode"] in ("isolated", "floors") else None
         if job["mode"] == "floors":
             _measure_floors(request, job, images, weights, oracle)
             continue
+        made = Job(request["network"], request["options"], job["dtype"], job["mode"])
         try:
-            run_job(
-                backend,
-                Job(request["network"], request["options"], job["dtype"], job["mode"]),
-                images,
-                weights,
-                Path(job["out"]),
-                oracle,
-            )
+            if net is None or job["dtype"] != dtype:
+                net, dtype = None, job["dtype"]
+                gc.collect()  # networks hold themselves in cycles; two at once is one too many
+                net = loaded(backend, made, weights)
+            record(backend, net, made, images, weights, Path(job["out"]), oracle)
         except UnavailableError as error:
             result["unsupported"][job["dtype"]] = str(error)
 

@@ -104,6 +104,22 @@ class Bench:
             if undo is not None:
                 undo()
 
+    def changed_by(self, backend: str, plant: Callable[[Adapter, Any], Callable[[], None]]) -> bool:
+        """Return whether a fault changes what a backend computes, or which endpoints it has."""
+        adapter, net = backend_of(backend), self.net(backend, "float64")
+
+        def look() -> tuple[Any, list[str]]:
+            output = adapter.forward(net, adapter.to_native(self.images, "float64"))
+            return adapter.to_shared(output), [path for path, *_ in adapter.modules(net)]
+
+        clean, paths = look()
+        undo = plant(adapter, net)
+        try:
+            faulty, left = look()
+        finally:
+            undo()
+        return left != paths or not np.array_equal(faulty, clean)
+
 
 @lru_cache(maxsize=4)
 def googlenet(batch_norm: bool, size: int, batch: int = 2, seed: int = 0) -> Bench:
