@@ -21,10 +21,13 @@ from .inception_v3 import (
     InceptionV3,
 )
 from .layers import ConvBlock
-from .losses import LabelSmoothing
+from .losses import LabelSmoothing, TrainingLoss
+from .optimizers import SGD, Adam, RMSProp
 from .weights import get_weights, set_weights
 
 __all__ = [
+    "SGD",
+    "Adam",
     "CeilGoogLeNet",
     "CeilInception",
     "CeilInceptionAux",
@@ -48,6 +51,8 @@ __all__ = [
     "InceptionV2Aux",
     "InceptionV3",
     "LabelSmoothing",
+    "RMSProp",
+    "TrainingLoss",
     "get_weights",
     "set_weights",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 
 class LabelSmoothing(nn.CrossEntropyLoss):
@@ -29,7 +29,52 @@ class LabelSmoothing(nn.CrossEntropyLoss):
         super().__init__(label_smoothing=epsilon)
 
 
+class TrainingLoss(nn.Module):
+    """The loss that a network is trained with: its classifier's, and its heads' by weight.
+
+    loss(logits) + aux_weight * (the sum of loss(logits of a head) over the heads),
+    where loss is LabelSmoothing, for the heads as well.
+
+    Source: Szegedy et al. 2014, arXiv:1409.4842, section 5: each head weighs 0.3;
+    TF-slim's inception_v3: 0.4. Labels smoothed by 0.1: Szegedy et al. 2015.
+    Deviation: none.
+
+    Args:
+        epsilon: share of the target that all classes divide among them; 0 for
+            plain cross-entropy.
+        aux_weight: weight of each auxiliary head.
+
+    Shape:
+        outputs: what a network returns in training: (N, K), or a tuple of them, the
+            classifier's first
+        labels: (N,), whole numbers
+        output: (), the mean over the batch
+
+    Raises:
+        ValueError: epsilon isn't in 0 … 1, without 1, or aux_weight is negative.
+    """
+
+    def __init__(self, epsilon: float = 0.0, aux_weight: float = 0.3) -> None:
+        super().__init__()
+        require_weight(aux_weight)
+        self.smoothing = LabelSmoothing(epsilon)
+        self.aux_weight = aux_weight
+
+    def forward(self, outputs: Tensor | tuple[Tensor, ...], labels: Tensor) -> Tensor:
+        logits, *heads = outputs if isinstance(outputs, tuple) else (outputs,)
+        loss = self.smoothing(logits, labels)
+        for head in heads:
+            loss = loss + self.aux_weight * self.smoothing(head, labels)
+        return loss
+
+
 def require_share(epsilon: float) -> None:
     """Raise ValueError unless 0 <= epsilon < 1."""
     if not 0.0 <= epsilon < 1.0:
         raise ValueError(f"{epsilon=}, but should be at least 0 and less than 1")
+
+
+def require_weight(aux_weight: float) -> None:
+    """Raise ValueError unless aux_weight is at least 0 and finite."""
+    if not 0.0 <= aux_weight < float("inf"):
+        raise ValueError(f"{aux_weight=}, but should be at least 0 and finite")

@@ -25,8 +25,12 @@ ALIKE = (
     "require_half",
     "require_heads",
     "require_match",
+    "require_momentum",
+    "require_not_negative",
     "require_positive",
     "require_share",
+    "require_shares",
+    "require_weight",
 )  # equal to the letter wherever they stand
 
 against_reference = pytest.mark.parametrize("package", FRAMEWORKS)
@@ -42,13 +46,15 @@ def files(package):
 SHARED = [name for name in files(REFERENCE) if name != MODULE]
 LAYER_FILES = [name for name in SHARED if name in LAYERS]
 # One file per source: its blocks and its network.
+TRAINED_WITH = ("losses.py", "optimizers.py")
 SOURCES = [
-    name for name in SHARED if name not in (*LAYERS, "__init__.py", "losses.py", "weights.py")
+    name for name in SHARED if name not in (*LAYERS, *TRAINED_WITH, "__init__.py", "weights.py")
 ]
 PAIRS = list(itertools.combinations(PACKAGES, 2))
 shared_files = pytest.mark.parametrize("file", SHARED)
 source_files = pytest.mark.parametrize("file", SOURCES)
 layer_files = pytest.mark.parametrize("file", LAYER_FILES)
+training_files = pytest.mark.parametrize("file", TRAINED_WITH)
 pairs = pytest.mark.parametrize("pair", PAIRS, ids="-".join)
 
 
@@ -89,9 +95,12 @@ def assigned(package, file):
 
 
 def signature(function):
-    """Return (kind, name, default) of every argument; **kwargs and a vararg's name are free."""
+    """Return (kind, name, default) of every argument; **kwargs and a vararg's name are free.
+
+    `params` too: PyTorch's optimisers are told at once what they train.
+    """
     args = function.args
-    positional = args.posonlyargs + args.args
+    positional = [a for a in args.posonlyargs + args.args if a.arg != "params"]
     defaults = [None] * (len(positional) - len(args.defaults)) + args.defaults
     found = [("positional", a.arg, d) for a, d in zip(positional, defaults, strict=True)]
     if args.vararg:
@@ -176,7 +185,7 @@ def test_public_names_are_sorted_and_are_what_is_imported(package):
         for alias in node.names
     ]
     assert sorted(public) == sorted(imported)
-    assert public == sorted(public, key=lambda n: (n.islower(), n))
+    assert public == sorted(public, key=lambda n: (n.islower(), not n.isupper(), n))
 
 
 @against_reference
@@ -288,6 +297,30 @@ def test_docstrings_are_the_same_but_for_the_order_of_axes(package, file):
     assert docstring(tree(package, file)) == docstring(tree(REFERENCE, file))
     for name, node in classes(package, file).items():
         assert docstring(node) == docstring(classes(REFERENCE, file)[name]), name
+
+
+@against_reference
+@training_files
+def test_losses_and_optimisers_are_the_same_and_have_constructors(package, file):
+    found, expected = (
+        {n: constructor(c) is not None for n, c in classes(p, file).items() if n != "CoupledDecay"}
+        for p in (package, REFERENCE)
+    )
+    assert found == expected
+    assert all(expected.values())
+
+
+@against_reference
+@training_files
+def test_losses_and_optimisers_describe_arguments_and_formulas_alike(package, file):
+    """The formulas of an optimiser stand before its source."""
+    for name, node in classes(REFERENCE, file).items():
+        texts = [docstring(node), docstring(classes(package, file)[name])]
+        texts[1] = re.sub(r" params: .*? (?=lr: )", " ", texts[1])
+        assert section(texts[1], "Args") == section(texts[0], "Args"), name
+        assert section(texts[1], "Raises") == section(texts[0], "Raises"), name
+        formulas = [re.findall(r"<- .*? Source:", text) for text in texts]
+        assert formulas[1] == formulas[0], name
 
 
 @pairs

@@ -1,0 +1,196 @@
+"""Optimisers in NumPy: the definitions that every framework is brought to.
+
+An optimiser is stepped with all arrays of a network and their gradients, under
+shared names, and changes the arrays in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .module import Array
+
+
+class SGD:
+    """Stochastic gradient descent.
+
+    With g = gradient + weight_decay w, and v = 0 before the first step:
+
+        v <- momentum v + g
+        w <- w - lr v,  or with nesterov  w <- w - lr (g + momentum v)
+
+    Source: d2l, sections 12.4 and 12.6; Sutskever et al. 2013 for Nesterov's form.
+    The velocity doesn't contain lr, so a new lr takes effect at once, as in
+    PyTorch and in TensorFlow's MomentumOptimizer.
+    Deviation: none.
+
+    Args:
+        lr: learning rate; 0.1 is d2l's for GoogLeNet.
+        momentum: share of the velocity that is kept; 0.9 in the paper of 2014.
+        nesterov: whether to look ahead by the velocity.
+        weight_decay: factor of w in its gradient, for every trained array.
+
+    Raises:
+        ValueError: lr or weight_decay is negative, momentum isn't in 0 … 1, without
+            1, or `nesterov` without momentum.
+    """
+
+    def __init__(
+        self,
+        lr: float = 0.1,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None:
+        require_not_negative(lr=lr, weight_decay=weight_decay)
+        require_shares(momentum=momentum)
+        require_momentum(momentum, nesterov)
+        self.lr = lr
+        self.momentum = momentum
+        self.nesterov = nesterov
+        self.weight_decay = weight_decay
+        self.velocity: dict[str, Array] = {}
+
+    def step(self, weights: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
+        """Change those arrays that have a gradient."""
+        for name, gradient in gradients.items():
+            w = weights[name]
+            g = gradient + self.weight_decay * w
+            v = self.velocity.setdefault(name, np.zeros_like(w))
+            v[...] = self.momentum * v + g
+            w -= self.lr * (g + self.momentum * v if self.nesterov else v)
+
+
+class Adam:
+    """Adam.
+
+    With g = gradient + weight_decay w, and m = s = 0 before the first step, t = 1:
+
+        m <- beta1 m + (1 - beta1) g
+        s <- beta2 s + (1 - beta2) g^2
+        w <- w - lr (m / (1 - beta1^t)) / (sqrt(s / (1 - beta2^t)) + eps)
+
+    Source: Kingma and Ba 2014, arXiv:1412.6980, algorithm 1; d2l, section 12.10.
+    Deviation: none; eps is added to the corrected root, not to sqrt(s).
+
+    Args:
+        lr: learning rate.
+        beta1: share of the mean gradient that is kept.
+        beta2: share of the mean squared gradient that is kept.
+        eps: added to the root.
+        weight_decay: factor of w in its gradient, for every trained array.
+
+    Raises:
+        ValueError: lr, eps or weight_decay is negative, or a beta isn't in 0 … 1,
+            without 1.
+    """
+
+    def __init__(
+        self,
+        lr: float = 1e-3,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        require_not_negative(lr=lr, eps=eps, weight_decay=weight_decay)
+        require_shares(beta1=beta1, beta2=beta2)
+        self.lr = lr
+        self.beta1 = beta1
+        self.beta2 = beta2
+        self.eps = eps
+        self.weight_decay = weight_decay
+        self.t = 0
+        self.mean: dict[str, Array] = {}
+        self.square: dict[str, Array] = {}
+
+    def step(self, weights: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
+        """Change those arrays that have a gradient."""
+        self.t += 1
+        for name, gradient in gradients.items():
+            w = weights[name]
+            g = gradient + self.weight_decay * w
+            m = self.mean.setdefault(name, np.zeros_like(w))
+            s = self.square.setdefault(name, np.zeros_like(w))
+            m[...] = self.beta1 * m + (1.0 - self.beta1) * g
+            s[...] = self.beta2 * s + (1.0 - self.beta2) * g**2
+            corrected = m / (1.0 - self.beta1**self.t), s / (1.0 - self.beta2**self.t)
+            w -= self.lr * corrected[0] / (np.sqrt(corrected[1]) + self.eps)
+
+
+class RMSProp:
+    """RMSProp.
+
+    With g = gradient + weight_decay w, and s = 0 before the first step:
+
+        s <- decay s + (1 - decay) g^2
+        w <- w - lr g / sqrt(s + eps)
+
+    Source: d2l, section 12.8; Szegedy et al. 2015, arXiv:1512.00567, section 8, for
+    lr, decay and an eps of 1, which matters: it is inside the root.
+    Deviation: TensorFlow's first RMSPropOptimizer, the paper's, began with s = 1.
+
+    Args:
+        lr: learning rate.
+        decay: share of the mean squared gradient that is kept.
+        eps: added under the root.
+        weight_decay: factor of w in its gradient, for every trained array.
+
+    Raises:
+        ValueError: lr, eps or weight_decay is negative, or decay isn't in 0 … 1,
+            without 1.
+    """
+
+    def __init__(
+        self,
+        lr: float = 0.045,
+        decay: float = 0.9,
+        eps: float = 1.0,
+        weight_decay: float = 0.0,
+    ) -> None:
+        require_not_negative(lr=lr, eps=eps, weight_decay=weight_decay)
+        require_shares(decay=decay)
+        self.lr = lr
+        self.decay = decay
+        self.eps = eps
+        self.weight_decay = weight_decay
+        self.square: dict[str, Array] = {}
+
+    def step(self, weights: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
+        """Change those arrays that have a gradient."""
+        for name, gradient in gradients.items():
+            w = weights[name]
+            g = gradient + self.weight_decay * w
+            s = self.square.setdefault(name, np.zeros_like(w))
+            s[...] = self.decay * s + (1.0 - self.decay) * g**2
+            w -= self.lr * g / np.sqrt(s + self.eps)
+
+
+def require_shares(**shares: float) -> None:
+    """Raise ValueError naming every number that isn't in 0 … 1, without 1."""
+    wrong = [
+        f"{name}={share!r}, but should be at least 0 and less than 1"
+        for name, share in shares.items()
+        if not 0.0 <= share < 1.0
+    ]
+    if wrong:
+        raise ValueError("; ".join(wrong))
+
+
+def require_not_negative(**numbers: float) -> None:
+    """Raise ValueError naming every number that is negative, infinite or not a number."""
+    wrong = [
+        f"{name}={number!r}, but should be at least 0 and finite"
+        for name, number in numbers.items()
+        if not 0.0 <= number < float("inf")
+    ]
+    if wrong:
+        raise ValueError("; ".join(wrong))
+
+
+def require_momentum(momentum: float, nesterov: bool) -> None:
+    """Raise ValueError if Nesterov's momentum is asked for without any."""
+    if nesterov and momentum == 0.0:
+        raise ValueError("momentum=0.0, but should be more than 0 with nesterov=True")
