@@ -11,6 +11,7 @@ RUNS = (
     ("-m", "benchmarks.random_checks", "clean", "--cases", "200"),
     ("-m", "benchmarks.random_checks", "faults", "--cases", "200"),
     ("-m", "benchmarks.fault_matrix"),
+    ("-m", "benchmarks.network_matrix", "--page", "docs/networks.md"),
     ("-m", "benchmarks.cold_check", "googlenet", "--set", "in_channels=3"),
     ("-m", "inception_parity.cli", "check", "--all"),
 )
