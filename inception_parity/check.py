@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,18 @@ AGREE, DIVERGE, BROKEN = 0, 1, 3  # exit codes; 2 is bad usage or input
 
 
 @dataclass(frozen=True)
+class Subject:
+    """What a task was about, without its arrays: results outlive them."""
+
+    network: str
+    options: dict[str, Any]
+    provenance: str  # of the weights
+    sha256: str  # of the weights
+    image_names: tuple[str, ...]
+    size: tuple[int, int]  # (height, width) of the images
+
+
+@dataclass(frozen=True)
 class Task:
     """What every backend is given."""
 
@@ -40,8 +53,9 @@ class Task:
     images: NDArray[np.float64] = field(repr=False)
     image_names: tuple[str, ...]
 
+    @cached_property
     def identity(self) -> dict[str, Any]:
-        """Return what makes two tasks the same: network, options, images, weights."""
+        """What makes two tasks the same: network, options, images, weights."""
         return {
             "network": self.weights.network,
             "options": self.weights.options,
@@ -53,6 +67,18 @@ class Task:
     def size(self) -> tuple[int, int]:
         """(height, width) of the images."""
         return int(self.images.shape[2]), int(self.images.shape[3])
+
+    @property
+    def subject(self) -> Subject:
+        """What the task is about."""
+        return Subject(
+            self.weights.network,
+            self.weights.options,
+            self.weights.provenance,
+            self.identity["weights"],
+            self.image_names,
+            self.size,
+        )
 
 
 @dataclass(frozen=True)
@@ -70,7 +96,7 @@ class Settings:
 class CheckResult:
     """What came out, for all backends."""
 
-    task: Task
+    subject: Subject
     settings: Settings
     outcomes: dict[str, Outcome]
     reports: list[Report]
@@ -177,7 +203,7 @@ def check(
         by_name = {outcome.backend: outcome for outcome in outcomes if outcome is not None}
         collector.blame(by_name)
         result = CheckResult(
-            task, settings, by_name, collector.in_order(), collector.pairs(),
+            task.subject, settings, by_name, collector.in_order(), collector.pairs(),
             collector.oracle_suspect(), time.monotonic() - start,
         )  # fmt: skip
         collector.keep_floors()

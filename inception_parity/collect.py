@@ -32,8 +32,7 @@ class Collector:
         self.output = catalogue.network(task.weights.network).outputs[0]
         self.oracle: Trace | None = None
         self.floors: dict[str, floors.Floors] = {}
-        identity = task.identity()
-        self.keys = {d: floors.key(identity, d) for d in settings.dtypes if d != "float64"}
+        self.keys = {d: floors.key(task.identity, d) for d in settings.dtypes if d != "float64"}
         self.reports: dict[tuple[str, str, str], Report] = {}
         self.broken: dict[tuple[str, str, str], str] = {}  # traces that can't be used, and why
         self.traces: dict[tuple[str, str, str], Trace] = {}

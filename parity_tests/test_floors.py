@@ -71,16 +71,16 @@ def test_floors_are_kept_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(floors, "cache_folder", lambda: tmp_path / "floors")
     shared = weights.seeded("googlenet", {}, 0)
     task = check.make_task(shared, None, (32, 32), 1)
-    key = floors.key(task.identity(), "float32")
+    key = floors.key(task.identity, "float32")
     assert floors.cached(key) is None
     measured = {"propagated": {"a": 1.0}, "isolated": {"a": 2.0}}
     floors.keep(key, measured)
     assert floors.cached(key) == measured
     others = [
-        floors.key(task.identity(), "bfloat16"),
-        floors.key(check.make_task(shared, None, (33, 32), 1).identity(), "float32"),
+        floors.key(task.identity, "bfloat16"),
+        floors.key(check.make_task(shared, None, (33, 32), 1).identity, "float32"),
         floors.key(
-            check.make_task(weights.seeded("googlenet", {}, 1), None, (32, 32), 1).identity(),
+            check.make_task(weights.seeded("googlenet", {}, 1), None, (32, 32), 1).identity,
             "float32",
         ),
     ]

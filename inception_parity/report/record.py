@@ -29,13 +29,13 @@ def exit_code(results: list[CheckResult]) -> int:
 
 
 def _check(result: CheckResult) -> dict[str, Any]:
-    task, settings = result.task, result.settings
+    subject, settings = result.subject, result.settings
     return {
-        "network": task.weights.network,
-        "options": task.weights.options,
-        "weights": {"provenance": task.weights.provenance, "sha256": task.weights.sha256},
-        "images": list(task.image_names),
-        "size": list(task.size),
+        "network": subject.network,
+        "options": subject.options,
+        "weights": {"provenance": subject.provenance, "sha256": subject.sha256},
+        "images": list(subject.image_names),
+        "size": list(subject.size),
         "device": settings.device,
         "seconds": result.seconds,
         "exit_code": result.exit_code,

@@ -19,13 +19,13 @@ MOST_LINES = 8  # of a list that may be long
 
 def show(console: Console, result: CheckResult) -> None:
     """Print what came out for one network."""
-    weights, task = result.task.weights, result.task
-    options = " ".join(f"{k}={str(v).lower()}" for k, v in weights.options.items())
-    height, width = task.size
-    console.print(Text(f"{weights.network}  {options}", style="bold"))
+    subject = result.subject
+    options = " ".join(f"{k}={str(v).lower()}" for k, v in subject.options.items())
+    height, width = subject.size
+    console.print(Text(f"{subject.network}  {options}", style="bold"))
     console.print(
-        f"weights: {weights.provenance}; images: {len(task.images)} at {height}x{width} "
-        f"({_few(list(task.image_names))})",
+        f"weights: {subject.provenance}; images: {len(subject.image_names)} at {height}x{width} "
+        f"({_few(list(subject.image_names))})",
         highlight=False,
         soft_wrap=True,
     )
@@ -68,11 +68,11 @@ def show_matrix(console: Console, results: Sequence[CheckResult]) -> None:
         table.add_column(catalogue.BACKENDS[backend].title, no_wrap=True)
     table.add_column("seconds", justify="right")
     for result in results:
-        weights = result.task.weights
-        defaults = catalogue.network(weights.network).resolve({})
-        chosen = {k: v for k, v in weights.options.items() if v != defaults[k]}
+        subject = result.subject
+        defaults = catalogue.network(subject.network).resolve({})
+        chosen = {k: v for k, v in subject.options.items() if v != defaults[k]}
         table.add_row(
-            weights.network,
+            subject.network,
             " ".join(f"{k}={str(v).lower()}" for k, v in chosen.items()) or "–",
             *(_cell(result, backend) for backend in backends),
             f"{result.seconds:.0f}",
