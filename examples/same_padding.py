@@ -1,4 +1,4 @@
-"""What d2l's Keras tab does: `padding="same"` in the stem. The check says where it starts.
+"""What d2l's Keras tab does: `padding="same"` in the stem. The check says where and what.
 
 python examples/same_padding.py 96     # the default: 8% of the logits, found at b1.0.conv
 python examples/same_padding.py 97     # odd: SAME pads alike on both sides, and nothing differs
@@ -14,6 +14,7 @@ from rich.console import Console
 from inception_parity import images, weights
 from inception_parity.backends import Job, adapter, loaded, record
 from inception_parity.compare import compare
+from inception_parity.diagnosis.traces import diagnose_trace
 from inception_parity.report.terminal import show_report
 
 size = int(sys.argv[1]) if len(sys.argv) > 1 else 96
@@ -34,4 +35,6 @@ with tempfile.TemporaryDirectory() as folder:
     stem.call = same.call
     trace = record(tf_backend, net, job, batch, shared.arrays, Path(folder) / "tf")
 
-    show_report(Console(width=110), compare(trace, oracle))
+    report = compare(trace, oracle)
+    report.diagnosis = diagnose_trace(report, trace, oracle, shared.arrays)
+    show_report(Console(width=110), report)

@@ -52,6 +52,7 @@ class Task:
     weights: SharedWeights
     images: NDArray[np.float64] = field(repr=False)
     image_names: tuple[str, ...]
+    image_files: tuple[Path, ...] = ()
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -145,7 +146,8 @@ def make_task(
         )
     files = files[:batch]
     channels = int(weights.options["in_channels"])
-    return Task(weights, image_files.load(files, size, channels), tuple(f.name for f in files))
+    loaded = image_files.load(files, size, channels)
+    return Task(weights, loaded, tuple(f.name for f in files), tuple(files))
 
 
 def require_size(
@@ -202,6 +204,7 @@ def check(
         collector.collect()
         by_name = {outcome.backend: outcome for outcome in outcomes if outcome is not None}
         collector.blame(by_name)
+        collector.diagnose(progress)
         result = CheckResult(
             task.subject, settings, by_name, collector.in_order(), collector.pairs(),
             collector.oracle_suspect(), time.monotonic() - start,

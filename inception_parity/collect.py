@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import catalogue, floors
 from .agreement import Pair, oracle_suspected, pairs
 from .compare import Report, compare
+from .diagnosis.traces import best_report, diagnose_trace
 from .errors import InputError
 from .processes import Outcome, Worker
 from .trace import Trace
@@ -23,6 +24,7 @@ class Collector:
 
     def __init__(self, task: Task, settings: Settings, folder: Path) -> None:
         self.folder = folder
+        self.task = task
         self.wanted = [
             (backend, dtype, mode)
             for backend in settings.backends
@@ -76,6 +78,21 @@ class Collector:
             if cell in self.broken:
                 why = f"left a trace that can't be used: {self.broken[cell]}"
             outcome.status, outcome.message = "failed", why
+
+    def diagnose(self, progress: Callable[[str], None]) -> None:
+        """Look for the cause of what is wrong: once for a backend, in the run that tells most."""
+        if self.oracle is None:
+            return
+        for backend in dict.fromkeys(cell[0] for cell in self.wanted):
+            cells = {id(r): cell for cell, r in self.reports.items() if cell[0] == backend}
+            report = best_report([r for r in self.in_order() if r.backend == backend])
+            if report is not None and report.first is not None:
+                progress(f"looking for the cause at {report.first.name} in {backend}")
+                cell = cells[id(report)]
+                report.diagnosis = diagnose_trace(
+                    report, self.traces[cell], self.oracle, self.task.weights.arrays,
+                    self.floors.get(cell[1]), self.task.image_files,
+                )  # fmt: skip
 
     def in_order(self) -> list[Report]:
         """Return the reports, backend by backend."""

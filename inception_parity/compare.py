@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from .errors import InputError
 from .floors import Floors
 from .numerics import UNIT_ROUNDOFF, to_dtype
 from .trace import Endpoint, Trace, digest
+
+if TYPE_CHECKING:
+    from .diagnosis import Diagnosis
 
 LIMIT_FLOAT64 = 1e-10  # relative L2; correct runs stay near 1e-14
 
@@ -70,6 +73,7 @@ class Report:
     top1: tuple[int, int] | None = None  # agreeing, of the images whose margin exceeds the noise
     versions: dict[str, str] = field(default_factory=dict, repr=False)
     seconds: float = 0.0
+    diagnosis: Diagnosis | None = None  # what the mistake is, where one was looked for
 
     @property
     def fails(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..check import CheckResult
 from ..compare import LIMIT_FLOAT64, LIMIT_FLOORS, Report
+from ..diagnosis import Diagnosis
 
 FORMAT = "inception-parity report 1"
 
@@ -63,7 +64,24 @@ def report_record(report: Report) -> dict[str, Any]:
         "top1": report.top1,
         "versions": report.versions,
         "seconds": report.seconds,
+        "diagnosis": _diagnosis(report.diagnosis),
         "endpoints": [asdict(endpoint) for endpoint in report.endpoints],
+    }
+
+
+def _diagnosis(found: Diagnosis | None) -> dict[str, Any] | None:
+    """Return what the mistake is; None where nothing is wrong, or nobody looked."""
+    if found is None:
+        return None
+    return {
+        "endpoint": found.endpoint,
+        "kind": found.kind,
+        "cause": found.cause.cause if found.cause else None,
+        "findings": [asdict(finding) for finding in found.findings],
+        "closest": asdict(found.closest) if found.closest else None,
+        "tried": {"single": found.tried[0], "pairs": found.tried[1]},
+        "also": found.also,
+        "note": found.note,
     }
 
 

@@ -12,6 +12,7 @@ from .. import catalogue
 from ..agreement import Pair
 from ..check import CheckResult
 from ..compare import LIMIT_FLOAT64, LIMIT_FLOORS, UNJUDGED, Comparison, Report
+from ..diagnosis import Diagnosis, Finding
 from ..processes import Outcome
 
 MOST_LINES = 8  # of a list that may be long
@@ -165,7 +166,39 @@ def failure(report: Report) -> Text:
         if tolerance is not None
         else "\n    no tolerance would let it pass"
     )
+    if report.diagnosis is not None:
+        text.append("\n").append(cause(report.diagnosis))
     return text
+
+
+def cause(diagnosis: Diagnosis) -> Text:
+    """Return what the mistake is, what speaks for it, and the line that mends it."""
+    text, found = Text(), diagnosis.cause
+    singles, pairs = diagnosis.tried
+    tried = f"{singles} explanations" + (f" and {pairs} pairs of them" if pairs else "")
+    if found is None:
+        text.append("    cause: ").append("unexplained", style="bold yellow")
+        text.append(f"; {tried} tried at {diagnosis.endpoint}; {diagnosis.note}")
+        if diagnosis.closest is not None:
+            text.append(f"\n    closest: {_evidence(diagnosis.closest)}")
+        return text
+    text.append("    cause: ").append(found.text, style="bold")
+    text.append(f"\n           {_evidence(found, short=True)}; {tried} tried")
+    if found.evidence:
+        text.append(f"; {found.evidence}")
+    if diagnosis.also:
+        text.append(f"\n           the same at {_few(diagnosis.also)}")
+    text.append(f"\n    mend:  {found.mend}")
+    rivals = [f for f in diagnosis.findings[1:] if f.cost == found.cost]
+    if rivals:
+        text.append("\n    or:    " + "; or: ".join(f.text for f in rivals[:2]))
+    return text
+
+
+def _evidence(found: Finding, short: bool = False) -> str:
+    before = "no number" if found.before is None else f"{found.before:.1e}"
+    said = f"difference {before} before, {found.after:.1e} with this mistake in the oracle's layer"
+    return said if short else f"{found.text}: {said}"
 
 
 def _numbers(endpoint: Comparison, dtype: str) -> str:

@@ -1,0 +1,295 @@
+"""Mistakes of convolutions and dense layers: kernels, biases, and which number is another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import permutations
+
+import numpy as np
+
+from .forward import residual, windows
+from .mends import layer_line, words
+from .site import Array, Candidate, Mend, Site
+from .windows import kernel_of, padded_input
+
+_KERNELS: Mend = words(
+    pt="layer.weight.copy_(torch.from_numpy(kernel))  # kernel: (out, in, height, width)",
+    tf="layer.kernel.assign(kernel.transpose(2, 3, 1, 0))  # from (out, in, height, width)",
+    mx="layer.weight.set_data(kernel)  # kernel: (out, in, height, width)",
+    other="load the kernel as (out, in, height, width)",
+)
+_DENSE: Mend = words(
+    pt="layer.weight.copy_(torch.from_numpy(kernel))  # kernel: (out, in)",
+    tf="layer.kernel.assign(kernel.T)  # from (out, in)",
+    mx="layer.weight.set_data(kernel)  # kernel: (out, in)",
+    other="load the kernel as (out, in)",
+)
+_BIAS: Mend = words(
+    pt="bias=True, and load it",
+    tf="use_bias=True, and assign it",
+    mx="use_bias=True, and set_data",
+    other="load the bias",
+)
+
+
+def kernel_axes(site: Site) -> Iterator[Candidate]:
+    """Flipped, turned, axes exchanged, or the bytes of another layout."""
+    w = site.weights["weight"]
+    if w.ndim == 2:
+        yield from _dense_axes(site, w)
+        return
+    height, width = w.shape[2:]
+
+    def changed(cause: str, text: str, array: Array, cost: int = 1) -> Candidate:
+        return Candidate(cause, text, _KERNELS, site.weighing(weight=array), cost)
+
+    if height * width > 1:
+        flipped = "the kernel flipped, as a true convolution has it; should be a cross-correlation"
+        yield changed("kernel-flipped", flipped, w[:, :, ::-1, ::-1])
+        if height > 1 and width > 1:
+            yield changed("kernel-flipped", "the kernel upside down", w[:, :, ::-1], 2)
+            yield changed("kernel-flipped", "the kernel mirrored", w[:, :, :, ::-1], 2)
+        turned = "height and width of the kernel exchanged"
+        if height == width:
+            yield changed("kernel-transposed", turned, w.swapaxes(2, 3))
+            text = "the kernel turned by a quarter"
+            for k in (1, 3):
+                yield changed("kernel-transposed", text, np.rot90(w, k, (2, 3)), 2)
+        else:
+            across = site.weighing(weight=w.swapaxes(2, 3)).but(
+                pads=site.get("pads")[::-1], stride=site.get("stride")[::-1]
+            )
+            text = f"{width}x{height} instead of {height}x{width}: height and width exchanged"
+            yield Candidate("kernel-transposed", text, _KERNELS, across)
+    if w.shape[0] == w.shape[1]:
+        text = "input and output channels of the kernel exchanged"
+        yield changed("kernel-io", text, w.swapaxes(0, 1))
+    reshaped = "the kernel's numbers in the order of another layout: reshaped, not transposed"
+    for order in ((2, 3, 1, 0), (0, 2, 3, 1)):
+        yield changed("kernel-reshaped", reshaped, w.transpose(order).reshape(w.shape), 2)
+        back = w.reshape([w.shape[i] for i in order]).transpose(np.argsort(order))
+        yield changed("kernel-reshaped", reshaped, back, 2)
+
+
+def _dense_axes(site: Site, w: Array) -> Iterator[Candidate]:
+    if w.shape[0] == w.shape[1]:
+        text = "the kernel transposed: (in, out) taken for (out, in)"
+        yield Candidate("dense-transposed", text, _DENSE, site.weighing(weight=w.T))
+        return
+    text = "the kernel's numbers in the order (in, out): reshaped, not transposed"
+    for array in (w.T.reshape(w.shape), w.reshape(w.shape[::-1]).T):
+        yield Candidate("dense-transposed", text, _DENSE, site.weighing(weight=array), 2)
+
+
+def input_channels(site: Site) -> Iterator[Candidate]:
+    """Input channels in another order."""
+    w = site.weights["weight"]
+    count = w.shape[1]
+    if count < 2 or site.get("groups") != 1:
+        return
+    orders: dict[tuple[int, ...], str] = {tuple(range(count))[::-1]: "reversed"}
+    if count <= 4:
+        orders.update({p: f"as {list(p)}" for p in permutations(range(count)) if p not in orders})
+    else:
+        for by in (1, count - 1):
+            orders[tuple(np.roll(range(count), by))] = "rolled by one"
+    orders.pop(tuple(range(count)), None)
+    for order, what in orders.items():
+        colours = " (BGR for RGB)" if count == 3 and what == "reversed" else ""
+        text = f"input channels {what}{colours}"
+        mend = words(
+            pt="x = x[:, [2, 1, 0]]", tf="x = x[..., ::-1]", mx="x = x[:, ::-1]",
+            other="give the channels in the reference's order",
+        ) if colours else _KERNELS  # fmt: skip
+        cost = 1 if what == "reversed" and count <= 4 else 2
+        taken = site.weighing(weight=w[:, list(order)])
+        yield Candidate("channel-order", text, mend, taken, cost)
+
+
+def flatten_order(site: Site) -> Iterator[Candidate]:
+    """A dense layer whose input was flattened in another order than its kernel expects."""
+    features = site.weights["weight"].shape[1]
+    grids = [tuple(site.get("grid"))] if site.get("grid") else []
+    sides = [s for s in range(2, 17) if features % s**2 == 0 and features > s**2]
+    grids += [(features // s**2, s, s) for s in sides]
+    mend = words(
+        pt="torch.flatten(x, 1) on (N, C, H, W), or permute the kernel's columns",
+        tf="layers.Permute((3, 1, 2)) before Flatten, or permute the kernel's rows",
+        mx="nn.Flatten on (N, C, H, W), or permute the kernel's columns",
+        other="flatten in the order C, H, W",
+    )
+    w = site.weights["weight"]
+    for number, (c, h, x) in enumerate(dict.fromkeys(grids)):
+        if h * x == 1:
+            continue
+        for names, order in (("H, W, C", (1, 2, 0)), ("W, H, C", (2, 1, 0)),
+                             ("C, W, H", (0, 2, 1))):  # fmt: skip
+            # Where each feature of the other order comes from.
+            source = np.arange(features).reshape(c, h, x).transpose(order).reshape(-1)
+            text = f"flattened in the order {names} ({c}x{h}x{x}), but should be C, H, W"
+            taken = np.empty_like(w)
+            taken[:, source] = w  # w's column i meets what lies at i in the other order
+            known = 1 if number == 0 and site.get("grid") else 2
+            yield Candidate("flatten-order", text, mend, site.weighing(weight=taken), known)
+            other = site.weighing(weight=w[:, source])
+            text = f"the kernel's columns in the order {names}, its input in the order C, H, W"
+            yield Candidate("flatten-order", text, mend, other, known + 1)
+
+
+def bias(site: Site) -> Iterator[Candidate]:
+    """Bias missing, doubled, shifted, or another one."""
+    b = site.weights.get("bias")
+    zero = np.zeros(len(site.weights["weight"]))
+    if b is not None and b.any():
+        yield Candidate("bias-missing", "no bias is added", _BIAS, site.weighing(bias=None))
+        twice = site.weighing(bias=2 * b)
+        yield Candidate("bias-doubled", "the bias is added twice", _BIAS, twice)
+    if not site.same_shape:
+        return
+    found = _constant_shift(site)
+    if found is None:
+        return
+    found = found + (zero if b is None else b)
+    b = zero if b is None else b
+    moved = np.flatnonzero(np.abs(found - b) > 1e-9 * np.abs(b).max(initial=1e-300))
+    if np.allclose(np.sort(found), np.sort(b), rtol=1e-9, atol=1e-12 * np.abs(b).max(initial=0)):
+        by = [s for s in range(1, len(b)) if np.allclose(np.roll(b, s), found, rtol=1e-9)]
+        how = f"shifted by {by[0]}" if by else "in another order"
+        exact = np.roll(b, by[0]) if by else found
+        text = f"the bias {how}"
+        yield Candidate("bias-order", text, _BIAS, site.weighing(bias=exact), 2)
+    elif len(moved) == 1:
+        i = int(moved[0])
+        text = f"bias[{i}] is {found[i]:.6g}, but should be {b[i]:.6g}"
+        yield Candidate("one-bias", text, _BIAS, site.weighing(bias=found), 3)
+    else:
+        text = f"another bias: {len(moved)} of {len(b)} values are not those given"
+        yield Candidate("bias-other", text, _BIAS, site.weighing(bias=found), 6)
+
+
+def _constant_shift(site: Site) -> Array | None:
+    """Return what was added to each channel, if it was the same everywhere."""
+    shift = residual(site)
+    axes = (0, *range(2, shift.ndim))
+    mean: Array = shift.mean(axis=axes)
+    spread = np.abs(shift - mean.reshape((1, -1) + (1,) * (shift.ndim - 2))).max()
+    return mean if spread <= site.rough * np.abs(site.reference).max() else None
+
+
+def scaled(site: Site) -> Iterator[Candidate]:
+    """The kernel times a number: zero, weight scaling, standardisation."""
+    w, b = site.weights["weight"], site.weights.get("bias")
+    zero = site.weighing(weight=np.zeros_like(w))
+    mend = _KERNELS if w.ndim == 4 else _DENSE
+    yield Candidate("weights-zero", "the kernel is all zeros", mend, zero, 2)
+    if not site.same_shape:
+        return
+    shape = (1, -1) + (1,) * (site.reference.ndim - 2)
+    offset = 0.0 if b is None else b.reshape(shape)
+    seen = site.seen - offset
+    clean = seen - residual(site)
+    size = float(np.vdot(clean, clean))
+    factor = float(np.vdot(clean, seen)) / size if size else 0.0
+    if factor and np.isfinite(factor) and abs(factor - 1) > 1e-12:
+        text = f"the kernel times {factor:.6g}"
+        yield Candidate("weights-scaled", text, mend, site.weighing(weight=factor * w), 3)
+
+
+def one_weight(site: Site) -> Iterator[Candidate]:
+    """A few single numbers of the kernel are others: found by what their inputs look like."""
+    if not site.same_shape or site.get("groups") != 1:
+        return
+    left = residual(site)
+    axes = (0, *range(2, left.ndim))
+    sizes = np.sqrt((left**2).sum(axis=axes))
+    # Rounding leaves something in every channel; a changed number far more.
+    wrong = np.flatnonzero(sizes > max(1e-3 * sizes.max(), 1e3 * np.median(sizes)))
+    if not 1 <= len(wrong) <= 4 or not np.isfinite(sizes).all():
+        return
+    w = np.array(site.weights["weight"])
+    said = []
+    for o in wrong:
+        at, change = _matching_tap(site, left[:, o])
+        if at is None:
+            return
+        index = (int(o), *at)
+        said.append(f"weight{list(index)} is {w[index] + change:.8g}, but should be {w[index]:.8g}")
+        w[index] += change
+    mend = _KERNELS if w.ndim == 4 else _DENSE
+    yield Candidate("one-weight", "; ".join(said), mend, site.weighing(weight=w), 2 + len(wrong))
+
+
+def _matching_tap(site: Site, left: Array) -> tuple[tuple[int, ...] | None, float]:
+    """Return the input, or (input, row, column) of the kernel, whose input explains `left`."""
+    best: tuple[float, tuple[int, ...] | None, float] = (1e-6, None, 0.0)
+    power = float(np.vdot(left, left))
+    for at, seen in _taps(site):
+        axes = (0, *range(2, seen.ndim))
+        along = (seen * np.expand_dims(left, 1)).sum(axis=axes)
+        size = (seen**2).sum(axis=axes)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            unlike = np.nan_to_num(1 - along**2 / (size * power), nan=1.0)
+        i = int(unlike.argmin())
+        if unlike[i] < best[0]:
+            best = float(unlike[i]), (i, *at), float(along[i] / size[i])
+    return best[1], best[2]
+
+
+def _taps(site: Site) -> Iterator[tuple[tuple[int, ...], Array]]:
+    """Yield, for every place of the kernel, what it is multiplied with: (N, I, …)."""
+    if site.kind == "dense":
+        yield (), site.inputs[0]
+    else:
+        x = padded_input(site)
+        yield from windows(x, kernel_of(site), site.get("stride"), site.get("dilation"))
+
+
+def other_weights(site: Site) -> Iterator[Candidate]:
+    """The right layer with other weights, where outputs suffice to find them by least squares."""
+    w, b = site.weights["weight"], site.weights.get("bias")
+    unknowns = w[0].size + 1
+    rows = site.seen.size // site.seen.shape[1]
+    if not site.same_shape or site.get("groups") != 1 or rows < 1.2 * unknowns:
+        return
+    if unknowns > 1200 or not np.isfinite(site.seen).all():
+        return
+    rng = np.random.default_rng(0)
+    chosen = np.sort(rng.permutation(rows)[: 2 * unknowns + 50])
+    columns = [np.moveaxis(seen, 1, -1).reshape(rows, -1)[chosen] for _, seen in _taps(site)]
+    matrix = np.concatenate([np.stack(columns, axis=2).reshape(len(chosen), -1),
+                             np.ones((len(chosen), 1))], axis=1)  # fmt: skip
+    seen = np.moveaxis(site.seen, 1, -1).reshape(rows, -1)[chosen]
+    solved, _, rank, _ = np.linalg.lstsq(matrix, seen, rcond=None)
+    if rank < unknowns:
+        return
+    kernel = np.ascontiguousarray(solved[:-1].T).reshape(w.shape)
+    changed = int((np.abs(kernel - w) > 1e-6 * np.abs(w).max()).sum())
+    far = float(np.linalg.norm(kernel - w) / np.linalg.norm(w))
+    text = (
+        f"the right layer, but not the weights given: {changed} of {w.size} differ, "
+        f"by {far:.1e} in all"
+    )
+    mend = _KERNELS if w.ndim == 4 else _DENSE
+    other = site.weighing(weight=kernel, bias=solved[-1])
+    limit = max(site.limit, 1e-8)  # of the solver, whose matrix may be poorly conditioned
+    if b is None and np.abs(solved[-1]).max() > 1e-6:
+        text += "; and a bias"
+    yield Candidate("other-weights", text, mend, other, 10, limit)
+
+
+def groups(site: Site) -> Iterator[Candidate]:
+    """Depthwise or grouped kernels whose output channels are in another order."""
+    count = int(site.get("groups"))
+    w = site.weights["weight"]
+    if count == 1 or len(w) == count:
+        return
+    order = np.arange(len(w)).reshape(count, -1).T.reshape(-1)
+    text = f"the {count} groups' output channels are interleaved"
+    mend = layer_line(site, extra=f"groups {count}, one group's channels after the other's")
+    yield Candidate("channel-order", text, mend, site.weighing(weight=w[order]), 2)
+
+
+CONVOLUTION = (
+    kernel_axes, input_channels, groups, bias, scaled, one_weight, other_weights,
+)  # fmt: skip
+DENSE = (kernel_axes, flatten_order, input_channels, bias, scaled, one_weight, other_weights)

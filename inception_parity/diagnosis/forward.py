@@ -1,0 +1,336 @@
+"""What a layer gives, with whatever mistake its site describes: float64, NumPy alone.
+
+Apart from `inception_np`: its layers can't be wrong, and these have to be able to,
+with paddings that differ per side, dilation, offsets, fills.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .site import Array, Pads, Site
+
+Channels = Sequence[int] | None  # those wanted of the output; None: all
+
+
+class CannotComputeError(Exception):
+    """The mistake gives a layer that can't be: a window larger than its input, say."""
+
+
+def compute(site: Site, channels: Channels = None) -> Array:
+    """Return the site's output, or some channels of it.
+
+    Raises:
+        CannotComputeError: a layer with this mistake can't be computed.
+    """
+    early = channels if all(post.elementwise for post in site.post) else None
+    inputs = []
+    for array in site.inputs:
+        for pre in site.pre:
+            array = pre.apply(array)
+        inputs.append(array)
+    layer = _LAYERS.get(site.kind, _known_output)
+    try:
+        with np.errstate(all="ignore"):  # what a mistake makes may be huge, or not a number
+            y = layer(site, inputs, early)
+            for post in site.post:
+                y = post.apply(y)
+    except (ValueError, IndexError, ZeroDivisionError) as error:
+        raise CannotComputeError(str(error)) from error
+    return y if channels is None or early is not None else take(y, channels)
+
+
+def residual(site: Site) -> Array:
+    """Return what is observed beyond what the site gives.
+
+    Raises:
+        CannotComputeError: it can't be computed, or has another shape.
+    """
+    y = compute(site)
+    if y.shape != site.seen.shape:
+        raise CannotComputeError(f"shape {y.shape}, but {site.seen.shape} was seen")
+    return site.seen - y
+
+
+def take(array: Array, channels: Channels) -> Array:
+    """Return some channels, or all."""
+    return array if channels is None or array.ndim < 2 else array[:, list(channels)]
+
+
+def pad(x: Array, pads: Pads, mode: str, fill: float) -> Array:
+    """Surround (N, C, H, W); negative pads cut off."""
+    (top, bottom), (left, right) = pads
+    height, width = x.shape[2:]
+    x = x[:, :, max(0, -top) : height - max(0, -bottom), max(0, -left) : width - max(0, -right)]
+    sides = [(0, 0), (0, 0), (max(0, top), max(0, bottom)), (max(0, left), max(0, right))]
+    if not any(sides[2] + sides[3]):
+        return x
+    if mode == "constant":
+        return np.pad(x, sides, constant_values=fill)
+    padding_mode: Any = mode
+    return np.pad(x, sides, mode=padding_mode)
+
+
+def same_pads(size: tuple[int, int], kernel: Any, stride: Any, dilation: Any = (1, 1)) -> Pads:
+    """Return the padding of TensorFlow's SAME: what doesn't divide by two goes to the end."""
+    pads = []
+    for length, k, s, d in zip(size, kernel, stride, dilation, strict=True):
+        zeros = max((math.ceil(length / s) - 1) * s + (k - 1) * d + 1 - length, 0)
+        pads.append((zeros // 2, zeros - zeros // 2))
+    return pads[0], pads[1]
+
+
+def padded(site: Site, x: Array, fill: float) -> Array:
+    """Return a window layer's input, padded, without the rows and columns it skips."""
+    fill = fill if site.get("fill") is None else site.get("fill")
+    x = pad(x, site.get("pads"), site.get("pad_mode"), fill)
+    down, right = site.get("offset")
+    return x[:, :, down:, right:]
+
+
+def _out(length: int, kernel: int, stride: int, dilation: int) -> int:
+    size = (length - dilation * (kernel - 1) - 1) // stride + 1
+    if length <= 0 or size <= 0:
+        raise CannotComputeError("the window is larger than the input")
+    return size
+
+
+def windows(x: Array, kernel: Any, stride: Any, dilation: Any) -> Any:
+    """Yield ((u, v), view): for each element of the window, what it sees at all positions."""
+    height = _out(x.shape[2], kernel[0], stride[0], dilation[0])
+    width = _out(x.shape[3], kernel[1], stride[1], dilation[1])
+    for u in range(kernel[0]):
+        for v in range(kernel[1]):
+            top, left = u * dilation[0], v * dilation[1]
+            yield (u, v), x[
+                :, :, top : top + (height - 1) * stride[0] + 1 : stride[0],
+                left : left + (width - 1) * stride[1] + 1 : stride[1],
+            ]  # fmt: skip
+
+
+def _conv(site: Site, inputs: list[Array], channels: Channels) -> Array:
+    weight, bias = site.weights["weight"], site.weights.get("bias")
+    x, groups = padded(site, inputs[0], 0.0), int(site.get("groups"))
+    rows = list(range(len(weight)) if channels is None else channels)
+    if x.ndim != 4 or weight.shape[1] * groups != x.shape[1] or len(weight) % groups:
+        raise CannotComputeError("the kernel has other channels than the input")
+    per_group = len(weight) // groups
+    y: Any = 0.0
+    for (u, v), seen in windows(x, weight.shape[2:], site.get("stride"), site.get("dilation")):
+        taps = weight[rows, :, u, v]
+        if groups == 1:
+            flat = np.matmul(taps, seen.reshape(*seen.shape[:2], -1))
+            y = y + flat.reshape(len(seen), len(rows), *seen.shape[2:])
+        elif weight.shape[1] == 1:  # depthwise
+            y = y + taps[:, 0, None, None] * seen[:, [r // per_group for r in rows]]
+        else:
+            parts = seen.reshape(len(seen), groups, weight.shape[1], *seen.shape[2:])
+            chosen = [np.tensordot(parts[:, r // per_group], t, axes=([1], [0]))
+                      for r, t in zip(rows, taps, strict=True)]  # fmt: skip
+            y = y + np.stack(chosen, axis=1)
+    return y + bias[rows][:, None, None] if bias is not None else y
+
+
+def _dense(site: Site, inputs: list[Array], channels: Channels) -> Array:
+    weight, bias = site.weights["weight"], site.weights.get("bias")
+    rows = list(range(len(weight)) if channels is None else channels)
+    y: Array = inputs[0] @ weight[rows].T
+    return y + bias[rows] if bias is not None else y
+
+
+def per_channel(array: Any, ndim: int) -> Any:
+    """Shape (C,) so that it multiplies (N, C, …)."""
+    return np.reshape(array, (-1,) + (1,) * (ndim - 2)) if np.ndim(array) else array
+
+
+def _norm(site: Site, inputs: list[Array], channels: Channels) -> Array:
+    x, w = take(inputs[0], channels), site.weights
+    get: dict[str, Any] = {k: v if channels is None else v[list(channels)] for k, v in w.items()}
+    mean, var = get.get("running_mean", np.float64(0.0)), get.get("running_var", np.float64(1.0))
+    if site.get("statistics") in ("batch", "instance"):
+        axes = (0, *range(2, x.ndim)) if site.get("statistics") == "batch" else (2, 3)
+        mean, var = x.mean(axis=axes, keepdims=True), x.var(axis=axes, keepdims=True)
+        count = x.size // mean.size
+        var = var * count / max(1, count - 1) if site.get("unbiased") else var
+    else:
+        mean, var = per_channel(mean, x.ndim), per_channel(var, x.ndim)
+    eps = float(site.get("eps") or 0.0)
+    root = np.sqrt(var) + eps if site.get("eps_outside") else np.sqrt(var + eps)
+    y = (x - mean) / root * per_channel(get.get("weight", np.float64(1.0)), x.ndim)
+    return y + per_channel(get.get("bias", np.float64(0.0)), x.ndim)
+
+
+def _after_ceil(site: Site, shape: tuple[int, ...]) -> Pads:
+    """Return what is added at the end, so that ceil mode has all its windows.
+
+    PyTorch's rule: a window has to start in the input, or in the padding before it.
+    """
+    if not site.get("ceil"):
+        return (0, 0), (0, 0)
+    more = []
+    for length, k, s, d, (before, after) in zip(
+        shape[2:], site.get("kernel"), site.get("stride"), site.get("dilation"),
+        site.get("pads"), strict=True,
+    ):  # fmt: skip
+        reach = length + before + after - d * (k - 1) - 1
+        count = -(-reach // s) + 1
+        if (count - 1) * s >= length + before:
+            count -= 1
+        more.append((0, max(0, (count - 1) * s - reach)))
+    return more[0], more[1]
+
+
+def _max_pool(site: Site, inputs: list[Array], channels: Channels) -> Array:
+    x = take(inputs[0], channels)
+    beyond = _after_ceil(site, x.shape)
+    x = pad(padded(site, x, -np.inf), beyond, "constant", -np.inf)
+    y: Any = None
+    for _, seen in windows(x, site.get("kernel"), site.get("stride"), site.get("dilation")):
+        y = seen if y is None else np.maximum(y, seen)
+    return np.array(y)
+
+
+def _avg_pool(site: Site, inputs: list[Array], channels: Channels) -> Array:
+    x = take(inputs[0], channels)
+    beyond = _after_ceil(site, x.shape)
+    ones = np.ones((1, 1, *x.shape[2:]))
+    counted = padded(site.but(fill=None), ones, 1.0 if site.get("count_include_pad") else 0.0)
+    counted = pad(counted, beyond, "constant", 0.0)
+    x = pad(padded(site, x, 0.0), beyond, "constant", 0.0)
+    kernel, how = site.get("kernel"), (site.get("stride"), site.get("dilation"))
+    total = sum(seen for _, seen in windows(x, kernel, *how))
+    count = sum(seen for _, seen in windows(counted, kernel, *how))
+    if site.get("divide") == "never":
+        return np.array(total)
+    return np.array(total / (kernel[0] * kernel[1] if site.get("divide") == "window" else count))
+
+
+def _adaptive_pool(site: Site, inputs: list[Array], channels: Channels) -> Array:
+    x = take(inputs[0], channels)
+    (rows, columns), (height, width) = site.get("output"), x.shape[2:]
+    y = np.empty((*x.shape[:2], rows, columns))
+    reduce = np.max if site.get("reduce") == "max" else np.mean
+    for i in range(rows):
+        for j in range(columns):
+            window = x[
+                :, :, i * height // rows : -(-(i + 1) * height // rows),
+                j * width // columns : -(-(j + 1) * width // columns),
+            ]  # fmt: skip
+            y[:, :, i, j] = reduce(window, axis=(2, 3))
+    return y
+
+
+def _global_pool(site: Site, inputs: list[Array], channels: Channels) -> Array:
+    x = take(inputs[0], channels)
+    reduce: dict[str, Callable[..., Array]] = {"max": np.max, "sum": np.sum}
+    keep = site.reference.ndim == 4
+    return reduce.get(site.get("reduce"), np.mean)(x, axis=(2, 3), keepdims=keep)
+
+
+def _erf(x: Array) -> Array:
+    return np.reshape([math.erf(v) for v in x.reshape(-1)], x.shape)
+
+
+def softmax(x: Array) -> Array:
+    """Return the softmax along the channels."""
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": lambda x: np.maximum(x, 0.0),
+    "relu6": lambda x: np.clip(x, 0.0, 6.0),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "tanh": np.tanh,
+    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0.0))),
+    "selu": lambda x: 1.0507009873554805 * np.where(
+        x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0.0))
+    ),
+    "softplus": lambda x: np.logaddexp(0.0, x),
+    "silu": lambda x: x / (1 + np.exp(-x)),
+    "gelu": lambda x: x * 0.5 * (1 + _erf(x / math.sqrt(2))),
+    "gelu_tanh": lambda x: (
+        0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    ),
+    "softsign": lambda x: x / (1 + np.abs(x)),
+    "hard_sigmoid": lambda x: np.clip(x / 6 + 0.5, 0.0, 1.0),
+    "hard_swish": lambda x: x * np.clip(x / 6 + 0.5, 0.0, 1.0),
+    "abs": np.abs,
+    "linear": lambda x: x,
+}  # fmt: skip
+
+
+def _act(site: Site, inputs: list[Array], channels: Channels) -> Array:
+    name = site.get("function")
+    if name == "softmax":
+        return take(softmax(inputs[0]), channels)
+    if name not in ACTIVATIONS:
+        raise CannotComputeError(f"no activation {name!r}")
+    return ACTIVATIONS[name](take(inputs[0], channels))
+
+
+def _concat(site: Site, inputs: list[Array], channels: Channels) -> Array:
+    return take(np.concatenate(inputs, axis=int(site.get("axis") or 1)), channels)
+
+
+def _add(site: Site, inputs: list[Array], channels: Channels) -> Array:
+    return take(np.sum(inputs, axis=0), channels)
+
+
+def _flatten(site: Site, inputs: list[Array], channels: Channels) -> Array:
+    x = inputs[0]
+    x = x.transpose(0, *(1 + np.array(site.get("order")))) if site.get("order") else x
+    return take(x.reshape(len(x), -1), channels)
+
+
+def _lrn(site: Site, inputs: list[Array], channels: Channels) -> Array:
+    x, size = inputs[0], int(site.get("size"))
+    total = channel_sums(x**2, size)
+    y = x / (site.get("k") + site.get("alpha") / size * total) ** site.get("beta")
+    return take(y, channels)
+
+
+def channel_sums(x: Array, size: int) -> Array:
+    """Return the sum over the `size` channels around each."""
+    before, after = size // 2, (size - 1) // 2
+    x = np.pad(x, ((0, 0), (before, after), (0, 0), (0, 0)))
+    count = x.shape[1] - size + 1
+    return np.array(sum(x[:, i : i + count] for i in range(size)))
+
+
+def _affine(site: Site, inputs: list[Array], channels: Channels) -> Array:
+    x = inputs[0]
+    y = x * per_channel(np.asarray(site.get("scale")), x.ndim)
+    return take(y + per_channel(np.asarray(site.get("shift")), x.ndim), channels)
+
+
+def _identity(site: Site, inputs: list[Array], channels: Channels) -> Array:
+    return take(inputs[0] if inputs else site.reference, channels)
+
+
+def _known_output(site: Site, inputs: list[Array], channels: Channels) -> Array:
+    return take(site.reference, channels)
+
+
+_LAYERS: dict[str, Callable[[Site, list[Array], Channels], Array]] = {
+    "conv": _conv,
+    "dense": _dense,
+    "norm": _norm,
+    "max_pool": _max_pool,
+    "avg_pool": _avg_pool,
+    "adaptive_pool": _adaptive_pool,
+    "global_pool": _global_pool,
+    "act": _act,
+    "concat": _concat,
+    "add": _add,
+    "flatten": _flatten,
+    "lrn": _lrn,
+    "affine": _affine,
+    "dropout": _identity,
+    "input": _identity,
+    "output": _identity,
+}

@@ -1,0 +1,291 @@
+"""Mistakes before the first layer: channel order, scale, layout, the way of resizing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .forward import CannotComputeError, compute, per_channel
+from .mends import words
+from .site import Array, Candidate, Site
+
+# What people bring images to: (what, scale, shift) of a pixel p in 0 … 255.
+MEAN, STD = np.array((0.485, 0.456, 0.406)), np.array((0.229, 0.224, 0.225))
+CAFFE = np.array((123.68, 116.779, 103.939))
+CONVENTIONS = (
+    ("pixels 0 … 255", 1.0, 0.0),
+    ("pixels over 255: 0 … 1", 1 / 255, 0.0),
+    ("pixels over 127.5, less 1: -1 … 1", 1 / 127.5, -1.0),
+    ("(pixels - 128) / 128", 1 / 128, -1.0),
+    ("ImageNet's mean and standard deviation", 1 / (255 * STD), -MEAN / STD),
+    ("ImageNet's mean, without the deviation", 1 / 255, -MEAN),
+    ("Caffe's mean subtracted from 0 … 255", 1.0, -CAFFE),
+)
+OUR_SCALE, OUR_SHIFT = 1 / 128, -255 / 256  # of `images.py`: (2p - 255) / 256
+
+_SCALE = words(
+    pt="the reference's preprocessing, number for number, before the first layer",
+    tf="layers.Rescaling(scale, offset) as the reference has it, and no other",
+    other="the reference's preprocessing, number for number",
+)
+
+
+def _order_text(order: tuple[int, ...]) -> str:
+    return "BGR, but should be RGB" if order == (2, 1, 0) else f"channels in the order {order}"
+
+
+def colours(site: Site) -> Iterator[Candidate]:
+    """The channels of the images in another order."""
+    count = site.inputs[0].shape[1]
+    if not 2 <= count <= 4:
+        return
+    mend = words(
+        pt='Image.open(f).convert("RGB"); of OpenCV: img[..., ::-1]',
+        other="give RGB: of OpenCV, img[..., ::-1]",
+    )
+    for order in permutations(range(count)):
+        if order != tuple(range(count)):
+            changed = site.fed(site.inputs[0][:, list(order)])
+            cost = 1 if order == tuple(range(count))[::-1] else 2
+            yield Candidate("channel-order", f"the images are {_order_text(order)}", mend,
+                            changed, cost)  # fmt: skip
+
+
+def convention(site: Site) -> Iterator[Candidate]:
+    """Images scaled by another convention than theirs, in either channel order."""
+    x = site.inputs[0]
+    for what, scale, shift in CONVENTIONS:
+        if np.ndim(scale + np.zeros(1)) and np.size(scale) + np.size(shift) > 2 and x.shape[1] != 3:
+            continue
+        a, b = scale / OUR_SCALE, shift - scale / OUR_SCALE * OUR_SHIFT
+        for wrong, text in ((True, what), (False, f"{what} undone")):
+            y = x * per_channel(a, 4) + per_channel(b, 4)
+            if not wrong:
+                y = (x - per_channel(b, 4)) / per_channel(a, 4)
+            yield Candidate("scale", f"the images come as: {text}", _SCALE, site.fed(y),
+                            1 if wrong else 3)  # fmt: skip
+
+
+def affine(site: Site) -> Iterator[Candidate]:
+    """Images times something plus something, per channel: solved for."""
+    if not site.same_shape or site.inputs[0].ndim != 4:
+        return
+    orders = [tuple(range(site.inputs[0].shape[1]))]
+    if site.inputs[0].shape[1] == 3:
+        orders.append((2, 1, 0))
+    for order in orders:
+        x = site.inputs[0][:, list(order)]
+        found = _solved(site, x)
+        if found is None:
+            continue
+        scale, shift = found
+        same = np.ptp(scale) < 1e-8 * abs(scale[0]) and np.ptp(shift) < 1e-8 * max(
+            abs(shift[0]), abs(scale[0])
+        )
+        shown = [f"{s:.6g}" for s in (scale[:1] if same else scale)]
+        moved = [f"{s:.6g}" for s in (shift[:1] if same else shift)]
+        bgr = "" if order == orders[0] else "BGR, and "
+        text = f"the images are {bgr}times {', '.join(shown)} plus {', '.join(moved)}"
+        plain = np.abs(shift).max() < 1e-9 * np.abs(scale).max()
+        cost = (2 if plain and same else 3 if same else 4) + (0 if order == orders[0] else 1)
+        fed = site.fed(x * per_channel(scale, 4) + per_channel(shift, 4))
+        cause = "scale" if order == orders[0] else "channel-order + scale"
+        yield Candidate(cause, text, _SCALE, fed, cost)
+
+
+def _solved(site: Site, x: Array) -> tuple[Array, Array] | None:
+    """Return scale and shift per channel by least squares over what the layer makes of each."""
+    count = x.shape[1]
+    if count > 4 or site.post:
+        return None
+    if site.kind not in ("conv", "input", "affine"):
+        return None
+    try:
+        nothing = compute(site.fed(np.zeros_like(x)))
+        effects = []
+        for c in range(count):
+            for one in (x, np.ones_like(x)):
+                alone = np.zeros_like(x)
+                alone[:, c] = one[:, c]
+                effects.append((compute(site.fed(alone)) - nothing).reshape(-1))
+    except CannotComputeError:
+        return None
+    if nothing.shape != site.seen.shape or not np.isfinite(site.seen).all():
+        return None
+    matrix, right = np.stack(effects), (site.seen - nothing).reshape(-1)
+    solved = np.linalg.lstsq(matrix @ matrix.T, matrix @ right, rcond=None)[0]
+    return solved[0::2], solved[1::2]
+
+
+def geometry(site: Site) -> Iterator[Candidate]:
+    """Images mirrored, transposed, moved by a pixel, or read in another layout."""
+    x = site.inputs[0]
+    if x.ndim != 4:
+        return
+    mend = words(other="the images as the reference has them: (N, C, H, W), not turned")
+    n, c, h, w = x.shape
+    changes: dict[str, Array] = {
+        "mirrored": x[:, :, :, ::-1],
+        "upside down": x[:, :, ::-1],
+        "turned by 180 degrees": x[:, :, ::-1, ::-1],
+    }
+    if h == w:
+        changes["transposed: height and width exchanged"] = x.swapaxes(2, 3)
+    for text, changed in changes.items():
+        cost = 1 if site.kind == "input" else 2
+        yield Candidate("image-turned", f"the images are {text}", mend, site.fed(changed), cost)
+    layout = "the images' numbers are in the order of another layout: reshaped, not transposed"
+    mend = words(pt="x.permute(0, 3, 1, 2)", tf="tf.transpose(x, (0, 2, 3, 1))",
+                 mx="x.transpose(0, 3, 1, 2)", other="transpose, don't reshape")  # fmt: skip
+    yield Candidate("layout", layout, mend,
+                    site.fed(x.reshape(n, h, w, c).transpose(0, 3, 1, 2)), 2)  # fmt: skip
+    yield Candidate("layout", layout, mend, site.fed(x.transpose(0, 2, 3, 1).reshape(x.shape)), 2)
+    for down in (-1, 0, 1):
+        for right in (-1, 0, 1):
+            if down or right:
+                text = f"the images are moved by {down} rows and {right} columns, round the edge"
+                moved = np.roll(x, (down, right), axis=(2, 3))
+                yield Candidate("image-moved", text, mend, site.fed(moved), 3)
+
+
+def quantised(site: Site) -> Iterator[Candidate]:
+    """Images rounded on the way: to 8 bits, to whole numbers."""
+    x = site.inputs[0]
+    pixels = (x - OUR_SHIFT) / OUR_SCALE
+    for text, changed in (
+        ("rounded down to whole numbers", np.trunc(x)),
+        ("rounded to 1/256", np.round(x * 256) / 256),
+        ("rounded to 1/255", np.round(x * 255) / 255),
+        ("cut at 0", np.maximum(x, 0)),
+        ("off by one in 255: p / 255 for p / 256", pixels * 2 / 255 - 1),
+    ):
+        mend = words(other="keep the images in floating point, as preprocessed")
+        yield Candidate("scale", f"the images are {text}", mend, site.fed(changed), 3)
+
+
+def resized(site: Site) -> Iterator[Candidate]:
+    """The image files decoded and resized in another way; where the files are known."""
+    if site.kind != "input" or not site.sources or not site.same_shape:
+        return
+    if len(site.sources) != len(site.seen):
+        return
+    for text, read in _resizers():
+        try:
+            images = np.stack([
+                read(Path(f), site.seen.shape[2:], site.seen.shape[1]) for f in site.sources
+            ])  # fmt: skip
+        except (OSError, ValueError):
+            return
+        mend = words(
+            pt="PIL's image.crop(box).resize(size, BILINEAR), which antialiases",
+            tf='tf.image.resize(x, size, method="bilinear", antialias=True) on the box',
+            other="Pillow's bilinear filter on the largest centred box",
+        )
+        for bgr in (False, True) if images.shape[1] == 3 else (False,):
+            fed = site.fed(images[:, ::-1] if bgr else images)
+            cause = "channel-order + resize" if bgr else "resize"
+            said = f"the images are resized otherwise: {text}" + (", and BGR" if bgr else "")
+            yield Candidate(cause, said, mend, fed, 2 + bgr)
+
+
+def _resizers() -> Iterator[tuple[str, Callable[..., Array]]]:
+    """Yield (what, function of file, size and channels) for common ways of resizing."""
+    from PIL import Image
+
+    filters = {
+        "nearest": Image.Resampling.NEAREST, "box": Image.Resampling.BOX,
+        "bicubic": Image.Resampling.BICUBIC, "Lanczos": Image.Resampling.LANCZOS,
+        "Hamming": Image.Resampling.HAMMING,
+    }  # fmt: skip
+    for name, kind in filters.items():
+        yield f"{name} filter", partial(_pillow, how=kind)
+    bilinear = Image.Resampling.BILINEAR
+    yield "squeezed, not cut to the centre", partial(_pillow, how=bilinear, crop=False)
+    yield "the filter takes in what is beyond the box", partial(_pillow, how=bilinear, beyond=True)
+    for align in (False, True):
+        what = "bilinear without antialiasing" + (", corners aligned" if align else "")
+        yield what, partial(_plain_bilinear, align=align)
+        yield f"{what}, squeezed", partial(_plain_bilinear, align=align, crop=False)
+
+
+def _opened(file: Path, channels: int) -> Any:
+    from PIL import Image, ImageOps
+
+    with Image.open(file) as image:
+        return ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
+
+
+def _box(image: Any, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    height, width = size
+    across = min(image.width, max(1, round(image.height * width / height)))
+    down = min(image.height, max(1, round(image.width * height / width)))
+    left, top = (image.width - across) // 2, (image.height - down) // 2
+    return (left, top, left + across, top + down)
+
+
+def _scaled(pixels: Array) -> Array:
+    pixels = pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1)
+    return (2.0 * pixels - 255.0) / 256.0
+
+
+def _pillow(
+    file: Path, size: tuple[int, int], channels: int, how: Any, crop: bool = True,
+    beyond: bool = False,
+) -> Array:  # fmt: skip
+    image = _opened(file, channels)
+    box = _box(image, size) if crop else None
+    if box is not None and not beyond:
+        image, box = image.crop(box), None
+    return _scaled(np.asarray(image.resize(size[::-1], how, box=box), dtype=np.float64))
+
+
+def _plain_bilinear(
+    file: Path, size: tuple[int, int], channels: int, align: bool, crop: bool = True
+) -> Array:
+    """Four neighbours only, with half-pixel centres or aligned corners, not rounded."""
+    image = _opened(file, channels)
+    image = image.crop(_box(image, size)) if crop else image
+    pixels = np.asarray(image, dtype=np.float64)
+    for axis, length in enumerate(size):
+        have = pixels.shape[axis]
+        at = np.arange(length) * (have - 1) / max(1, length - 1) if align else (
+            (np.arange(length) + 0.5) * have / length - 0.5
+        )  # fmt: skip
+        at = np.clip(at, 0, have - 1)
+        low = np.floor(at).astype(int)
+        high = np.minimum(low + 1, have - 1)
+        part = np.expand_dims(at - low, tuple(i for i in range(pixels.ndim) if i != axis))
+        pixels = pixels.take(low, axis) * (1 - part) + pixels.take(high, axis) * part
+    return _scaled(pixels)
+
+
+def transform(site: Site) -> Iterator[Candidate]:
+    """A fixed scale and shift that is inverted, halved, or in another order."""
+    scale, shift = np.asarray(site.get("scale")), np.asarray(site.get("shift"))
+    mend = words(other="y = scale x + shift, per channel, in the order R, G, B")
+    options = {
+        "only scaled, nothing added": site.but(shift=np.zeros_like(shift)),
+        "only shifted, not scaled": site.but(scale=np.ones_like(scale)),
+        "the inverse": site.but(scale=1 / scale, shift=-shift / scale),
+        "its numbers in the order B, G, R": site.but(scale=scale[::-1], shift=shift[::-1]),
+        "shift and scale exchanged": site.but(scale=shift, shift=scale),
+        "shifted first, then scaled": site.but(shift=shift * scale),
+        "subtracted, not added": site.but(shift=-shift),
+    }
+    for text, changed in options.items():
+        yield Candidate("input-transform", f"the input transform is {text}", mend, changed)
+
+
+INPUT = (colours, convention, affine, geometry, quantised, resized)
+FIRST_LAYER = (colours, affine, geometry)
+AFFINE = (transform, colours)
+
+
+def is_first(site: Site) -> bool:
+    """Whether the site's input looks like images: at most four channels."""
+    return bool(site.inputs) and site.inputs[0].ndim == 4 and site.inputs[0].shape[1] <= 4

@@ -1,0 +1,89 @@
+"""How a mistake is mended, in each framework's own words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .site import Mend, Pads, Site
+
+_LAYERS: Mapping[str, Mapping[str, str]] = {
+    "conv": {"pt": "nn.Conv2d", "tf": "layers.Conv2D", "mx": "nn.Conv2D", "onnx": "Conv"},
+    "max_pool": {
+        "pt": "nn.MaxPool2d", "tf": "layers.MaxPooling2D", "mx": "nn.MaxPool2D",
+        "onnx": "MaxPool",
+    },
+    "avg_pool": {
+        "pt": "nn.AvgPool2d", "tf": "layers.AveragePooling2D", "mx": "nn.AvgPool2D",
+        "onnx": "AveragePool",
+    },
+    "adaptive_pool": {
+        "pt": "nn.AdaptiveAvgPool2d", "tf": "layers.AdaptiveAveragePooling2D",
+        "mx": "contrib.AdaptiveAvgPooling2D", "onnx": "AveragePool",
+    },
+    "global_pool": {
+        "pt": "nn.AdaptiveAvgPool2d(1)", "tf": "layers.GlobalAveragePooling2D",
+        "mx": "nn.GlobalAvgPool2D", "onnx": "GlobalAveragePool",
+    },
+    "norm": {
+        "pt": "nn.BatchNorm2d", "tf": "layers.BatchNormalization", "mx": "nn.BatchNorm",
+        "onnx": "BatchNormalization",
+    },
+    "dense": {"pt": "nn.Linear", "tf": "layers.Dense", "mx": "nn.Dense", "onnx": "Gemm"},
+    "act": {"pt": "nn.ReLU", "tf": "layers.ReLU", "mx": 'nn.Activation("relu")', "onnx": "Relu"},
+    "lrn": {
+        "pt": "nn.LocalResponseNorm", "tf": "tf.nn.local_response_normalization",
+        "mx": "npx.lrn", "onnx": "LRN",
+    },
+    "dropout": {"pt": "nn.Dropout", "tf": "layers.Dropout", "mx": "nn.Dropout", "onnx": "Dropout"},
+    "concat": {"pt": "torch.cat", "tf": "layers.Concatenate", "mx": "np.concatenate",
+               "onnx": "Concat"},
+}  # fmt: skip
+
+
+def layer_name(site: Site) -> str:
+    """Return the name of the layer's class in the site's framework."""
+    return _LAYERS.get(site.kind, {}).get(site.backend, "the layer")
+
+
+def words(**lines: str) -> Mend:
+    """Return a mend: `pt`, `tf`, `mx`, `onnx`, and `other` for all others."""
+    return {("" if key == "other" else key): line for key, line in lines.items()}
+
+
+def _value(sides: Pads) -> str:
+    (top, bottom), (left, right) = sides
+    if top == bottom and left == right:
+        return str(top) if top == left else f"({top}, {left})"
+    return f"(({top}, {bottom}), ({left}, {right}))"
+
+
+def layer_line(site: Site, pads: Pads | None = None, extra: str = "") -> Mend:
+    """Return the layer with the argument that it should have."""
+    if pads is None:
+        name = layer_name(site)
+        return words(other=f"{name}(…) with {extra}" if extra else f"{name} as the reference's")
+    even = pads[0][0] == pads[0][1] and pads[1][0] == pads[1][1]
+    keras = layer_name(site) if site.backend == "tf" else "Conv2D"
+    shown = _value(pads)
+    explicit = f"padding={shown}" if even else f"nn.ZeroPad2d({shown}) before, and padding=0"
+    fill = ", constant_values=-inf" if site.kind == "max_pool" else ""
+    zeros = f"ops.pad(x, …{fill})" if site.kind == "max_pool" else f"ZeroPadding2D({shown})"
+    return words(
+        pt=f"{_LAYERS[site.kind]['pt']}(…, {explicit})",
+        tf=f'{zeros} before {keras}(…, padding="valid")'
+        if shown != "0"
+        else f'{keras}(…, padding="valid")',
+        mx=f"{_LAYERS[site.kind]['mx']}(…, {explicit})",
+        onnx=f"pads = [{pads[0][0]}, {pads[1][0]}, {pads[0][1]}, {pads[1][1]}], auto_pad = NOTSET",
+        other=f"pad {shown}",
+    )
+
+
+def same_mend(site: Site, right: Pads) -> Mend:
+    """Return how SAME padding is replaced by a stated one."""
+    return layer_line(site, pads=right)
+
+
+def pick(mend: Mend, backend: str) -> str:
+    """Return the line for a backend, or the one for all."""
+    return mend.get(backend) or mend.get("") or ""

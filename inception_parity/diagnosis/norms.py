@@ -1,0 +1,285 @@
+"""Mistakes of batch norm and of local response norm: constants, statistics, what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from .forward import channel_sums
+from .mends import layer_line, words
+from .site import Array, Candidate, Mend, Site
+
+_LOAD: Mend = words(
+    pt="norm.running_mean.copy_(mean); norm.running_var.copy_(var)",
+    tf="norm.moving_mean.assign(mean); norm.moving_variance.assign(var)",
+    mx="norm.running_mean.set_data(mean); norm.running_var.set_data(var)",
+    other="load the running mean and variance, each into its own place",
+)
+_AFFINE: Mend = words(
+    pt="affine=True, and load weight and bias",
+    tf="scale=True, center=True, and assign gamma and beta",
+    mx="scale=True, center=True, and set gamma and beta (nd op: fix_gamma=False)",
+    other="load weight and bias",
+)
+_INFERENCE: Mend = words(
+    pt="net.eval()", tf="net(x, training=False)",
+    mx="call it outside of autograd.record(), or with train_mode=False",
+    onnx="export in inference mode", other="run it in inference mode",
+)  # fmt: skip
+
+
+def _terms(site: Site) -> tuple[Array, Array, Array, Array, float]:
+    """Return weight, bias, mean, variance and eps, the missing ones as what they stand for."""
+    w = site.weights
+    count = site.reference.shape[1]
+    ones, zeros = np.ones(count), np.zeros(count)
+    return (
+        w.get("weight", ones), w.get("bias", zeros), w.get("running_mean", zeros),
+        w.get("running_var", ones), float(site.get("eps") or 0.0),
+    )  # fmt: skip
+
+
+def _line(site: Site) -> tuple[Array, Array] | None:
+    """Return per channel what was multiplied with and added, if that is all that was done."""
+    if not site.same_shape or site.inputs[0].shape != site.seen.shape:
+        return None
+    x = np.moveaxis(site.inputs[0], 1, 0).reshape(site.seen.shape[1], -1)
+    y = np.moveaxis(site.seen, 1, 0).reshape(site.seen.shape[1], -1)
+    mean_x, mean_y = x.mean(axis=1, keepdims=True), y.mean(axis=1, keepdims=True)
+    power = ((x - mean_x) ** 2).sum(axis=1)
+    if (power <= 0).any():
+        return None
+    slope = ((x - mean_x) * (y - mean_y)).sum(axis=1) / power
+    shift = mean_y[:, 0] - slope * mean_x[:, 0]
+    left = np.abs(slope[:, None] * x + shift[:, None] - y).max()
+    return (slope, shift) if left <= 10 * site.rough * np.abs(y).max() else None
+
+
+def eps(site: Site) -> Iterator[Candidate]:
+    """Another eps, whichever: the slopes of the channels tell; or eps outside of the root."""
+    weight, _, _, var, right = _terms(site)
+    line = _line(site)
+    outside = f"eps is added to the root, and not under it ({right:g})"
+    mend = words(
+        pt=f"nn.BatchNorm2d(…, eps={right:g})",
+        tf=f"layers.BatchNormalization(epsilon={right:g})",
+        mx=f"nn.BatchNorm(epsilon={right:g})", onnx=f"epsilon = {right:g}", other=f"eps={right:g}",
+    )  # fmt: skip
+    yield Candidate("eps-outside", outside, mend, site.but(eps_outside=True), 2)
+    known = [1e-5, 1e-3, 2e-5, 1e-4, 1e-6, 1e-7, 1e-8, 0.0, 1e-2, 0.1, 1.0]
+    values: dict[float, int] = {}
+    if line is not None:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = (weight / line[0]) ** 2 - var
+        # Where the variance is smallest, eps is least drowned in rounding.
+        found = found[np.argsort(var)][: max(1, len(var) // 8)]
+        fitted = float(np.median(found[np.isfinite(found)])) if np.isfinite(found).any() else 0.0
+        if fitted > 0:
+            values[float(f"{fitted:.0e}")] = 1
+            values[float(f"{fitted:.2e}")] = 2
+            values[fitted] = 3
+    values = {**dict.fromkeys(known, 1), **{v: c for v, c in values.items() if v not in known}}
+    for value, cost in values.items():
+        if abs(value - right) > 1e-12 * right:
+            text = f"eps {value:g}, but should be {right:g}"
+            if value and right and abs(value / right - 1) < 1e-3:
+                text = f"eps {value:.12g}, but should be {right:g}"
+            yield Candidate("eps", text, mend, site.but(eps=value), cost)
+
+
+def statistics(site: Site) -> Iterator[Candidate]:
+    """Running statistics exchanged, not loaded, biased otherwise; or the batch's own."""
+    w = site.weights
+    _, _, mean, var, right = _terms(site)
+    if "running_var" in w:
+        swapped = site.weighing(running_mean=var, running_var=mean)
+        text = "running mean and running variance exchanged"
+        yield Candidate("statistics-swapped", text, _LOAD, swapped)
+        absolute = site.weighing(running_mean=var, running_var=np.abs(mean))
+        yield Candidate("statistics-swapped", text, _LOAD, absolute, 2)
+        ones, zeros = np.ones_like(var), np.zeros_like(mean)
+        for what, fresh in (
+            ("running mean and variance", {"running_mean": zeros, "running_var": ones}),
+            ("the running mean", {"running_mean": zeros}),
+            ("the running variance", {"running_var": ones}),
+        ):
+            text = f"{what} not loaded: still as initialised"
+            yield Candidate("statistics-not-loaded", text, _LOAD, site.weighing(**fresh))
+        text = "divided by the variance, and not by its root"
+        yield Candidate("variance-not-rooted", text, layer_line(site),
+                        site.weighing(running_var=(var + right) ** 2 - right), 2)  # fmt: skip
+        root = "the running variance holds standard deviations"
+        yield Candidate("variance-rooted", root, _LOAD, site.weighing(running_var=var**0.5), 2)
+    for unbiased in (False, True):
+        text = "the batch's own mean and variance, as in training; should be the running ones"
+        own = site.but(statistics="batch", unbiased=unbiased)
+        said = text + (" (variance over n - 1)" if unbiased else "")
+        yield Candidate("training-mode", said, _INFERENCE, own, 2 if unbiased else 1)
+    if site.reference.ndim == 4:
+        text = "every image's own mean and variance: an instance norm"
+        yield Candidate("instance-norm", text, layer_line(site), site.but(statistics="instance"), 2)
+    yield from _biased(site)
+
+
+def _biased(site: Site) -> Iterator[Candidate]:
+    """The running variance times n / (n - 1), or its inverse."""
+    weight, _, _, var, right = _terms(site)
+    line = _line(site)
+    if line is None or "running_var" not in site.weights:
+        return
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factors = ((weight / line[0]) ** 2 - right) / var
+    factor = float(np.median(factors))
+    if not np.isfinite(factor) or not factor > 0 or abs(factor - 1) < 1e-12:
+        return
+    larger = factor if factor > 1 else 1 / factor
+    n = round(larger / (larger - 1))
+    exact = n > 1 and abs(larger - n / (n - 1)) < 1e-9 * larger
+    ratio = (n / (n - 1)) if exact else larger
+    said = f"n / (n - 1) with n = {n}" if exact else f"{larger:.6g}"
+    which = "times" if factor > 1 else "divided by"
+    text = f"the running variance {which} {said}"
+    text += ": unbiased" if exact and factor > 1 else ": biased" if exact else ""
+    mend = words(
+        pt="running_var holds the unbiased variance; bring the batch's part to one convention",
+        tf="moving_variance holds the biased variance; bring the batch's part to one convention",
+        mx="running_var is biased on the CPU, unbiased in cuDNN; bring it to one convention",
+        other="one convention for the variance, biased or unbiased",
+    )
+    changed = site.weighing(running_var=var * (ratio if factor > 1 else 1 / ratio))
+    yield Candidate("variance-biased", text, mend, changed, 2 if exact else 4)
+
+
+def affine(site: Site) -> Iterator[Candidate]:
+    """Weight or bias missing or exchanged; no centring."""
+    weight, bias, mean, _, _ = _terms(site)
+    if "weight" in site.weights:
+        text = "no weight (gamma): it stays 1"
+        yield Candidate("gamma-missing", text, _AFFINE, site.weighing(weight=None))
+        plus = "1 is added to the weight (gamma)"
+        yield Candidate("gamma-plus-one", plus, _AFFINE, site.weighing(weight=weight + 1), 2)
+        swapped = site.weighing(weight=bias, bias=weight)
+        text = "weight and bias (gamma and beta) exchanged"
+        yield Candidate("gamma-beta-swapped", text, _AFFINE, swapped)
+    if bias.any():
+        text = "no bias (beta): it stays 0"
+        yield Candidate("beta-missing", text, _AFFINE, site.weighing(bias=None))
+    uncentred = site.weighing(running_mean=np.zeros_like(mean))
+    yield Candidate("mean-not-subtracted", "the mean isn't subtracted", layer_line(site),
+                    uncentred, 3)  # fmt: skip
+    for by, how in ((None, "in reverse order"), (1, "shifted by 1"), (-1, "shifted by -1")):
+        moved = {
+            name: array[::-1] if by is None else np.roll(array, by)
+            for name, array in site.weights.items()
+        }
+        text = f"weight, bias, mean and variance {how}"
+        yield Candidate("norm-order", text, _LOAD, site.weighing(**moved), 3)
+
+
+def fitted(site: Site) -> Iterator[Candidate]:
+    """Another bias or mean, another weight or variance: which of them would explain it."""
+    line = _line(site)
+    if line is None:
+        return
+    weight, bias, mean, var, right = _terms(site)
+    slope, shift = line
+    expected = weight / np.sqrt(var + right)
+    same_slope = np.abs(slope - expected).max() <= 100 * site.rough * np.abs(expected).max()
+    if same_slope:
+        moved = shift - (bias - mean * expected)
+        count = int((np.abs(moved) > 1e-9 * np.abs(site.reference).max()).sum())
+        text = f"another bias or running mean in {count} of {len(bias)} channels"
+        other = site.weighing(bias=bias + moved)
+        ordered = np.sort(bias + moved)
+        if np.allclose(ordered, np.sort(bias), rtol=1e-7) and count > 1:
+            yield Candidate("bias-order", "the bias (beta) in another order", _AFFINE, other, 3)
+            return
+        yield Candidate("norm-bias-other", text, _AFFINE, other, 6)
+        return
+    factor = slope / expected
+    text = f"another weight or variance in {int((np.abs(factor - 1) > 1e-9).sum())} channels"
+    scaled = site.weighing(weight=weight * factor)
+    yield Candidate("norm-weight-other", text, _AFFINE, scaled, 6)
+    text = "another weight or variance, and another bias or mean"
+    both = scaled.weighing(bias=shift + mean * slope)
+    yield Candidate("norm-other", text, _LOAD, both, 9)
+
+
+def lrn_constants(site: Site) -> Iterator[Candidate]:
+    """Other constants: known conventions, and whatever else a straight line finds."""
+    size, alpha = int(site.get("size")), float(site.get("alpha"))
+    beta, k = float(site.get("beta")), float(site.get("k"))
+    right = f"size {size}, alpha {alpha:g}, beta {beta:g}, k {k:g}"
+    mend = words(
+        pt=f"nn.LocalResponseNorm({size}, alpha={alpha:g}, beta={beta:g}, k={k:g})",
+        tf=f"tf.nn.local_response_normalization(x, depth_radius={size // 2}, "
+        f"alpha={alpha / size:g}, beta={beta:g}, bias={k:g})",
+        mx=f"npx.lrn(x, nsize={size}, alpha={alpha:g}, beta={beta:g}, knorm={k:g})",
+        onnx=right, other=right,
+    )  # fmt: skip
+
+    def changed(text: str, cost: int = 1, **constants: float) -> Candidate:
+        return Candidate("lrn-constants", text, mend, site.but(**constants), cost)
+
+    text = f"alpha isn't divided by the size, as TensorFlow has it; should be {alpha:g} / {size}"
+    yield changed(text, alpha=alpha * size)
+    yield changed("alpha is divided by the size twice", alpha=alpha / size)
+    yield changed("TensorFlow's defaults: radius 5, bias 1, alpha 1, beta 0.5",
+                  size=11, alpha=11.0, beta=0.5, k=1.0)  # fmt: skip
+    for other in (0.0, 1.0, 2.0):
+        if other != k:
+            yield changed(f"k {other:g}, but should be {k:g}", k=other)
+    for other in (0.5, 0.75, 1.0):
+        if other != beta:
+            yield changed(f"beta {other:g}, but should be {beta:g}", beta=other)
+    for wide in (1, 2, 3, 4, 6, 7, 9, 11):
+        if wide != size:
+            text = f"over {wide} channels, but should be {size}"
+            yield changed(text, size=wide)
+            yield changed(f"{text} (alpha / {size})", 2, size=wide, alpha=alpha / size * wide)
+    if site.same_shape:
+        yield from _fitted_constants(site, changed)
+
+
+def _fitted_constants(site: Site, changed: object) -> Iterator[Candidate]:
+    """Solve (x / y)^(1 / beta) = k + alpha / size * sum for alpha and k."""
+    x, y = site.inputs[0], site.seen
+    used = np.abs(y) > 1e-3 * np.abs(y).max()
+    with np.errstate(all="ignore"):
+        ratio = (x / y)[used]
+    if ratio.size < 3 or not np.isfinite(ratio).all() or (ratio <= 0).any():
+        return
+    for size in dict.fromkeys((int(site.get("size")), 3, 5, 7, 9, 11)):
+        total = channel_sums(x**2, size)[used]
+        for beta in dict.fromkeys((float(site.get("beta")), 0.5, 0.75, 1.0)):
+            slope, k = np.polyfit(total, ratio ** (1 / beta), 1)
+            alpha, shown = float(f"{slope * size:.6g}"), float(f"{k:.6g}")
+            text = f"size {size}, alpha {alpha:g}, beta {beta:g}, k {shown:g}"
+            assert callable(changed)
+            yield changed(text, 3, size=size, alpha=alpha, beta=beta, k=shown)
+            yield changed(text, 4, size=size, alpha=float(slope * size), beta=beta, k=float(k))
+
+
+def lrn_kind(site: Site) -> Iterator[Candidate]:
+    """The sum over the image's neighbours, and not over the channels."""
+    size = int(site.get("size"))
+
+    def within(x: Array) -> Array:
+        before, after = size // 2, (size - 1) // 2
+        padded = np.pad(x**2, ((0, 0), (0, 0), (before, after), (before, after)))
+        height, width = x.shape[2:]
+        total = sum(
+            padded[:, :, i : i + height, j : j + width] for i in range(size) for j in range(size)
+        )
+        scale = site.get("alpha") / size**2
+        return x / (site.get("k") + scale * np.asarray(total)) ** site.get("beta")
+
+    text = "sums over neighbours in the image, but should be over channels"
+    spatial = replace(site, kind="output").then("within channels", within, elementwise=False)
+    yield Candidate("lrn-within-channels", text, layer_line(site), spatial)
+
+
+NORM = (eps, statistics, affine, fitted)
+LRN = (lrn_constants, lrn_kind)

@@ -1,0 +1,299 @@
+"""The search: explanations are tried, alone and by two, and what makes the difference vanish stays.
+
+Every explanation is a function from a site to candidates: changed copies of the
+site, which `forward.compute` computes in float64. Candidates are computed on a few
+channels first; only what agrees there is computed whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from . import convolutions, inputs, norms, outputs, pools, precision, windows, wiring
+from .forward import CannotComputeError, compute, take
+from .mends import pick
+from .site import Candidate, Diagnosis, Explanation, Finding, Site, distance
+
+BY_KIND: dict[str, tuple[Explanation, ...]] = {
+    "conv": (*windows.EVERY, *convolutions.CONVOLUTION),
+    "dense": convolutions.DENSE,
+    "norm": norms.NORM,
+    "max_pool": (*windows.EVERY, *pools.MAX),
+    "avg_pool": (*windows.EVERY, *pools.AVERAGE),
+    "adaptive_pool": pools.WHOLE,
+    "global_pool": pools.WHOLE,
+    "act": (outputs.other_activation,),
+    "concat": wiring.CONCAT,
+    "add": wiring.ADD,
+    "flatten": wiring.FLATTEN,
+    "lrn": norms.LRN,
+    "dropout": (outputs.dropout_scale,),
+    "affine": inputs.AFFINE,
+    "input": inputs.INPUT,
+}
+FARFETCHED = 6  # from this cost on two simple mistakes are likelier than one
+MOST_PAIRS = 4000
+WORK = 6e9  # numbers that all pairs together may look at
+CHANNELS = 4  # on which candidates are computed first
+# Not tried as the second of two mistakes: too dear, or able to explain too much.
+ALONE = (
+    wiring.fed_from_elsewhere, convolutions.other_weights, outputs.times, outputs.twice,
+)  # fmt: skip
+
+
+@dataclass
+class _Tried:
+    candidate: Candidate
+    screened: float  # what it leaves on a few channels
+    after: float | None = None  # what it leaves in all
+
+
+def explanations(site: Site) -> tuple[Explanation, ...]:
+    """Return all explanations for a site of its kind, likelier ones first."""
+    first: tuple[Explanation, ...] = ()
+    if site.kind not in ("input", "affine") and inputs.is_first(site):
+        first = inputs.FIRST_LAYER
+    own = BY_KIND.get(site.kind, ())
+    return (*own, *first, *precision.ANY, *outputs.ANY, wiring.fed_from_elsewhere)
+
+
+def candidates(
+    site: Site, some: Iterable[Explanation], failed: dict[str, str] | None = None
+) -> Iterator[Candidate]:
+    """Yield what the explanations propose.
+
+    One that can't be computed for this layer proposes nothing. One that fails
+    costs itself, not the diagnosis: its name and error go into `failed`.
+    """
+    for explanation in some:
+        try:
+            yield from explanation(site)
+        except CannotComputeError:
+            continue
+        except Exception as error:  # of somebody's layer that nobody thought of
+            if failed is not None:
+                failed[explanation.__name__] = repr(error)
+
+
+def diagnose(site: Site, pairs: bool = True) -> Diagnosis:
+    """Return what explains the difference between a site's observed output and its reference.
+
+    Args:
+        site: the layer, what it was given, what came out and should have.
+        pairs: whether to try two mistakes at once where one explains nothing.
+    """
+    result = Diagnosis(site.name, site.kind)
+    if site.observed is None:
+        result.note = "no output was observed"
+        return result
+    with np.errstate(all="ignore"):  # what a mistake makes may be huge, or not a number
+        return _search(site, result, pairs)
+
+
+def _search(site: Site, result: Diagnosis, pairs: bool) -> Diagnosis:
+    site, note = _described(site)
+    notes = [note] if note else []
+    before = distance(site.seen, site.reference)
+    if before == 0:
+        result.note = "there is no difference"
+        return result
+    chosen = _channels(site)
+    failed: dict[str, str] = {}
+    tried = [_screen(c, chosen) for c in candidates(site, explanations(site), failed)]
+    found = _confirmed(tried, before)
+    singles, count = len(tried), 0
+    if pairs and all(one.candidate.cost >= FARFETCHED for one in found):
+        second, count = _pairs(tried, chosen, failed)
+        tried += second
+        found += _confirmed(second, before)
+    result.tried = singles, count
+    result.findings = _ranked(found, site, before)
+    if not found:
+        result.closest = _closest(tried, site, before)
+        notes.append(outputs.clue(site))
+    notes += [f"explanation {name} failed: {why}" for name, why in failed.items()]
+    result.note = "; ".join(notes)
+    return result
+
+
+def _described(site: Site) -> tuple[Site, str]:
+    """Return the site, as an unknown layer if its description doesn't give its reference."""
+    try:
+        apart = distance(compute(site), site.reference)
+        why = f"off by {apart:.1e}"
+    except (CannotComputeError, KeyError, TypeError) as error:
+        apart, why = float("inf"), str(error)
+    if apart <= site.limit:
+        return site, ""
+    if site.kind not in BY_KIND and site.kind not in ("dropout", "output"):
+        return site, f"nothing is known of a layer of kind {site.kind or 'unknown'}"
+    note = f"its description doesn't give the reference's output ({why}), so only what can be "
+    note += "seen on the output was tried"
+    return replace(site, kind="unknown", inputs=()), note
+
+
+def _channels(site: Site) -> list[int]:
+    """Return a few channels: those that differ most, and one that differs least."""
+    assert site.observed is not None
+    count = site.seen.shape[1] if site.seen.ndim > 1 else 1
+    if not site.same_shape:
+        return sorted({0, count // 2, count - 1})
+    axes = (0, *range(2, site.seen.ndim))
+    apart = np.nan_to_num(np.abs(site.seen - site.reference).sum(axis=axes), nan=np.inf)
+    order = np.argsort(apart)[::-1]
+    return sorted({int(i) for i in (*order[: CHANNELS - 1], order[-1])})
+
+
+def _limit(candidate: Candidate) -> float:
+    return candidate.site.limit if candidate.limit is None else candidate.limit
+
+
+def _screen(candidate: Candidate, chosen: list[int]) -> _Tried:
+    site = candidate.site
+    if site.seen.ndim < 2 or site.seen.shape[1] <= 2 * len(chosen):
+        left = _left(candidate)
+        return _Tried(candidate, left, left)
+    try:
+        part = compute(site, chosen)
+    except (CannotComputeError, KeyError):
+        return _Tried(candidate, float("inf"))
+    return _Tried(candidate, distance(take(site.seen, chosen), part))
+
+
+def _left(candidate: Candidate) -> float:
+    try:
+        return distance(candidate.site.seen, compute(candidate.site))
+    except (CannotComputeError, KeyError):
+        return float("inf")
+
+
+def _confirmed(tried: list[_Tried], before: float) -> list[_Tried]:
+    """Compute whole what agrees on a few channels; return what makes the difference vanish."""
+    found = []
+    for one in tried:
+        if one.screened > 1e3 * _limit(one.candidate):
+            continue
+        if one.after is None:
+            one.after = _left(one.candidate)
+        # Where little was wrong, little is left by anything: it has to become far less.
+        if one.after <= _limit(one.candidate) and _less(one, before):
+            found.append(one)
+    return found
+
+
+def _less(one: _Tried, before: float) -> bool:
+    assert one.after is not None
+    if one.candidate.limit is not None and one.candidate.limit > one.candidate.site.limit:
+        return one.after <= 2 * before  # rounding that can't be repeated; it has other evidence
+    return one.after < 0.1 * before
+
+
+def _ranked(found: list[_Tried], site: Site, before: float) -> list[Finding]:
+    """Return findings: the simplest first, then what leaves least; one for each text."""
+    order = sorted(found, key=lambda one: (one.candidate.cost, one.after))
+    findings: dict[tuple[str, str], Finding] = {}
+    for one in order:
+        key = one.candidate.cause, one.candidate.text
+        findings.setdefault(key, _finding(one, site, before))
+    return list(findings.values())
+
+
+def _finding(one: _Tried, site: Site, before: float) -> Finding:
+    c = one.candidate
+    after = one.after if one.after is not None else one.screened
+    finite = before if np.isfinite(before) else None
+    return Finding(c.cause, c.text, finite, after, pick(c.mend, site.backend), c.cost, c.evidence)
+
+
+def _closest(tried: list[_Tried], site: Site, before: float) -> Finding | None:
+    """Return what leaves least, if it is a tenth of what there was, or less."""
+    for one in sorted(tried, key=lambda one: one.screened)[:3]:
+        if one.after is None:
+            one.after = _left(one.candidate)
+    known = [one for one in tried if one.after is not None and np.isfinite(one.after)]
+    best = min(known, key=lambda one: one.after or 0.0, default=None)
+    if best is None or best.after is None or best.after > min(0.1 * before, 0.1):
+        return None
+    return _finding(best, site, before)
+
+
+def _thin(site: Site, chosen: list[int]) -> Site:
+    """Return a convolution or dense layer with a few of its output channels."""
+    if site.kind not in ("conv", "dense") or site.get("groups") != 1 or site.seen.ndim < 2:
+        return site
+    if any(not post.elementwise for post in site.post):
+        return site
+    kept = [i for i in chosen if i < len(site.weights["weight"])]
+    if len(site.weights["weight"]) != site.seen.shape[1]:
+        return site
+    return replace(
+        site,
+        weights={name: array[kept] for name, array in site.weights.items()},
+        reference=take(site.reference, kept),
+        observed=take(site.seen, kept),
+    )
+
+
+def _pairs(
+    tried: list[_Tried], chosen: list[int], failed: dict[str, str]
+) -> tuple[list[_Tried], int]:
+    """Try a second mistake after each first one, up to some number."""
+    usual = [one for one in tried if one.candidate.cost <= 2 and one.candidate.cause not in (
+        "wired-otherwise", "not-finite", "constant", "downcast"
+    )]  # fmt: skip
+    usual.sort(key=lambda one: (one.candidate.cost, one.screened))
+    found: list[_Tried] = []
+    count, work = 0, 0.0
+    for first in usual:
+        thin = _thin(first.candidate.site, chosen)
+        for explanation in explanations(thin):
+            if explanation in ALONE:
+                continue
+            hits = []
+            for second in candidates(thin, (explanation,), failed):
+                if second.cause == first.candidate.cause or second.cost > 3:
+                    continue
+                count += 1
+                work += _work(second.site)
+                left = _left(second)
+                if left <= 1e3 * _limit(second):
+                    hits.append(second.cause)
+            if hits:
+                whole = candidates(first.candidate.site, (explanation,))
+                found += [
+                    _Tried(_both(first.candidate, second), 0.0)
+                    for second in whole
+                    if second.cause in hits
+                ]
+        if any(one.candidate.cost <= 4 and _left(one.candidate) <= _limit(one.candidate)
+               for one in found) or count > MOST_PAIRS or work > WORK:  # fmt: skip
+            break
+    return found, count
+
+
+def _work(site: Site) -> float:
+    """Return roughly how many numbers computing a site looks at."""
+    size = float(sum(x.size for x in site.inputs))
+    if site.kind == "conv":
+        weight = site.weights["weight"]
+        return size * weight.shape[2] * weight.shape[3] / max(1, np.prod(site.get("stride")))
+    if site.kind in ("max_pool", "avg_pool"):
+        return size * float(np.prod(site.get("kernel")))
+    return size
+
+
+def _both(first: Candidate, second: Candidate) -> Candidate:
+    return Candidate(
+        f"{first.cause} + {second.cause}",
+        f"two mistakes: {first.text}; and {second.text}",
+        {
+            key: "; ".join(dict.fromkeys((pick(first.mend, key), pick(second.mend, key))))
+            for key in {*first.mend, *second.mend}
+        },
+        second.site,
+        first.cost + second.cost + 2,
+        second.limit,
+    )

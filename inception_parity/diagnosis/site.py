@@ -1,0 +1,213 @@
+"""One layer under suspicion: what it is, what it was given, what came out, what should have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Pads = tuple[tuple[int, int], tuple[int, int]]  # (top, bottom), (left, right)
+
+LIMIT = 1e-10  # relative L2 below which a difference in float64 has vanished
+
+
+@dataclass(frozen=True)
+class Post:
+    """Something done to a layer's output. `elementwise`: channels can be had one by one."""
+
+    name: str
+    apply: Callable[[Array], Array]
+    elementwise: bool = True
+
+
+@dataclass(frozen=True)
+class Site:
+    """A layer of the reference, and what another implementation made of it.
+
+    All arrays are float64 in the shared layout: (N, C, H, W) or (N, features), OIHW
+    kernels, (out, in) dense. A mistake is described by a changed copy of the site
+    (`but`), which `forward.compute` then computes.
+
+    Kinds and their attributes (defaults in brackets; sizes are (height, width), pads
+    ((top, bottom), (left, right))):
+
+    - conv: kernel, stride, pads, dilation (1, 1), groups 1; weights weight, bias
+    - dense: weights weight, bias; grid (C, H, W) of what was flattened before it, if known
+    - norm: eps; weights weight, bias, running_mean, running_var
+    - max_pool: kernel, stride, pads, dilation, ceil False
+    - avg_pool: kernel, stride, pads, count_include_pad, ceil False
+    - adaptive_pool: output; global_pool
+    - act: function "relu" (others: `forward.ACTIVATIONS`)
+    - concat, add, flatten, dropout (p), lrn (size, alpha, beta, k), affine (scale, shift)
+    - input, output: what goes in, or a block's or the network's output: the identity
+    - anything else: nothing is known of it but its output
+
+    Args:
+        name: the endpoint's name.
+        kind: one of the above.
+        inputs: what the reference's layer was given.
+        reference: what it made of it.
+        observed: what the other implementation gives; None where it has no such endpoint.
+        attributes: as above.
+        weights: by role, as above.
+        backend: whose mistake it is: pt, tf, mx, onnx or another name.
+        dtype: in which the observed output was computed.
+        limit: relative L2 that counts as rounding: 1e-10 in float64, some noise
+            floors below.
+        others: name -> function that loads another endpoint of the reference, from
+            which the layer may have been fed by mistake.
+        sources: image files, where the site is the input.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[Array, ...]
+    reference: Array
+    observed: Array | None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    weights: Mapping[str, Array] = field(default_factory=dict)
+    backend: str = ""
+    dtype: str = "float64"
+    limit: float = LIMIT
+    others: Mapping[str, Callable[[], Array]] = field(default_factory=dict)
+    sources: tuple[Any, ...] = ()
+    pre: tuple[Post, ...] = ()  # done to every input
+    post: tuple[Post, ...] = ()  # done to the output
+
+    def but(self, **attributes: Any) -> Site:
+        """Return the site with other attributes."""
+        return replace(self, attributes={**self.attributes, **attributes})
+
+    def weighing(self, **weights: Array | None) -> Site:
+        """Return the site with other weights; None takes one away."""
+        changed = {**self.weights, **weights}
+        return replace(self, weights={k: w for k, w in changed.items() if w is not None})
+
+    def fed(self, *inputs: Array) -> Site:
+        """Return the site with other inputs."""
+        return replace(self, inputs=inputs)
+
+    def then(self, name: str, apply: Callable[[Array], Array], elementwise: bool = True) -> Site:
+        """Return the site with something done to its output."""
+        return replace(self, post=(*self.post, Post(name, apply, elementwise)))
+
+    def get(self, name: str) -> Any:
+        """Return an attribute, or its default."""
+        return self.attributes.get(name, _DEFAULTS.get(name))
+
+    @property
+    def seen(self) -> Array:
+        """The observed output, where there is one."""
+        if self.observed is None:
+            raise ValueError(f"{self.name}: no output was observed")
+        return self.observed
+
+    @property
+    def rough(self) -> float:
+        """What a single value may be off by, in units of the largest, and still be rounding."""
+        return 0.1 * self.limit if self.dtype == "float64" else 32 * self.limit
+
+    @property
+    def same_shape(self) -> bool:
+        """Whether the observed output has the reference's shape."""
+        return self.observed is not None and self.observed.shape == self.reference.shape
+
+
+_DEFAULTS: dict[str, Any] = {
+    "stride": (1, 1),
+    "pads": ((0, 0), (0, 0)),
+    "dilation": (1, 1),
+    "offset": (0, 0),  # rows and columns skipped before the first window
+    "groups": 1,
+    "ceil": False,
+    "count_include_pad": False,
+    "fill": None,  # value of the padding; None: 0, or -infinity in max pools
+    "pad_mode": "constant",  # or reflect, edge, wrap, as NumPy calls them
+    "function": "relu",
+}
+
+
+Mend = Mapping[str, str]  # backend -> the line that mends it; "" for all others
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A mistake that may have been made, and the layer as it would be with it."""
+
+    cause: str  # a short name: `padding`, `kernel-flipped`, …
+    text: str  # what is done, and what should be
+    mend: Mend
+    site: Site
+    cost: int = 1  # how far-fetched: roughly, numbers that had to be chosen or fitted
+    limit: float | None = None  # a remaining difference that is still rounding, if not the site's
+    evidence: str = ""  # what else speaks for it
+
+
+Explanation = Callable[[Site], Iterator[Candidate]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An explanation with its evidence.
+
+    Args:
+        cause: its short name; of two mistakes, joined by " + ".
+        text: what is done, and what should be, in a sentence.
+        before: relative L2 between the observed output and the reference; None where
+            the shapes differ or there are values that aren't finite.
+        after: relative L2 between the observed output and the reference with this mistake.
+        mend: the line that mends it, in the backend's own words.
+        cost: how far-fetched it is; findings with the same effect are ranked by it.
+        evidence: what else speaks for it.
+    """
+
+    cause: str
+    text: str
+    before: float | None
+    after: float
+    mend: str
+    cost: int = 1
+    evidence: str = ""
+
+
+@dataclass
+class Diagnosis:
+    """What became of the search for a cause.
+
+    Args:
+        endpoint: where.
+        kind: what kind of layer that is.
+        findings: explanations that make the difference vanish, best first.
+        closest: where none does, the one that leaves least, if it leaves a tenth or less.
+        tried: how many single explanations, and how many pairs, were computed.
+        note: why nothing or not all could be tried, if so.
+        also: other guilty endpoints that the same cause explains.
+    """
+
+    endpoint: str
+    kind: str
+    findings: list[Finding] = field(default_factory=list)
+    closest: Finding | None = None
+    tried: tuple[int, int] = (0, 0)
+    note: str = ""
+    also: list[str] = field(default_factory=list)
+
+    @property
+    def cause(self) -> Finding | None:
+        """The best explanation, if there is one."""
+        return self.findings[0] if self.findings else None
+
+
+def distance(array: Array, reference: Array) -> float:
+    """Return the relative L2 difference; infinity where there is none to speak of."""
+    if array.shape != reference.shape:
+        return float("inf")
+    with np.errstate(over="ignore", invalid="ignore"):
+        noise, norm = float(np.linalg.norm(array - reference)), float(np.linalg.norm(reference))
+    if not np.isfinite(noise):
+        return float("inf")
+    return noise / norm if norm else (0.0 if noise == 0 else float("inf"))

@@ -1,0 +1,213 @@
+"""From two traces to a site: the first guilty endpoint, and what the oracle knows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import catalogue
+from ..compare import LIMIT_FLOAT64, LIMIT_FLOORS, Comparison, Report
+from ..floors import Floors
+from ..numerics import to_dtype
+from ..trace import INPUT, Trace
+from .forward import compute
+from .mends import words
+from .outputs import missing
+from .search import diagnose
+from .site import Array, Diagnosis, Finding, Site, distance
+
+MOST_ALIKE = 8  # further guilty endpoints that are held against the same cause
+_KINDS = {
+    "Conv2d": "conv", "BatchNorm2d": "norm", "ReLU": "act", "MaxPool": "max_pool",
+    "AvgPool": "avg_pool", "AdaptiveAvgPool": "adaptive_pool", "GlobalAvgPool": "global_pool",
+    "Concat": "concat", "Flatten": "flatten", "Linear": "dense", "LocalResponseNorm": "lrn",
+    "Dropout": "dropout", "TransformInput": "affine",
+}  # fmt: skip
+
+
+def diagnose_trace(
+    report: Report,
+    trace: Trace,
+    oracle: Trace,
+    weights: Mapping[str, NDArray[Any]],
+    floors: Floors | None = None,
+    sources: Sequence[Any] = (),
+) -> Diagnosis | None:
+    """Return what the mistake at the first guilty endpoint is; None if nothing is wrong.
+
+    Args:
+        report: the comparison of the two.
+        trace: the run that is wrong.
+        oracle: the oracle's run of the same task.
+        weights: shared weights that both were given.
+        floors: the noise floors, below float64.
+        sources: the image files, if known.
+    """
+    first = report.first
+    if first is None:
+        return None
+    sites = _Sites(trace, oracle, weights, floors, sources)
+    if first.name not in trace.endpoints:
+        return _missing(first, report, sites)
+    if first.name not in oracle.endpoints:
+        return Diagnosis(first.name, first.kind, note="the oracle has no such endpoint")
+    found = diagnose(sites.at(first.name))
+    if found.cause is not None:
+        others = [e.name for e in report.guilty[1:] if e.name in trace.endpoints]
+        for name in others[:MOST_ALIKE]:
+            if name in oracle.endpoints and sites.kind(name) == found.kind:
+                again = diagnose(sites.at(name), pairs=False).cause
+                if again is not None and again.cause == found.cause.cause:
+                    found.also.append(name)
+    return found
+
+
+def best_report(reports: Sequence[Report]) -> Report | None:
+    """Return the failing report of a backend that tells most: float64, else an isolated one."""
+    failing = [r for r in reports if r.fails and r.first is not None]
+    order = (("float64", "propagated"), ("float32", "isolated"), ("float32", "propagated"))
+    known = [r for key in order for r in failing if (r.dtype, r.mode) == key]
+    return next(iter([*known, *failing]), None)
+
+
+class _Sites:
+    """Makes sites of the endpoints of one trace."""
+
+    def __init__(
+        self, trace: Trace, oracle: Trace, weights: Mapping[str, NDArray[Any]],
+        floors: Floors | None, sources: Sequence[Any],
+    ) -> None:  # fmt: skip
+        self.trace, self.oracle = trace, oracle
+        self.weights, self.floors, self.sources = weights, floors, tuple(sources)
+        run = trace.run
+        net = catalogue.network(run.network).build("inception_np", run.options)
+        self.modules: dict[str, Any] = dict(net.named_modules())
+
+    def kind(self, name: str) -> str:
+        """Return the kind of site that an endpoint is."""
+        if name == INPUT:
+            return "input"
+        if name not in self.modules or not self.oracle.endpoints[name].leaf:
+            return "output"
+        return _KINDS.get(type(self.modules[name]).__name__, "")
+
+    def at(self, name: str, observed: bool = True) -> Site:
+        """Return the site of an endpoint."""
+        endpoint, run = self.oracle.endpoints[name], self.trace.run
+        kind = self.kind(name)
+        names = (INPUT,) if kind == "input" else endpoint.inputs
+        inputs = tuple(self._given(n) for n in names)
+        weights = {
+            key.rpartition(".")[2]: self._rounded(array)
+            for key, array in self.weights.items()
+            if key.rpartition(".")[0] == name
+        }
+        seen = np.asarray(self.trace.array(name), dtype=np.float64) if observed else None
+        site = Site(
+            name, kind, inputs, np.asarray(self.oracle.array(name)), seen,
+            self._attributes(name, kind), weights, run.backend, run.dtype,
+            self._limit(name), self._others(names), self.sources if kind == "input" else (),
+        )  # fmt: skip
+        if run.dtype == "float64":
+            return site
+        # What the layer makes of rounded numbers is what it should be held against.
+        return Site(**{**vars(site), "reference": compute(site)})
+
+    def _given(self, name: str) -> Array:
+        return self._rounded(np.asarray(self.oracle.array(name)))
+
+    def _rounded(self, array: NDArray[Any]) -> Array:
+        dtype = self.trace.run.dtype
+        wide = np.asarray(array, dtype=np.float64)
+        return wide if dtype == "float64" else to_dtype(wide, dtype).astype(np.float64)
+
+    def _limit(self, name: str) -> float:
+        run = self.trace.run
+        if run.dtype == "float64" or self.floors is None:
+            return LIMIT_FLOAT64
+        return LIMIT_FLOORS * self.floors[run.mode].get(name, 0.0)
+
+    def _others(self, names: Sequence[str]) -> dict[str, Callable[[], Array]]:
+        """Return the endpoints that have the shape of one of the inputs."""
+        shapes = {self.oracle.endpoints[n].shape for n in names}
+        return {
+            name: partial(self._given, name)
+            for name, endpoint in self.oracle.endpoints.items()
+            if endpoint.shape in shapes and name not in names
+            and (endpoint.leaf or name == INPUT) and endpoint.kind != "output"
+        }  # fmt: skip
+
+    def _attributes(self, name: str, kind: str) -> dict[str, Any]:
+        module = self.modules.get(name)
+        if module is None:
+            return {}
+        found: dict[str, Any] = {}
+        if kind in ("conv", "max_pool", "avg_pool"):
+            pads = module.padding
+            found.update(kernel=module.kernel_size, stride=module.stride,
+                         pads=((pads[0], pads[0]), (pads[1], pads[1])))  # fmt: skip
+        for theirs, ours in (
+            ("ceil_mode", "ceil"), ("count_include_pad", "count_include_pad"), ("eps", "eps"),
+            ("output_size", "output"), ("p", "p"), ("size", "size"), ("alpha", "alpha"),
+            ("beta", "beta"), ("k", "k"), ("scale", "scale"), ("shift", "shift"),
+        ):  # fmt: skip
+            if hasattr(module, theirs):
+                found[ours] = getattr(module, theirs)
+        if kind == "dense":
+            found["grid"] = self._grid(name)
+        return found
+
+    def _grid(self, name: str) -> tuple[int, ...] | None:
+        """Return the (C, H, W) that was flattened before a dense layer."""
+        features: tuple[str, ...] = self.oracle.endpoints[name].inputs
+        while features:
+            endpoint = self.oracle.endpoints[features[0]]
+            if len(endpoint.shape) == 4:
+                return endpoint.shape[1:]
+            if "flatten" not in endpoint.kind and "dropout" not in endpoint.kind:
+                return None
+            features = endpoint.inputs
+        return None
+
+
+def _missing(first: Comparison, report: Report, sites: _Sites) -> Diagnosis:
+    """Say what became of a layer that left no output: what it feeds tells."""
+    result = Diagnosis(first.name, sites.kind(first.name))
+    fed = [
+        e for e in report.endpoints
+        if e.name in sites.oracle.endpoints and e.name in sites.trace.endpoints
+        and first.name in sites.oracle.endpoints[e.name].inputs
+    ]  # fmt: skip
+    result.tried = (2, 0)
+    if not fed:
+        result.note = "nothing that it feeds was recorded either"
+        return result
+    if not any(e.fails for e in fed):
+        shown = ", ".join(e.name for e in fed[:3])
+        after = max(e.rel_l2 or 0.0 for e in fed)
+        text = f"it is computed, but not by a layer of this name: what it feeds is right ({shown})"
+        mend = words(other=f"make it a layer called {first.name}, so that it can be seen")
+        result.findings = [Finding("inlined", text, None, after, mend[""])]
+        return result
+    consumer = next(e for e in fed if e.fails)
+    site = sites.at(first.name, observed=False)
+    for candidate in missing(site):
+        skipped = compute(candidate.site)
+        target = sites.at(consumer.name)
+        names = sites.oracle.endpoints[consumer.name].inputs
+        without = target.fed(*(
+            skipped if n == first.name else x for n, x in zip(names, target.inputs, strict=True)
+        ))  # fmt: skip
+        after = distance(target.seen, compute(without))
+        if after <= target.limit:
+            before = distance(target.seen, target.reference)
+            finding = Finding(candidate.cause, candidate.text, before, after,
+                              candidate.mend.get("", ""))  # fmt: skip
+            result.findings.append(finding)
+    if not result.findings:
+        result.note = f"{consumer.name}, which it feeds, is wrong, and not only for lack of it"
+    return result

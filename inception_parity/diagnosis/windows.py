@@ -1,0 +1,170 @@
+"""Mistakes of every layer with windows: padding, dilation, stride, where the first window is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+
+import numpy as np
+
+from .forward import CannotComputeError, compute, padded, same_pads
+from .mends import layer_line, same_mend
+from .site import Array, Candidate, Pads, Site
+
+NONE: Pads = ((0, 0), (0, 0))
+
+
+def kernel_of(site: Site) -> tuple[int, int]:
+    """Return (height, width) of the window."""
+    if site.kind == "conv":
+        return site.weights["weight"].shape[2], site.weights["weight"].shape[3]
+    height, width = site.get("kernel")
+    return int(height), int(width)
+
+
+def out_size(site: Site, pads: Pads) -> tuple[int, ...]:
+    """Return (height, width) of the output, in floor mode."""
+    return tuple(
+        (length + sum(side) - d * (k - 1) - 1) // s + 1
+        for length, side, k, s, d in zip(
+            site.inputs[0].shape[2:], pads, kernel_of(site), site.get("stride"),
+            site.get("dilation"), strict=True,
+        )
+    )  # fmt: skip
+
+
+def say_pads(pads: Pads) -> str:
+    """Write pads: `2 before and 3 after`, or both directions."""
+    (top, bottom), (left, right) = pads
+    if (top, bottom) == (left, right):
+        return f"{top} on each side" if top == bottom else f"{top} before and {bottom} after"
+    if top == bottom and left == right:
+        return f"{top} in height and {left} in width"
+    return f"{top}, {bottom} in height and {left}, {right} in width"
+
+
+def padding(site: Site) -> Iterator[Candidate]:
+    """Padded otherwise: SAME, not at all, more at one side than at the other."""
+    right, wanted = site.get("pads"), site.seen.shape[2:]
+    kernel = kernel_of(site)
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, site.get("dilation"), strict=True)]
+    same = same_pads(site.inputs[0].shape[2:], kernel, site.get("stride"), site.get("dilation"))  # type: ignore[arg-type]
+    options: dict[Pads, None] = {same: None, NONE: None}
+    per_side = [[(i, j) for i in range(r) for j in range(r)] for r in reach]
+    if max(reach) <= 3 or min(reach) == 1:
+        options.update(dict.fromkeys(product(per_side[0], per_side[1])))
+    elif reach[0] == reach[1]:
+        options.update({(side, side): None for side in per_side[0]})
+    for pads in options:
+        if pads == right or out_size(site, pads) != wanted:
+            continue
+        if pads == same:
+            what = f"SAME padding ({say_pads(pads)})"
+        elif pads == NONE:
+            what = "no padding"
+        else:
+            uneven = pads[0][0] != pads[0][1] or pads[1][0] != pads[1][1]
+            what = f"{'asymmetric ' if uneven else ''}padding: {say_pads(pads)}"
+        text = f"{what}, but should be {say_pads(right)}"
+        mend = same_mend(site, right) if pads == same else layer_line(site, pads=right)
+        cost = 1 if pads in (same, NONE) else 2
+        yield Candidate("padding", text, mend, site.but(pads=pads, ceil=False), cost)
+
+
+def padding_values(site: Site) -> Iterator[Candidate]:
+    """Padded with something else than zeros, or -infinity in a max pool."""
+    if not any(np.ravel(site.get("pads"))):
+        return
+    right = "-infinity" if site.kind == "max_pool" else "zeros"
+    mend = layer_line(site, extra="padding of " + right)
+    for mode, what in (("reflect", "the image reflected"), ("edge", "its edge repeated"),
+                       ("wrap", "its opposite side")):  # fmt: skip
+        text = f"padding holds {what}, but should hold {right}"
+        yield Candidate("padding-mode", text, mend, site.but(pad_mode=mode), 2)
+    if site.kind == "max_pool":
+        text = "padding holds zeros, which win over negative values, but should hold -infinity"
+        yield Candidate("padding-value", text, mend, site.but(fill=0.0))
+    elif site.same_shape:
+        value = _fitted_fill(site)
+        if value is not None:
+            text = f"padding holds {value:.6g}, but should hold zeros"
+            yield Candidate("padding-value", text, mend, site.but(fill=value), 3)
+
+
+def _fitted_fill(site: Site) -> float | None:
+    """Return the value that a padding would need to hold, by least squares."""
+    try:
+        base = compute(site)
+        effect = compute(site.but(fill=1.0)) - base
+    except CannotComputeError:
+        return None
+    size = float(np.vdot(effect, effect))
+    if not size or base.shape != site.seen.shape:
+        return None
+    value = float(np.vdot(effect, site.seen - base)) / size
+    return value if np.isfinite(value) and value else None
+
+
+def dilation(site: Site) -> Iterator[Candidate]:
+    """Another dilation, with the same padding or one that keeps the size."""
+    right, kernel = site.get("dilation"), kernel_of(site)
+    if max(kernel) == 1:
+        return
+    for d in (1, 2, 3, 4):
+        if (d, d) == tuple(right):
+            continue
+        wide = site.but(dilation=(d, d))
+        text = f"dilation {d}, but should be {right[0]}"
+        mend = layer_line(site, extra=f"dilation {right[0]}")
+        if out_size(wide, site.get("pads")) == site.seen.shape[2:]:
+            yield Candidate("dilation", text, mend, wide)
+        pads: Pads = tuple((t * d, b * d) for t, b in site.get("pads"))  # type: ignore[assignment]
+        if pads != site.get("pads") and out_size(wide, pads) == site.seen.shape[2:]:
+            wider = wide.but(pads=pads)
+            yield Candidate("dilation", f"{text} (padded {say_pads(pads)})", mend, wider)
+
+
+def stride(site: Site) -> Iterator[Candidate]:
+    """Another stride; where it gives more than was seen, cut to size."""
+    right = tuple(site.get("stride"))
+    height, width = site.seen.shape[2:]
+    for steps in ((1, 1), (2, 2), (3, 3), (4, 4), (1, 2), (2, 1)):
+        changed = site.but(stride=steps)
+        out = out_size(changed, site.get("pads"))
+        if steps == right or min(out) < 1 or out[0] < height or out[1] < width:
+            continue
+        text = f"stride {_short(steps)}, but should be {_short(right)}"
+        mend = layer_line(site, extra=f"stride {_short(right)}")
+        if out == (height, width):
+            yield Candidate("stride", text, mend, changed)
+        elif min(right) > 1 and min(steps) > 1:
+            cut = changed.then("cut to size", lambda y: y[:, :, :height, :width])
+            yield Candidate("stride", f"{text}; cut to {height}x{width}", mend, cut, 3)
+
+
+def offset(site: Site) -> Iterator[Candidate]:
+    """Windows that start later than they should, where no padding can say so."""
+    for late in range(1, max(site.get("stride"))):
+        cut = site.but(pads=NONE, offset=(late, late))
+        text = f"the first window starts at row and column {late}, but should at 0"
+        if not any(np.ravel(site.get("pads"))):
+            for after in (0, late):
+                at_end = pads_after(cut, after)
+                yield Candidate("stride-offset", text, layer_line(site), at_end)
+
+
+def pads_after(site: Site, after: int) -> Site:
+    """Return the site with its padding at the end only."""
+    return site.but(pads=((0, after), (0, after)))
+
+
+def _short(size: tuple[int, ...]) -> str:
+    return str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
+
+
+def padded_input(site: Site) -> Array:
+    """Return what a convolution's windows lie on."""
+    return padded(site, site.inputs[0], 0.0)
+
+
+EVERY = (padding, padding_values, dilation, stride, offset)
