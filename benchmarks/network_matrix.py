@@ -20,7 +20,7 @@ from rich.progress import track
 
 from inception_parity import catalogue
 from inception_parity.weights import write_whole
-from parity_tests.harness import Bench
+from parity_tests.harness import Bench, forget_networks
 
 from .random_checks import RESULTS
 
@@ -101,8 +101,11 @@ def main() -> None:
     file = RESULTS / "network_matrix.jsonl"
     rows = [json.loads(s) for s in file.read_text().splitlines()] if file.exists() else []
     done = {key(r["network"], r["options"], tuple(r["size"])) for r in rows}
+    last: Any = None
     with file.open("a") as out:
         for cell in track([c for c in cells() if key(*c[:3]) not in done], "networks"):
+            if last != (last := cell[:2]):  # one network at a time in memory
+                forget_networks()
             new = rows_of(cell)
             rows += new
             out.write("".join(json.dumps(row) + "\n" for row in new))

@@ -32,6 +32,11 @@ def _built(
     return backend_of(backend).build(known, dict(options), dtype), []
 
 
+def forget_networks() -> None:
+    """Let go of all built networks."""
+    _built.cache_clear()
+
+
 @dataclass
 class Bench:
     """A network with weights and images, and the oracle's trace of it."""
