@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,8 +27,10 @@ from .collect import Collector, state
 from .compare import Report
 from .errors import InputError, OracleError
 from .processes import Outcome, Worker, workers
-from .trace import digest, save
+from .trace import Trace, digest, save
 from .weights import SharedWeights
+
+Cell = tuple[str, str, str]  # backend, dtype, mode
 
 AGREE, DIVERGE, BROKEN = 0, 1, 3  # exit codes; 2 is bad usage or input
 
@@ -172,6 +174,7 @@ def check(
     settings: Settings,
     keep: Path | None = None,
     progress: Callable[[str], None] = lambda text: None,
+    look: Callable[[CheckResult, Trace, Mapping[Cell, Trace]], None] | None = None,
 ) -> CheckResult:
     """Run the task in every backend and compare each with the oracle.
 
@@ -180,6 +183,7 @@ def check(
         settings: backends, dtypes, device, interpreters, time limit.
         keep: a folder to make, for the traces; None to throw them away.
         progress: called with a line that says what is being done.
+        look: called with the result, the oracle's trace and all others while they are there.
 
     Raises:
         InputError: something given can't be used, or there is no room for traces.
@@ -210,6 +214,8 @@ def check(
             collector.oracle_suspect(), time.monotonic() - start,
         )  # fmt: skip
         collector.keep_floors()
+        if look is not None and collector.oracle is not None:
+            look(result, collector.oracle, collector.traces)
         if keep is not None:
             shutil.rmtree(folder / "work")
             folder.chmod(0o755)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from .. import check as checks
 from ..errors import InputError, nearest
 from ..numerics import UNIT_ROUNDOFF
 from ..options import parse_pythons, parse_settings, parse_size, require_writable
-from ..report import record, terminal
+from ..report import junit, page, record, terminal
 from ..trace import Trace
 from . import (
     Batch,
@@ -114,6 +114,12 @@ def check_command(
     weights_file: WeightsFile = None,
     seed: Seed = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write a report there.")] = None,
+    junit_file: Annotated[
+        Path | None, typer.Option("--junit", help="Write a report there, as JUnit's XML.")
+    ] = None,
+    page_file: Annotated[
+        Path | None, typer.Option("--report", help="Write one HTML page there, to look at.")
+    ] = None,
     pythons: Pythons = None,
     timeout: Timeout = 600,
     keep: Annotated[Path | None, typer.Option(help="A folder for all traces, to be made.")] = None,
@@ -142,18 +148,22 @@ def check_command(
         wanted = [(n.name, v) for n in catalogue.NETWORKS.values() for v in n.variants]
     for name, chosen in wanted:  # what can't be used is refused before any work
         catalogue.network(name).resolve(chosen)
-    if json_file is not None:
-        require_writable(json_file)
+    for file in (json_file, junit_file, page_file):
+        if file is not None:
+            require_writable(file)
     if keep is not None:
         checks.refuse_full(keep)
-    results = []
+    results: list[checks.CheckResult] = []
+    sheets: list[page.Sheet] = []
     for number, (name, chosen) in enumerate(wanted, 1):
         title = f"[{number}/{len(wanted)}] {name}  " if len(wanted) > 1 else ""
         place = keep / f"{number:02d}-{name}" if keep and len(wanted) > 1 else keep
         with progress(title) as say:
             say("weights and images")
             task = _task(name, chosen, weights_file, seed, image_path, size, batch)
-            results.append(checks.check(task, how, place, say))
+            source = _source(chosen, weights_file, seed, image_path)
+            look = _drawing(sheets, [name, *source], len(wanted) == 1, say)
+            results.append(checks.check(task, how, place, say, look if page_file else None))
         if everything:
             terminal.show_failures(out, results[-1])
         else:
@@ -164,7 +174,42 @@ def check_command(
         terminal.show_matrix(out, results)
     if json_file is not None:
         weights.write_whole(json_file, record.dumps(record.record(results)).encode())
+    if junit_file is not None:
+        weights.write_whole(junit_file, junit.dumps(results).encode())
+    if page_file is not None:
+        page.write(page_file, sheets)
+        out.print(f"page: {page_file}", highlight=False, soft_wrap=True)
     raise typer.Exit(record.exit_code(results))
+
+
+def _source(
+    settings: Mapping[str, Any], weights_file: Path | None, seed: int, image_path: Path | None
+) -> list[str]:
+    """Return the words that give a check its network's options, weights and images again."""
+    given = [word for k, v in settings.items() for word in ("--set", f"{k}={str(v).lower()}")]
+    given += ["--weights", str(weights_file)] if weights_file else ["--seed", str(seed)]
+    return given + (["--images", str(image_path)] if image_path else [])
+
+
+def _drawing(
+    sheets: list[page.Sheet], words: list[str], every_picture: bool, say: Callable[[str], None]
+) -> Callable[[checks.CheckResult, Trace, Mapping[checks.Cell, Trace]], None]:
+    """Return what draws a check for the page; `words` name its network and what it was given."""
+
+    def look(
+        result: checks.CheckResult, oracle: Trace, traces: Mapping[checks.Cell, Trace]
+    ) -> None:
+        how, (height, width) = result.settings, result.task.size
+        command = [
+            "inception-parity", "check", *words, "--size", f"{height}x{width}",
+            "--batch", str(len(result.task.images)), "--backends", ",".join(how.backends),
+            "--dtypes", ",".join(how.dtypes), "--device", how.device,
+        ]  # fmt: skip
+        for backend, python in how.pythons.items():
+            command += ["--python", f"{backend}={python}"]
+        sheets.append(page.of_check(result, oracle, traces, command, every_picture, say))
+
+    return look
 
 
 def _task(

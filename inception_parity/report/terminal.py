@@ -16,6 +16,7 @@ from ..diagnosis import Diagnosis, Finding
 from ..processes import Outcome
 
 MOST_LINES = 8  # of a list that may be long
+HEADS = ("backend", "run", "verdict", "agree", "worst rel. L2", "at", "floors", "top-1")
 
 
 def show(console: Console, result: CheckResult) -> None:
@@ -26,7 +27,7 @@ def show(console: Console, result: CheckResult) -> None:
     console.print(Text(f"{subject.network}  {options}", style="bold"))
     console.print(
         f"weights: {subject.provenance}; images: {len(subject.image_names)} at {height}x{width} "
-        f"({_few(list(subject.image_names))})",
+        f"({few(list(subject.image_names))})",
         highlight=False,
         soft_wrap=True,
     )
@@ -34,7 +35,7 @@ def show(console: Console, result: CheckResult) -> None:
     for pair in result.pairs:
         console.print(_pair_line(pair), style="dim", highlight=False)
     show_failures(console, result)
-    console.print(_verdict(result))
+    console.print(verdict(result))
 
 
 def show_failures(console: Console, result: CheckResult) -> None:
@@ -42,21 +43,23 @@ def show_failures(console: Console, result: CheckResult) -> None:
     for report in result.reports:
         if report.fails:
             console.print(failure(report), highlight=False)
+    for note in notes(result):
+        console.print(Text(note, style="yellow"), soft_wrap=True)
+
+
+def notes(result: CheckResult) -> list[str]:
+    """Return what didn't run and why, and whether it may be the oracle that is wrong."""
+    found = []
     for name, outcome in result.outcomes.items():
         if outcome.status != "ok":
-            said = Text(f"{name}  {outcome.status}: {outcome.message}", style="yellow")
-            console.print(said, soft_wrap=True)
-        for dtype, why in outcome.unsupported.items():
-            said = Text(f"{name}  {dtype}: not run; {why}", style="dim")
-            console.print(said, soft_wrap=True)
+            found.append(f"{name}  {outcome.status}: {outcome.message}")
+        found += [f"{name}  {dtype}: not run; {why}" for dtype, why in outcome.unsupported.items()]
     if result.oracle_suspect:
-        console.print(
-            Text(
-                f"The backends agree with each other, against the oracle, at "
-                f"{result.oracle_suspect}: the mistake is in the oracle, or in all of them.",
-                style="bold yellow",
-            )
+        found.append(
+            f"The backends agree with each other, against the oracle, at "
+            f"{result.oracle_suspect}: the mistake is in the oracle, or in all of them."
         )
+    return found
 
 
 def show_matrix(console: Console, results: Sequence[CheckResult]) -> None:
@@ -110,27 +113,33 @@ def show_report(console: Console, report: Report) -> None:
 
 def _table(reports: Sequence[Report], outcomes: Mapping[str, Outcome] | None = None) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("backend", "run", "verdict", "agree", "worst rel. L2", "at", "floors", "top-1"):
+    for name in HEADS:
         table.add_column(name, no_wrap=True)
     for report in reports:
-        worst, top1 = report.worst, report.top1
-        most = max((e.floors for e in report.endpoints if e.floors is not None), default=None)
-        agree = sum(not e.fails for e in report.endpoints)
-        table.add_row(
-            catalogue.BACKENDS[report.backend].title,
-            report.dtype + (" isolated" if report.mode == "isolated" else ""),
-            Text(report.verdict, style=_style(report)),
-            f"{agree}/{len(report.endpoints)}",
-            f"{worst.rel_l2:.1e}" if worst else "–",
-            worst.name if worst else "–",
-            f"{most:.1f}" if most is not None else "–",
-            f"{top1[0]}/{top1[1]}" if top1 else "–",
-        )
+        title, run, verdict, *others = row(report)
+        table.add_row(title, run, Text(verdict, style=_style(report)), *others)
     for name, outcome in (outcomes or {}).items():
         if outcome.status != "ok":
             title = catalogue.BACKENDS[name].title
             table.add_row(title, "", Text(outcome.status, style="bold yellow"))
     return table
+
+
+def row(report: Report) -> tuple[str, ...]:
+    """Return a comparison in a line of words; HEADS say what they are."""
+    worst, top1 = report.worst, report.top1
+    most = max((e.floors for e in report.endpoints if e.floors is not None), default=None)
+    agree = sum(not e.fails for e in report.endpoints)
+    return (
+        catalogue.BACKENDS[report.backend].title,
+        report.dtype + (" isolated" if report.mode == "isolated" else ""),
+        report.verdict,
+        f"{agree}/{len(report.endpoints)}",
+        f"{worst.rel_l2:.1e}" if worst else "–",
+        worst.name if worst else "–",
+        "–" if most is None else f"{most:.1f}" if most < 1e4 else f"{most:.1e}",
+        f"{top1[0]}/{top1[1]}" if top1 else "–",
+    )
 
 
 def _style(report: Report) -> str:
@@ -151,7 +160,7 @@ def failure(report: Report) -> Text:
     first = report.first
     if first is None:
         return text
-    text.append(f"\n    first: {first.name} ({first.kind})   {_numbers(first, report.dtype)}")
+    text.append(f"\n    first: {first.name} ({first.kind})   {numbers(first, report.dtype)}")
     failing = [e.name for e in report.endpoints if e.fails]
     before = [e.name for e in report.endpoints].index(first.name)
     s = "endpoint before it agrees" if before == 1 else "endpoints before it agree"
@@ -159,7 +168,7 @@ def failure(report: Report) -> Text:
     others = [e.name for e in report.guilty[1:]]
     text.append(f"{len(failing) - 1 - len(others)} others carry an error on")
     if others:
-        text.append(f"\n    wrong by themselves too: {_few(others)}")
+        text.append(f"\n    wrong by themselves too: {few(others)}")
     tolerance = report.tolerance
     text.append(
         f"\n    smallest relative L2 tolerance that would pass: {tolerance:.1e}"
@@ -187,7 +196,7 @@ def cause(diagnosis: Diagnosis) -> Text:
     if found.evidence:
         text.append(f"; {found.evidence}")
     if diagnosis.also:
-        text.append(f"\n           the same at {_few(diagnosis.also)}")
+        text.append(f"\n           the same at {few(diagnosis.also)}")
     text.append(f"\n    mend:  {found.mend}")
     rivals = [f for f in diagnosis.findings[1:] if f.cost == found.cost]
     if rivals:
@@ -201,18 +210,19 @@ def _evidence(found: Finding, short: bool = False) -> str:
     return said if short else f"{found.text}: {said}"
 
 
-def _numbers(endpoint: Comparison, dtype: str) -> str:
+def numbers(endpoint: Comparison, dtype: str) -> str:
+    """Return an endpoint's difference and what it is judged by."""
     if endpoint.problem:
         return endpoint.problem
-    numbers = f"rel L2 {endpoint.rel_l2:.1e}, "
+    text = f"rel L2 {endpoint.rel_l2:.1e}, "
     if dtype == "float64":
-        numbers += f"limit {LIMIT_FLOAT64:.0e}"
+        text += f"limit {LIMIT_FLOAT64:.0e}"
     else:
-        numbers += (
+        text += (
             f"floor {endpoint.floor:.1e}: {endpoint.floors:.3g} floors, limit {LIMIT_FLOORS:g}"
         )
     index = ", ".join(map(str, endpoint.worst))
-    return f"{numbers}; largest difference {endpoint.max_abs:.3g} at [{index}]"
+    return f"{text}; largest difference {endpoint.max_abs:.3g} at [{index}]"
 
 
 def _pair_line(pair: Pair) -> str:
@@ -229,7 +239,8 @@ def _pair_line(pair: Pair) -> str:
     )
 
 
-def _verdict(result: CheckResult) -> Text:
+def verdict(result: CheckResult) -> Text:
+    """Return, in a sentence, who agrees with the oracle and who doesn't."""
     asked = len(result.settings.backends)
     broken = [name for name, outcome in result.outcomes.items() if outcome.status != "ok"]
     failing = list(dict.fromkeys(r.backend for r in result.reports if r.fails))
@@ -252,6 +263,7 @@ def _verdict(result: CheckResult) -> Text:
     return Text(f"{'; '.join(parts)}. ({result.seconds:.1f} s)", style=style)
 
 
-def _few(names: list[str]) -> str:
+def few(names: Sequence[str]) -> str:
+    """Return the first of `names`, and how many there are beyond them."""
     shown = ", ".join(names[:MOST_LINES])
     return shown if len(names) <= MOST_LINES else f"{shown} and {len(names) - MOST_LINES} more"
