@@ -1,18 +1,19 @@
 # make parity   set up, then run the check on GoogLeNet with real photographs
 # make test     set up, then lint, types and all tests
+# make browser  install Debian's Chromium for the tests of the page; as root, or it says what to do
 # make evidence set up, then the long matrices and benchmarks
 
 PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: parity test evidence setup clean
+.PHONY: parity test evidence setup browser clean
 .DEFAULT_GOAL := parity
 
 parity: setup
 	$(BIN)/inception-parity check googlenet --set in_channels=3 --batch 6
 
-test: setup
+test: setup browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -29,6 +30,14 @@ $(STAMP): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
+
+# Never fails: where there is no browser, its tests skip and say so.
+browser:
+	@if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium chromium-driver \
+	  || echo "no Chromium could be installed; the tests of the page in a browser will skip"; \
+	else echo "for the tests of the page in a browser: apt-get install chromium chromium-driver"; fi
 
 clean:
 	rm -rf .venv build *.egg-info

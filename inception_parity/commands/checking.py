@@ -15,6 +15,7 @@ from ..errors import InputError, nearest
 from ..numerics import UNIT_ROUNDOFF
 from ..options import parse_pythons, parse_settings, parse_size, require_writable
 from ..report import junit, page, record, terminal
+from ..report.sheet import Sheet
 from ..trace import Trace
 from . import (
     Batch,
@@ -154,7 +155,7 @@ def check_command(
     if keep is not None:
         checks.refuse_full(keep)
     results: list[checks.CheckResult] = []
-    sheets: list[page.Sheet] = []
+    sheets: list[Sheet] = []
     for number, (name, chosen) in enumerate(wanted, 1):
         title = f"[{number}/{len(wanted)}] {name}  " if len(wanted) > 1 else ""
         place = keep / f"{number:02d}-{name}" if keep and len(wanted) > 1 else keep
@@ -192,7 +193,7 @@ def _source(
 
 
 def _drawing(
-    sheets: list[page.Sheet], words: list[str], every_picture: bool, say: Callable[[str], None]
+    sheets: list[Sheet], words: list[str], every_picture: bool, say: Callable[[str], None]
 ) -> Callable[[checks.CheckResult, Trace, Mapping[checks.Cell, Trace]], None]:
     """Return what draws a check for the page; `words` name its network and what it was given."""
 

@@ -131,9 +131,7 @@ def of_check(
     height, width = task.size
     options = " ".join(f"{k}={str(v).lower()}" for k, v in task.weights.options.items())
     columns = [
-        Column(
-            catalogue.BACKENDS[r.backend].title, r, traces.get((r.backend, r.dtype, r.mode))
-        )
+        Column(catalogue.BACKENDS[r.backend].title, r, traces.get((r.backend, r.dtype, r.mode)))
         for r in result.reports
     ]
     return Sheet(

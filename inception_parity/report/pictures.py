@@ -165,9 +165,7 @@ def _pair(pool: Pool, planes: list[Array], side: int) -> list[int | None]:
     return [pool.add(plane, extent, signed) for plane in small]
 
 
-def _apart(
-    pool: Pool, found: NDArray[Any], reference: NDArray[Any], side: int
-) -> dict[str, Any]:
+def _apart(pool: Pool, found: NDArray[Any], reference: NDArray[Any], side: int) -> dict[str, Any]:
     """Return pictures of two arrays that can't be subtracted."""
     maps: list[int | None] = []
     for array in (reference, found):

@@ -141,9 +141,9 @@ class _Drawer:
                 continue
             key = (found.file, expected.file)
             if full or key not in drawn:
-                arrays = (t.array(endpoint.name) for t in (column.trace, self.reference))
+                ours, theirs = (t.array(endpoint.name) for t in (column.trace, self.reference))
                 drawn[key] = len(self.pictures)
-                self.pictures.append(picture(self.pool, endpoint, *arrays, full))
+                self.pictures.append(picture(self.pool, endpoint, ours, theirs, full))
             pictures[self.number[endpoint.name]] = drawn[key]
         return {
             "dtype": report.dtype,

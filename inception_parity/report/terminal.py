@@ -218,9 +218,7 @@ def numbers(endpoint: Comparison, dtype: str) -> str:
     if dtype == "float64":
         text += f"limit {LIMIT_FLOAT64:.0e}"
     else:
-        text += (
-            f"floor {endpoint.floor:.1e}: {endpoint.floors:.3g} floors, limit {LIMIT_FLOORS:g}"
-        )
+        text += f"floor {endpoint.floor:.1e}: {endpoint.floors:.3g} floors, limit {LIMIT_FLOORS:g}"
     index = ", ".join(map(str, endpoint.worst))
     return f"{text}; largest difference {endpoint.max_abs:.3g} at [{index}]"
 
