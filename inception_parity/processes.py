@@ -21,6 +21,7 @@ from . import catalogue
 from .errors import InputError
 
 TAIL_LINES = 12  # of what a failed worker printed last
+WORKER = "inception_parity.worker"  # what a request is for, unless it names another module
 PROBE_SECONDS = 60  # for an interpreter to say what it has; a cold disk is slow
 OWN_PACKAGES = ("inception_parity", *(info.package for info in catalogue.BACKENDS.values()))
 
@@ -53,7 +54,7 @@ class Worker:
         request_file.write_text(json.dumps(request))
         packages = self.result.parent / "packages"
         self.process = subprocess.Popen(
-            [str(python or sys.executable), "-m", "inception_parity.worker", str(request_file)],
+            [str(python or sys.executable), "-m", request.get("module", WORKER), str(request_file)],
             stdin=subprocess.PIPE,  # closes when we end, however we end
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -31,14 +31,14 @@ def main(request_file: str) -> int:
         standard error says why.
     """
     request = json.loads(Path(request_file).read_text())
-    threading.Thread(target=_end_with_parent, args=[request["folder"]], daemon=True).start()
+    threading.Thread(target=end_with_parent, args=[request["folder"]], daemon=True).start()
     result: dict[str, Any] = {"status": "ok", "message": "", "unsupported": {}}
     start = time.perf_counter()
     try:
         _work(request, result, start)
         result["seconds"] = time.perf_counter() - start
         result["peak_memory"] = _peak_memory()
-        _write_whole(Path(request["result"]), result)
+        write_whole(Path(request["result"]), result)
     except OSError as error:
         if error.errno not in OUTPUT_ERRORS:
             raise
@@ -47,7 +47,8 @@ def main(request_file: str) -> int:
     return 0
 
 
-def _write_whole(file: Path, value: Any) -> None:
+def write_whole(file: Path, value: Any) -> None:
+    """Write JSON by way of a neighbour, so that nobody reads half of it."""
     partial = file.with_suffix(".partial")
     partial.write_text(json.dumps(value))
     partial.replace(file)
@@ -103,10 +104,10 @@ def _measure_floors(
     measured = floors.measure(
         request["network"], request["options"], images, weights, oracle, job["dtype"]
     )
-    _write_whole(Path(job["out"]), measured)
+    write_whole(Path(job["out"]), measured)
 
 
-def _end_with_parent(folder: str) -> None:
+def end_with_parent(folder: str) -> None:
     """End this process when its standard input closes: the parent is gone.
 
     Nobody is left to read the traces, or to take them away.

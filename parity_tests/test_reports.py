@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from inception_parity import check as checks
-from inception_parity import weights
 from inception_parity.compare import UNJUDGED, compare
 from inception_parity.processes import Outcome
 from inception_parity.report import junit, record
@@ -33,15 +32,17 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> checks.CheckResult:
     bad.report.endpoints[0].verdict = UNJUDGED
     worst = bad.report.endpoints[-1]
     worst.problem, worst.rel_l2 = "2 NaN <and> \x00 a control character", None
-    shared = weights.seeded("googlenet", {"in_channels": 3}, 0)
-    task = checks.Task(shared, np.zeros((1, 3, 32, 48)), ("cat & dog.png",))
+    options = {"in_channels": 3, "batch_norm": False}
+    subject = checks.Subject(
+        "googlenet", options, "seed <0>", 64 * "a", ("cat & dog.png",), (32, 48)
+    )
     settings = checks.Settings(("pt", "tf", "mx"), ("float64", "bfloat16"))
     outcomes = {
         "pt": Outcome("pt", unsupported={"bfloat16": "no <such> dtype"}),
         "tf": Outcome("tf", seconds=1.5, peak_memory=1 << 30),
         "mx": Outcome("mx", "failed", "killed by SIGKILL\n  | last \x1b[31mwords"),
     }
-    return checks.CheckResult(task, settings, outcomes, [right.report, bad.report], [])
+    return checks.CheckResult(subject, settings, outcomes, [right.report, bad.report], [])
 
 
 # JSON.
@@ -196,7 +197,7 @@ def test_what_did_not_run_is_an_error_or_skipped(suites):
 
 
 def test_no_failure_is_a_file_without_failures(result):
-    sound = checks.CheckResult(result.task, result.settings, {}, result.reports[:1], [])
+    sound = checks.CheckResult(result.subject, result.settings, {}, result.reports[:1], [])
     text = junit.dumps([sound, sound])
     require_valid(ET.fromstring(text))
     assert "<failure" not in text and "<error" not in text

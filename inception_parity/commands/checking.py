@@ -200,10 +200,10 @@ def _drawing(
     def look(
         result: checks.CheckResult, oracle: Trace, traces: Mapping[checks.Cell, Trace]
     ) -> None:
-        how, (height, width) = result.settings, result.task.size
+        how, (height, width) = result.settings, result.subject.size
         command = [
             "inception-parity", "check", *words, "--size", f"{height}x{width}",
-            "--batch", str(len(result.task.images)), "--backends", ",".join(how.backends),
+            "--batch", str(len(result.subject.image_names)), "--backends", ",".join(how.backends),
             "--dtypes", ",".join(how.dtypes), "--device", how.device,
         ]  # fmt: skip
         for backend, python in how.pythons.items():

@@ -23,7 +23,7 @@ def dumps(results: Sequence[CheckResult]) -> str:
     """Return the XML of all checks of a call."""
     suites = ET.Element("testsuites")
     for result in results:
-        name = result.task.weights.network
+        name = result.subject.network
         for report in result.reports:
             _add(suites, f"{name}.{report.backend}.{report.dtype}.{report.mode}", result, report)
         for backend, outcome in result.outcomes.items():
@@ -72,8 +72,8 @@ class _Suite:
             timestamp=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
         )  # fmt: skip
         properties = ET.SubElement(self.element, "properties")
-        weights = result.task.weights
-        facts = {**weights.options, "weights": weights.sha256, "device": result.settings.device}
+        subject = result.subject
+        facts = {**subject.options, "weights": subject.sha256, "device": result.settings.device}
         for key, value in {**facts, **(report.versions if report else {})}.items():
             ET.SubElement(properties, "property", name=_clean(key), value=_clean(value))
 

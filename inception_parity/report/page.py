@@ -127,23 +127,24 @@ def of_check(
         every_picture: pictures of endpoints that agree, too.
         progress: called with a line that says what is being done.
     """
-    task = result.task
-    height, width = task.size
-    options = " ".join(f"{k}={str(v).lower()}" for k, v in task.weights.options.items())
+    subject = result.subject
+    height, width = subject.size
+    images = f"{len(subject.image_names)} at {height}x{width}: {', '.join(subject.image_names)}"
+    options = " ".join(f"{k}={str(v).lower()}" for k, v in subject.options.items())
     columns = [
         Column(catalogue.BACKENDS[r.backend].title, r, traces.get((r.backend, r.dtype, r.mode)))
         for r in result.reports
     ]
     return Sheet(
-        title=f"{task.weights.network} {height}x{width}",
+        title=f"{subject.network} {height}x{width}",
         verdict=terminal.verdict(result).plain,
         state=STATES[result.exit_code],
         reference=catalogue.BACKENDS[catalogue.ORACLE].title,
         facts=[
-            ("network", task.weights.network),
+            ("network", subject.network),
             ("options", options),
-            ("weights", f"{task.weights.provenance}; sha256 {task.weights.sha256}"),
-            ("images", f"{len(task.images)} at {height}x{width}: {', '.join(task.image_names)}"),
+            ("weights", f"{subject.provenance}; sha256 {subject.sha256}"),
+            ("images", images),
             ("device", result.settings.device),
         ],
         notes=terminal.notes(result),
