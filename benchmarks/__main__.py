@@ -13,6 +13,8 @@ RUNS = (
     ("-m", "benchmarks.fault_matrix"),
     ("-m", "benchmarks.network_matrix", "--page", "docs/networks.md"),
     ("-m", "benchmarks.cold_check", "googlenet", "--set", "in_channels=3"),
+    ("-m", "benchmarks.page"),
+    ("-m", "benchmarks.page", "shot"),
     ("-m", "inception_parity.cli", "check", "--all"),
 )
 

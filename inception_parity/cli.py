@@ -12,10 +12,10 @@ from rich.text import Text
 
 from . import __version__
 from .check import BROKEN
-from .commands import about, app, checking, err, out
+from .commands import about, app, checking, differing, err, out
 from .errors import InputError, OracleError
 
-__all__ = ["about", "app", "checking", "invoke", "main"]  # the first and third register commands
+__all__ = ["about", "app", "checking", "differing", "invoke", "main"]  # three register commands
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # that ask the command to end
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,9 +13,10 @@ import pytest
 
 from inception_parity import cli
 from inception_parity.compare import compare
+from inception_parity.diagnosis import Diagnosis, Finding
 from inception_parity.errors import InputError
 from inception_parity.report import page, pictures
-from inception_parity.report.sheet import VERDICTS, Column, data
+from inception_parity.report.sheet import VERDICTS, Column, data, findings
 
 from . import tiny
 from .command import SMALL, SOUND, call, empty_place, interpreter
@@ -255,15 +255,31 @@ def test_data_on_the_page_is_the_data(tmp_path):
 
 
 def test_finding_is_on_top_of_the_page(tmp_path):
-    finding = {"endpoint": tiny.CULPRIT, "cause": "pads <after>", "evidence": "5 before, 0 after",
-               "mend": "pad = (1, 1)"}  # fmt: skip
-    _, (right, bad) = tiny.reports(tmp_path / "a")
-    made = tiny.sheet(tmp_path / "b", columns=[right, replace(bad, findings=[finding])])
+    best = Finding("padding", "pads <after>", 0.5, 1e-16, "pad = (1, 1)", evidence="as SAME does")
+    other = Finding("flip", "flips", 0.5, 1e-16, "flip()", cost=2)
+    found = Diagnosis(tiny.CULPRIT, "conv 1x1", [best, other], tried=(40, 2), also=["fc"])
+    made = tiny.sheet(tmp_path, diagnosis=found)
     text = page.render([made])
     top = text[: text.index('<table class="summary">')]
-    for words in ("pads &lt;after&gt;", "5 before, 0 after", "pad = (1, 1)", tiny.CULPRIT):
+    for words in (
+        "pads &lt;after&gt;",
+        "5.0e-01; to the reference with this mistake 1.0e-16",
+        "as SAME does",
+        "pad = (1, 1)",
+    ):
         assert words in top
-    assert made.data["runs"][1]["findings"][0]["endpoint"] == 7  # its number in execution order
+    names = [node[0] for node in made.data["nodes"]]
+    told = [(names[f["endpoint"]], f["cause"]) for f in made.data["runs"][1]["findings"]]
+    assert told == [(tiny.CULPRIT, "pads <after>"), ("fc", "pads <after>")]
+
+
+def test_what_nothing_explains_is_said_to_be_so(tmp_path):
+    nearest = Finding("flip", "flips the kernel", 0.5, 0.04, "flip()")
+    found = Diagnosis(tiny.CULPRIT, "", closest=nearest, tried=(7, 3), note="Only channel 1.")
+    told = findings(tiny.sheet(tmp_path, diagnosis=found).columns[1].report)
+    assert told[0]["cause"] == "unexplained"
+    assert told[0]["evidence"] == "10 explanations were tried. Only channel 1."
+    assert told[1]["cause"] == "flips the kernel"
 
 
 def test_page_of_several_checks_counts_them(tmp_path):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.keys import Keys
 
+from inception_parity.diagnosis import Diagnosis, Finding
 from inception_parity.report import page
 
 from . import tiny
@@ -35,10 +35,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def file(folder: Path) -> Path:
     """Return a page of one backend that agrees and one that doesn't, with a cause."""
-    finding = {"endpoint": tiny.CULPRIT, "cause": "flipped kernel", "evidence": "2e-01 -> 1e-16",
-               "mend": "kernel[::-1, ::-1]"}  # fmt: skip
-    _, (right, bad) = tiny.reports(folder / "traces")
-    made = tiny.sheet(folder / "again", columns=[right, replace(bad, findings=[finding])])
+    found = Finding("flip", "flipped kernel", 0.5, 1e-16, "kernel[::-1, ::-1]")
+    made = tiny.sheet(folder, diagnosis=Diagnosis(tiny.CULPRIT, "conv 1x1", [found]))
     page.write(folder / "page.html", [made])
     return folder / "page.html"
 
@@ -57,7 +55,11 @@ def test_page_begins_with_the_verdict_and_the_culprit(browser, file):
     assert browser.one(".panel h3").text == tiny.CULPRIT
     assert "An error starts here" in panel(browser)
     assert browser.one(CULPRIT_CELL).get_attribute("aria-pressed") == "true"
-    for words in ("Cause: flipped kernel", "2e-01 -> 1e-16", "kernel[::-1, ::-1]"):
+    for words in (
+        "Cause: flipped kernel",
+        "5.0e-01; to the reference with this mistake 1.0e-16",
+        "kernel[::-1, ::-1]",
+    ):
         assert words in panel(browser)
     clean_log(browser)
 

@@ -14,6 +14,7 @@ import pytest
 
 from inception_parity import check as checks
 from inception_parity.compare import UNJUDGED, compare
+from inception_parity.diagnosis import Diagnosis, Finding
 from inception_parity.processes import Outcome
 from inception_parity.report import junit, record
 
@@ -30,6 +31,8 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> checks.CheckResult:
     _, (right, bad) = tiny.reports(tmp_path_factory.mktemp("traces"))
     bad.report.loader.append("stem.conv.weight: 1 of 9 elements are not as loaded & more")
     bad.report.endpoints[0].verdict = UNJUDGED
+    finding = Finding("padding", "pads", None, 1e-16, "pad = 1")
+    bad.report.diagnosis = Diagnosis("x", "conv", [finding], finding, (3, 1), "a note", ["y"])
     worst = bad.report.endpoints[-1]
     worst.problem, worst.rel_l2 = "2 NaN <and> \x00 a control character", None
     options = {"in_channels": 3, "batch_norm": False}
@@ -78,7 +81,7 @@ def test_report_with_infinities_is_valid(tmp_path):
 
 def test_every_key_is_required_and_no_other_allowed():
     found = objects(SCHEMA)
-    assert len(found) >= 7
+    assert len(found) >= 9
     for schema in found:
         assert set(schema["required"]) == set(schema["properties"])
         assert schema["additionalProperties"] is False

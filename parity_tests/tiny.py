@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from inception_parity.compare import Report, compare
+from inception_parity.diagnosis import Diagnosis
 from inception_parity.report.sheet import Column, Sheet, data
 from inception_parity.trace import INPUT, Run, Trace, TraceWriter, digest
 
@@ -79,9 +80,15 @@ def reports(folder: Path, rename: Any = lambda name: name) -> tuple[Trace, list[
     return oracle, columns
 
 
-def sheet(folder: Path, rename: Any = lambda name: name, **fields: Any) -> Sheet:
+def sheet(
+    folder: Path,
+    rename: Any = lambda name: name,
+    diagnosis: Diagnosis | None = None,
+    **fields: Any,
+) -> Sheet:
     """Return the sheet of both columns; `fields` replace parts of it."""
     oracle, columns = reports(folder, rename)
+    columns[1].report.diagnosis = diagnosis
     given = {
         "title": "tiny 8x8",
         "verdict": "Keras/TF diverges; PyTorch agrees.",
@@ -93,5 +100,4 @@ def sheet(folder: Path, rename: Any = lambda name: name, **fields: Any) -> Sheet
         "command": "inception-parity check tiny",
         **fields,
     }
-    columns = given.pop("columns", columns)
     return Sheet(columns=columns, data=data(oracle, columns), **given)

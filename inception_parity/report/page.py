@@ -11,10 +11,11 @@ from typing import Any
 
 from .. import __version__, catalogue
 from ..check import CheckResult
+from ..compare import UNJUDGED
 from ..trace import Trace
 from ..weights import write_whole
 from . import terminal
-from .sheet import Column, Sheet, data
+from .sheet import Column, Sheet, data, findings
 
 FOLDER = Path(__file__).parent / "page"
 PROGRAMS = ("core.js", "graph.js", "chart.js", "panel.js", "main.js")
@@ -67,7 +68,9 @@ def _embed(value: Any) -> str:
 
 def _row(column: Column) -> dict[str, Any]:
     _, *cells = terminal.row(column.report)
-    return {"state": "fails" if column.report.fails else "", "cells": [column.title, *cells]}
+    report = column.report
+    state = "fails" if report.fails else "" if report.verdict == UNJUDGED else "agrees"
+    return {"state": state, "cells": [column.title, *cells]}
 
 
 def _cards(sheet: Sheet) -> list[dict[str, Any]]:
@@ -89,7 +92,7 @@ def _cards(sheet: Sheet) -> list[dict[str, Any]]:
             card["lines"].append((run, f"doesn't hold the weights that it was given: {lost}"))
         if first is not None:
             card["lines"].append((run, terminal.numbers(first, report.dtype)))
-        here = [f for f in column.findings if f["endpoint"] == name]
+        here = [f for f in findings(report) if f["endpoint"] == name]
         card["findings"] = card["findings"] or here[:1]
     return list(found.values())
 

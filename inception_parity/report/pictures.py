@@ -93,7 +93,7 @@ def picture(
             "channel": [channel, len(theirs)] if len(theirs) > 1 else None,
             "mark": _mark(reference.shape, worst),
             "views": views,
-            "histogram": _histograms(pool, ours, theirs, full),
+            "histogram": _histograms(pool, ours, theirs),
             "worst": _worst(found, reference, worst, WORST if full else 1),
         }
 
@@ -211,7 +211,7 @@ def _quantise(plane: Array, extent: Extent) -> NDArray[np.uint8]:
     return np.where(finite, np.rint(scaled).clip(0, NOT_FINITE - 1), NOT_FINITE).astype(np.uint8)
 
 
-def _histograms(pool: Pool, ours: Array, theirs: Array, full: bool) -> dict[str, Any] | None:
+def _histograms(pool: Pool, ours: Array, theirs: Array) -> dict[str, Any] | None:
     """Return counts of the reference's, the run's and the differences' values."""
     step = max(1, theirs.size // SAMPLE) | 1  # odd: most widths are even
     reference, found = (a.reshape(-1)[::step] for a in (theirs, ours))
@@ -226,7 +226,7 @@ def _histograms(pool: Pool, ours: Array, theirs: Array, full: bool) -> dict[str,
     return {
         "values": [_short(low), _short(high)],
         "reference": pool.count(reference, (low, high)),
-        "found": pool.count(found, (low, high)) if full else None,  # else to the eye the same
+        "found": pool.count(found, (low, high)),
         "differences": [-_short(size), _short(size)],
         "difference": pool.count(difference, (-size, size)),
     }

@@ -22,6 +22,7 @@ from ..compare import (
     Comparison,
     Report,
 )
+from ..diagnosis import Finding
 from ..trace import Trace
 from .pictures import Pool, picture
 
@@ -37,7 +38,6 @@ class Column:
     title: str  # of what ran: runs with the same title share a column
     report: Report
     trace: Trace | None = None  # without it there are numbers, but no pictures
-    findings: Sequence[Mapping[str, Any]] = ()  # endpoint, cause, evidence, mend: all text
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,30 @@ def data(
     }
 
 
+def findings(report: Report) -> list[dict[str, str]]:
+    """Return what was found to be the mistake, best first: where, cause, evidence, mend."""
+    found = report.diagnosis
+    if found is None:
+        return []
+    if found.cause is None:
+        tried = f"{sum(found.tried)} explanations were tried. {found.note}".strip()
+        told = [{"endpoint": found.endpoint, "cause": "unexplained", "evidence": tried, "mend": ""}]
+        return told + ([_finding(found.endpoint, found.closest)] if found.closest else [])
+    best = [_finding(found.endpoint, f) for f in found.findings if f.cost == found.cause.cost]
+    return best + [_finding(endpoint, found.cause) for endpoint in found.also]
+
+
+def _finding(endpoint: str, found: Finding) -> dict[str, str]:
+    before = "no number" if found.before is None else f"{found.before:.1e}"
+    effect = f"Difference {before}; to the reference with this mistake {found.after:.1e}."
+    return {
+        "endpoint": endpoint,
+        "cause": found.text,
+        "evidence": f"{effect} {found.evidence}".strip(),
+        "mend": found.mend,
+    }
+
+
 def _large(columns: Sequence[Column]) -> set[tuple[int, str]]:
     """Return the (column, endpoint) that get large pictures."""
     failing = [
@@ -154,8 +178,9 @@ class _Drawer:
             "points": {self.number[e.name]: _point(e) for e in shown},
             "pictures": pictures,
             "findings": [
-                {**finding, "endpoint": self.number.get(finding["endpoint"])}
-                for finding in column.findings
+                {**finding, "endpoint": self.number[finding["endpoint"]]}
+                for finding in findings(report)
+                if finding["endpoint"] in self.number
             ],
         }
 

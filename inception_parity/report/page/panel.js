@@ -99,8 +99,10 @@ function panelOf(sheet, choose) {
     return make("dl", { class: "numbers" }, ...rows.map(([term, value]) => make("div", {}, make("dt", {}, term), make("dd", {}, value))));
   }
 
-  function findings(run) {
-    return run.findings.filter((f) => f.endpoint === state.node).map((f, i) => make("div", { class: "finding" },
+  /** Return what is known of the cause here: it was looked for in one run of the backend. */
+  function findings() {
+    const all = sheet.runs.filter((run) => run.column === state.column).flatMap((run) => run.findings);
+    return all.filter((f) => f.endpoint === state.node).map((f, i) => make("div", { class: "finding" },
       make("h4", {}, i ? `or: ${f.cause}` : `Cause: ${f.cause}`), f.evidence ? make("p", {}, f.evidence) : null,
       f.mend ? make("p", {}, "To mend it: ", make("code", {}, f.mend)) : null));
   }
@@ -122,10 +124,9 @@ function panelOf(sheet, choose) {
       make("div", { class: "maps" }, heatMap(theirs, sheet.reference, shot.mark), heatMap(ours, title, shot.mark), heatMap(difference, "difference", shot.mark))];
     const bars = shot.histogram;
     if (bars) {
-      const counts = (i) => (i === null ? null : sheet.counts[i]);
       parts.push(make("div", { class: "histograms" },
-        histogram("values", bars.values, counts(bars.reference), counts(bars.found), bars.found !== null ? `: ${sheet.reference} filled, ${title} as a line` : ""),
-        histogram("differences", bars.differences, counts(bars.difference), null, "")));
+        histogram("values", bars.values, sheet.counts[bars.reference], sheet.counts[bars.found], `: ${sheet.reference} filled, ${title} as a line`),
+        histogram("differences", bars.differences, sheet.counts[bars.difference], null, "")));
     }
     if (shot.worst.length) parts.push(worstTable(shot.worst, title));
     return parts;
@@ -150,7 +151,7 @@ function panelOf(sheet, choose) {
       make("p", { class: "kind" }, [node[KIND], node[SHAPE].join(" × "), `${state.dtype} ${state.mode}`].filter(Boolean).join(" · ")),
       backends(),
       ...(point ? [make("p", { class: `said ${name}` }, make("span", { class: "sign", "aria-hidden": "true" }, sign), sentence(point, run, sheet.limits)),
-        ...findings(run), numbers(point)] : [make("p", {}, "This endpoint wasn't run in this mode.")]),
+        ...findings(), numbers(point)] : [make("p", {}, "This endpoint wasn't run in this mode.")]),
       ...[neighbours("computed from", node[INPUTS]), neighbours("goes to", feeds[state.node])].filter(Boolean),
       ...(point ? pictures(run).filter(Boolean) : []));
     if (held) element.querySelector(`[data-key="${held}"]`)?.focus();

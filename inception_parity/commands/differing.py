@@ -1,0 +1,109 @@
+"""What the frameworks do differently, shown by doing it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from .. import catalogue, differences
+from .. import check as checks
+from ..differences import pages
+from ..errors import InputError
+from ..report import record
+from . import Json, Timeout, app, out, progress, words
+
+
+@app.command("differences")
+def differences_command(
+    topic: Annotated[
+        str | None, typer.Argument(help="A topic; by default all, one line each.")
+    ] = None,
+    backends: Annotated[str, typer.Option(help="Frameworks, with commas.")] = "pt,tf,mx",
+    write: Annotated[
+        Path | None, typer.Option("--write", help="Write all as Markdown pages into a folder.")
+    ] = None,
+    timeout: Timeout = 300,
+    as_json: Json = False,
+) -> None:
+    """Show what the frameworks do differently, by small experiments in those installed.
+
+    What each does by default, the number, why it matters, and how this project makes
+    them equal. Exit code 3: no experiment could be done.
+    """
+    chosen = tuple(dict.fromkeys(words(backends)))
+    if not chosen:
+        raise InputError("--backends names none; leave it out for the default")
+    for backend in chosen:
+        catalogue.backend(backend)
+        if backend == catalogue.ORACLE:
+            raise InputError("np is the oracle; the experiments are of pt, tf and mx")
+    if write is not None and (topic is not None or set(chosen) != set(differences.FRAMEWORKS)):
+        raise InputError("--write goes with all topics and all frameworks")
+    if not timeout > 0:
+        raise InputError(f"timeout {timeout:g}, but should be more than 0 seconds")
+    names = list(differences.TOPICS) if topic is None else [differences.topic(topic).name]
+    with progress() as say:
+        cells, versions = differences.run(names, chosen, timeout, say)
+    if as_json:
+        print(record.dumps({"versions": versions, "topics": _listed(cells)}), end="")
+    elif topic is None:
+        _show_all(cells)
+    else:
+        _show(differences.topic(topic), cells[topic])
+    if write is not None:
+        for problem in {c.problem for row in cells.values() for c in row.values() if c.problem}:
+            raise InputError(f"nothing was written, since an experiment is missing: {problem}")
+        written = pages.write(write, cells, versions)
+        out.print(f"{write}: {len(written)} pages", highlight=False, soft_wrap=True)
+    done = any(cell.default for row in cells.values() for cell in row.values())
+    raise typer.Exit(checks.AGREE if done else checks.BROKEN)
+
+
+def _listed(cells: dict[str, dict[str, differences.Cell]]) -> list[dict[str, object]]:
+    return [
+        {
+            "name": name,
+            "title": differences.TOPICS[name].title,
+            "experiment": differences.TOPICS[name].experiment,
+            "frameworks": {framework: asdict(cell) for framework, cell in row.items()},
+        }
+        for name, row in cells.items()
+    ]
+
+
+def _text(cell: differences.Cell) -> Text:
+    return Text(cell.default) if cell.default else Text(cell.problem, style="yellow")
+
+
+def _show_all(cells: dict[str, dict[str, differences.Cell]]) -> None:
+    frameworks = list(next(iter(cells.values())))
+    table = Table(header_style="dim", box=None, pad_edge=False, padding=(0, 2, 1, 0))
+    table.add_column("topic", no_wrap=True)
+    for framework in frameworks:
+        table.add_column(catalogue.BACKENDS[framework].title)
+    for name, row in cells.items():
+        table.add_row(Text(name, style="bold"), *(_text(row[f]) for f in frameworks))
+    out.print(table)
+    out.print("One of them, with the reasons: inception-parity differences TOPIC", style="dim")
+
+
+def _show(topic: differences.Topic, row: dict[str, differences.Cell]) -> None:
+    out.print(Text(topic.title, style="bold"))
+    out.print(Text(topic.experiment))
+    table = Table(header_style="dim", box=None, pad_edge=False)
+    table.add_column("")
+    table.add_column("by default")
+    ours = any(cell.ours for cell in row.values())
+    if ours:
+        table.add_column("with ours")
+    for framework, cell in row.items():
+        shown = [Text(catalogue.BACKENDS[framework].title), _text(cell)]
+        table.add_row(*shown, *([Text(cell.ours)] if ours else []))
+    out.print(table)
+    for title, text in (("Why it matters: ", topic.why), ("Made equal: ", topic.equal)):
+        out.print(Text(title, style="bold").append(text, style="not bold"))

@@ -1,0 +1,148 @@
+"""Pools: what the padding counts as, and what ceil mode does with the last window."""
+
+from __future__ import annotations
+
+from .topic import Seen, Topic
+
+
+def _corner(value: float, equal: float, how: str) -> Seen:
+    return Seen(f"{value:.3f}: {how}", {"corner": value}, f"{equal:.3f}")
+
+
+def _average_pt() -> Seen:
+    import torch
+
+    import inception_pt.pools as ours
+
+    x = torch.ones(1, 1, 4, 4)
+    found = torch.nn.AvgPool2d(3, 1, 1)(x)[0, 0, 0, 0].item()
+    equal = ours.AvgPool(3, 1, 1, count_include_pad=False)(x)[0, 0, 0, 0].item()
+    return _corner(found, equal, "`count_include_pad=True`, 4 of 9 are ones")
+
+
+def _average_tf() -> Seen:
+    import keras
+
+    import inception_tf.pools as ours
+
+    x = keras.ops.ones((1, 4, 4, 1))
+    found = keras.layers.AveragePooling2D(3, 1, "same")(x)
+    equal = ours.AvgPool(3, 1, 1, count_include_pad=False)(x)
+    corner = float(found[0, 0, 0, 0])
+    return _corner(corner, float(equal[0, 0, 0, 0]), "the padding is never counted")
+
+
+def _average_mx() -> Seen:
+    import inception_mx.pools as ours
+    from inception_mx._mxnet import mxnet, nn
+
+    x = mxnet.np.ones((1, 1, 4, 4))
+    found = nn.AvgPool2D(3, 1, 1)(x)[0, 0, 0, 0].item()
+    equal = ours.AvgPool(3, 1, 1, count_include_pad=False)(x)[0, 0, 0, 0].item()
+    return _corner(found, equal, "`count_include_pad=True`, 4 of 9 are ones")
+
+
+def _largest(value: float, equal: float) -> Seen:
+    fill = "-infinity" if value == -1 else "0" if value == 0 else "unknown"
+    return Seen(f"{value:g}: the padding is {fill}", {"corner": value}, f"{equal:g}")
+
+
+def _max_pt() -> Seen:
+    import torch
+
+    import inception_pt.pools as ours
+
+    x = -torch.ones(1, 1, 4, 4)
+    found, equal = torch.nn.MaxPool2d(3, 1, 1)(x), ours.MaxPool(3, 1, 1)(x)
+    return _largest(found[0, 0, 0, 0].item(), equal[0, 0, 0, 0].item())
+
+
+def _max_tf() -> Seen:
+    import keras
+
+    import inception_tf.pools as ours
+
+    x = -keras.ops.ones((1, 4, 4, 1))
+    found, equal = keras.layers.MaxPooling2D(3, 1, "same")(x), ours.MaxPool(3, 1, 1)(x)
+    return _largest(float(found[0, 0, 0, 0]), float(equal[0, 0, 0, 0]))
+
+
+def _max_mx() -> Seen:
+    import inception_mx.pools as ours
+    from inception_mx._mxnet import mxnet, nn
+
+    x = -mxnet.np.ones((1, 1, 4, 4))
+    found, equal = nn.MaxPool2D(3, 1, 1)(x), ours.MaxPool(3, 1, 1)(x)
+    return _largest(found[0, 0, 0, 0].item(), equal[0, 0, 0, 0].item())
+
+
+def _ceil_pt() -> Seen:
+    import torch
+
+    import inception_pt.pools as ours
+
+    x = torch.ones(1, 1, 1, 1)
+    found = torch.nn.MaxPool2d(2, 3, 1, ceil_mode=True)(x)
+    height, width = found.shape[2:]
+    equal = ours.MaxPool(2, 3, 1, ceil_mode=True)(x).shape[2:]
+    default = f"{height} x {width}: a window must start inside the input or the padding before it"
+    return Seen(default, {"shape": [height, width]}, " x ".join(map(str, equal)))
+
+
+def _ceil_tf() -> Seen:
+    import inspect
+
+    import keras
+
+    import inception_tf.pools as ours
+
+    names = inspect.signature(keras.layers.MaxPooling2D.__init__).parameters
+    has = any("ceil" in name for name in names)
+    equal = ours.MaxPool(2, 3, 1, ceil_mode=True)(keras.ops.ones((1, 1, 1, 1))).shape[1:3]
+    default = "has a ceil mode" if has else "none; `same` rounds up, with other padding"
+    return Seen(default, {"has": has}, " x ".join(map(str, equal)))
+
+
+def _ceil_mx() -> Seen:
+    import inception_mx.pools as ours
+    from inception_mx._mxnet import mxnet, nn
+
+    x = mxnet.np.ones((1, 1, 1, 1))
+    height, width = nn.MaxPool2D(2, 3, 1, ceil_mode=True)(x).shape[2:]
+    equal = ours.MaxPool(2, 3, 1, ceil_mode=True)(x).shape[2:]
+    default = f"{height} x {width}: windows that see nothing but padding stay"
+    return Seen(default, {"shape": [height, width]}, " x ".join(map(str, equal)))
+
+
+TOPICS = (
+    Topic(
+        "average-pool",
+        "Average pool at the border",
+        "A 3 x 3 average pool with padding 1 over ones; its upper left corner.",
+        "Every Inception block has such a pool. Where the padding counts, the border of each "
+        "feature map gets darker, in every block again. It is the commonest mistake in ports of "
+        "Inception v3: TF-slim's and Keras' network doesn't count it, torchvision's does.",
+        "`AvgPool` has no default here: `count_include_pad` has to be stated, and networks have "
+        "it as an option where their sources disagree. Below: ours with False.",
+        {"pt": _average_pt, "tf": _average_tf, "mx": _average_mx},
+    ),
+    Topic(
+        "max-pool",
+        "Padding of max pools",
+        "A 3 x 3 max pool with padding 1 over a map of -1; its upper left corner.",
+        "Padding with zeros would win over negative values: all three pad with -infinity. It "
+        "goes wrong where a port pads by hand, with zeros, before a pool without padding.",
+        "`MaxPool` of `inception_tf` pads with -infinity by itself, since Keras has only `same`.",
+        {"pt": _max_pt, "tf": _max_tf, "mx": _max_mx},
+    ),
+    Topic(
+        "ceil-mode",
+        "Ceil mode of pools",
+        "A 2 x 2 max pool with stride 3 and padding 1, in ceil mode, over one pixel.",
+        "The paper's pools round up. Frameworks that can do so disagree on the last window: "
+        "MXNet keeps one that lies in the padding alone, PyTorch drops it; Keras has no such mode.",
+        "`MaxPool(ceil_mode=True)` follows PyTorch's rule in all packages, with padding at the "
+        "end that is computed for it.",
+        {"pt": _ceil_pt, "tf": _ceil_tf, "mx": _ceil_mx},
+    ),
+)

@@ -1,0 +1,144 @@
+"""What is set around the networks: precision, determinism, resizing of images."""
+
+from __future__ import annotations
+
+from .topic import Seen, Topic, listed
+
+SQUARES = tuple(float(i * i) for i in range(8))  # a row of pixels, to be made two
+
+
+def _tf32_pt() -> Seen:
+    import torch
+
+    cudnn = bool(torch.backends.cudnn.allow_tf32)
+    matmul = bool(torch.backends.cuda.matmul.allow_tf32)
+    on = {True: "on", False: "off"}
+    text = f"convolutions (cuDNN) {on[cudnn]}, matrix products {on[matmul]}"
+    return Seen(text, {"cudnn": cudnn, "matmul": matmul})
+
+
+def _tf32_tf() -> Seen:
+    import tensorflow as tf
+
+    on = bool(tf.config.experimental.tensor_float_32_execution_enabled())
+    return Seen(f"{'on' if on else 'off'} for both", {"on": on})
+
+
+def _tf32_mx() -> Seen:
+    import os
+
+    override = os.environ.get("NVIDIA_TF32_OVERRIDE")
+    text = "MXNet has no switch, and cuDNN's default is on"
+    if override == "0":
+        text += "; off here, since `NVIDIA_TF32_OVERRIDE=0` is set by our backend"
+    return Seen(text, {"override": override})
+
+
+def _determinism_pt() -> Seen:
+    import torch
+
+    on = torch.are_deterministic_algorithms_enabled()
+    text = "`torch.use_deterministic_algorithms(True)`, and CUBLAS_WORKSPACE_CONFIG for cuBLAS"
+    return Seen(f"{'on' if on else 'off'}; {text}", {"on": on})
+
+
+def _determinism_tf() -> Seen:
+    from tensorflow.python.framework import config
+
+    on = bool(config.is_op_determinism_enabled())
+    text = "`tf.config.experimental.enable_op_determinism()`, which wants a seed as well"
+    return Seen(f"{'on' if on else 'off'}; {text}", {"on": on})
+
+
+def _determinism_mx() -> Seen:
+    import os
+
+    on = os.environ.get("MXNET_ENFORCE_DETERMINISM") == "1"
+    text = (
+        "MXNET_ENFORCE_DETERMINISM=1 before the import, and no search of cuDNN's for fast kernels"
+    )
+    said = "on here, set by our backend" if on else "off"
+    return Seen(f"{said}; {text}", {"on": on})
+
+
+def _resized(found: list[float], how: str, equal: str = "") -> Seen:
+    return Seen(f"{listed(found)}: {how}", {"row": found}, equal)
+
+
+def _resize_pt() -> Seen:
+    import torch
+
+    x = torch.tensor(SQUARES).reshape(1, 1, 1, 8)
+    resize = torch.nn.functional.interpolate
+    found = resize(x, size=(1, 2), mode="bilinear").flatten().tolist()
+    smooth = resize(x, size=(1, 2), mode="bilinear", antialias=True).flatten().tolist()
+    seen = _resized(found, "pixel centres, no antialiasing", _pillow())
+    text = f"{seen.default}; {listed(smooth)} with `antialias=True`"
+    return Seen(text, {**seen.numbers, "antialias": smooth}, seen.ours)
+
+
+def _resize_tf() -> Seen:
+    import numpy as np
+    import tensorflow as tf
+
+    x = np.reshape(SQUARES, (1, 1, 8, 1)).astype("float32")
+    found = np.ravel(tf.image.resize(x, (1, 2))).tolist()
+    smooth = np.ravel(tf.image.resize(x, (1, 2), antialias=True)).tolist()
+    seen = _resized(found, "pixel centres, no antialiasing", _pillow())
+    text = f"{seen.default}; {listed(smooth)} with `antialias=True`"
+    return Seen(text, {**seen.numbers, "antialias": smooth}, seen.ours)
+
+
+def _resize_mx() -> Seen:
+    from inception_mx._mxnet import mxnet
+
+    x = mxnet.nd.array(SQUARES).reshape((1, 1, 1, 8))
+    resize = mxnet.nd.contrib.BilinearResize2D
+    found = resize(x, height=1, width=2).asnumpy().ravel().tolist()
+    centres = resize(x, height=1, width=2, align_corners=False).asnumpy().ravel().tolist()
+    seen = _resized(found, "the corners are aligned", _pillow())
+    text = f"{seen.default}; {listed(centres)} with `align_corners=False`"
+    return Seen(text, {**seen.numbers, "centres": centres}, seen.ours)
+
+
+def _pillow() -> str:
+    """Return what Pillow makes of the row, by which all images here are resized."""
+    import numpy as np
+    from PIL import Image
+
+    row = Image.fromarray(np.array([SQUARES], "float32"))
+    small = np.asarray(row.resize((2, 1), Image.Resampling.BILINEAR))
+    return listed(small.ravel())
+
+
+TOPICS = (
+    Topic(
+        "tf32",
+        "TF32 on GPUs",
+        "The switches as they are after the import; the arithmetic shows on a GPU only.",
+        "With TF32 a GPU rounds the factors of a float32 product to 11 bits: errors are those of "
+        "float16, where float32 was asked for.",
+        "On a GPU every backend switches it off before anything is computed.",
+        {"pt": _tf32_pt, "tf": _tf32_tf, "mx": _tf32_mx},
+    ),
+    Topic(
+        "determinism",
+        "Determinism",
+        "Whether deterministic kernels are asked for, and what asks for them.",
+        "On a GPU sums may be taken in another order each time, so that two runs of one network "
+        "differ.",
+        "On a GPU the backends of PyTorch and TensorFlow ask for it, MXNet's does everywhere.",
+        {"pt": _determinism_pt, "tf": _determinism_tf, "mx": _determinism_mx},
+    ),
+    Topic(
+        "resize",
+        "Resizing images",
+        "A row of eight pixels, the squares 0 to 49, made two by bilinear resizing.",
+        "Without antialiasing three quarters of the pixels are never looked at; with the corners "
+        "aligned other ones are. It is a difference before the first layer, which no comparison "
+        "of layers shows.",
+        "All images are resized once, by Pillow, which antialiases, and every backend is fed "
+        "the same array.",
+        {"pt": _resize_pt, "tf": _resize_tf, "mx": _resize_mx},
+    ),
+)
