@@ -23,6 +23,7 @@ from .inception_v3 import (
 from .layers import ConvBlock
 from .losses import LabelSmoothing, TrainingLoss
 from .optimizers import SGD, Adam, RMSProp
+from .pretrained import load_pretrained
 from .weights import get_weights, set_weights
 
 __all__ = [
@@ -54,5 +55,6 @@ __all__ = [
     "RMSProp",
     "TrainingLoss",
     "get_weights",
+    "load_pretrained",
     "set_weights",
 ]

@@ -99,6 +99,7 @@ _IMAGES = (
     Option("num_classes", 1000, "length of the logits"),
 )
 _USE_AUX = Option("use_aux", True, "auxiliary heads")
+_TRANSFORM = Option("transform_input", False, "from torchvision's normalisation to -1 … 1")
 _RETURN_AUX = Option("return_aux", False, "run the heads in inference too, and compare them")
 
 NETWORKS = {
@@ -135,6 +136,7 @@ NETWORKS = {
             (
                 *_IMAGES,
                 _USE_AUX,
+                _TRANSFORM,
                 Option("third_kernel", 5, "kernel of the third branch; torchvision has 3"),
                 Option("pool4_kernel", 3, "window of the last pool; torchvision has 2"),
                 Option("bn_eps", 1e-5, "added to the variance; torchvision has 1e-3"),
@@ -143,7 +145,13 @@ NETWORKS = {
             ("logits", "aux2_logits", "aux1_logits"),
             variants=(
                 {"return_aux": True},
-                {"third_kernel": 3, "pool4_kernel": 2, "bn_eps": 1e-3, "return_aux": True},
+                {
+                    "third_kernel": 3,
+                    "pool4_kernel": 2,
+                    "bn_eps": 1e-3,
+                    "transform_input": True,
+                    "return_aux": True,
+                },
                 {"use_aux": False},
             ),
         ),
@@ -168,7 +176,7 @@ NETWORKS = {
             (
                 *_IMAGES,
                 _USE_AUX,
-                Option("transform_input", False, "from torchvision's normalisation to -1 … 1"),
+                _TRANSFORM,
                 Option("count_include_pad", False, "average pools count padding (torchvision)"),
                 Option("bn_scale", True, "batch norm has a weight; Keras' has not"),
                 Option("bn_eps", 1e-3, "added to the variance"),

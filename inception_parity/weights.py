@@ -36,6 +36,7 @@ class SharedWeights:
     options: dict[str, Any]
     provenance: str
     arrays: Arrays = field(repr=False)
+    history: Mapping[str, Any] = field(default_factory=dict)  # what `convert` says of them
 
     @property
     def sha256(self) -> str:
@@ -123,6 +124,8 @@ def write(path: Path, weights: SharedWeights) -> None:
         "provenance": weights.provenance,
         "sha256": weights.sha256,
     }
+    if weights.history:
+        metadata["history"] = json.dumps(weights.history, sort_keys=True)
     arrays = {name: np.ascontiguousarray(array) for name, array in weights.arrays.items()}
     write_whole(path, save(arrays, metadata))
 
@@ -167,7 +170,10 @@ def read(path: Path) -> SharedWeights:
     try:
         settings = dict(json.loads(metadata["options"]).items())  # an object, nothing else
         options = catalogue.network(metadata["network"]).resolve(settings)
-        weights = SharedWeights(metadata["network"], options, metadata["provenance"], arrays)
+        history = dict(json.loads(metadata.get("history", "{}")).items())
+        weights = SharedWeights(
+            metadata["network"], options, metadata["provenance"], arrays, history
+        )
         stated = metadata["sha256"]
     except (KeyError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: broken metadata ({error!r})") from error

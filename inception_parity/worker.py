@@ -58,9 +58,14 @@ def _work(request: dict[str, Any], result: dict[str, Any], start: float) -> None
     import numpy as np
 
     from .backends import Job, UnavailableError, adapter, loaded, record
+    from .backends.libraries import library_adapter
 
     try:
-        backend = adapter(request["backend"], request["device"])
+        if "library" in request:
+            file = Path(request["file"])
+            backend = library_adapter(request["library"], request["device"], file)
+        else:
+            backend = adapter(request["backend"], request["device"])
     except UnavailableError as error:
         result.update(status="missing", message=str(error))
         return
@@ -69,16 +74,21 @@ def _work(request: dict[str, Any], result: dict[str, Any], start: float) -> None
     files = sorted(Path(request["weights"]).glob("*.npy"))
     # All workers map the same pages, instead of a copy each.
     weights = {f.name.removesuffix(".npy"): np.load(f, mmap_mode="r") for f in files}
-    net, dtype = None, ""
+    net: Any = None
+    loaded_as: tuple[str, dict[str, Any]] = ("", {})
     for job in request["jobs"]:
         oracle = _oracle(request) if job["mode"] in ("isolated", "floors") else None
         if job["mode"] == "floors":
             _measure_floors(request, job, images, weights, oracle)
             continue
-        made = Job(request["network"], request["options"], job["dtype"], job["mode"])
+        options = job.get("options", request["options"])
+        endpoints = tuple(job.get("endpoints", ()))
+        made = Job(request["network"], options, job["dtype"], job["mode"], endpoints)
         try:
-            if net is None or job["dtype"] != dtype:
-                net, dtype = None, job["dtype"]
+            if "images" in job:
+                images = np.load(job["images"])
+            if net is None or (job["dtype"], options) != loaded_as:
+                net, loaded_as = None, (job["dtype"], options)
                 gc.collect()  # networks hold themselves in cycles; two at once is one too many
                 net = loaded(backend, made, weights)
             record(backend, net, made, images, weights, Path(job["out"]), oracle)

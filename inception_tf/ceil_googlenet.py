@@ -16,6 +16,7 @@ from .layers import (
     Linear,
     ReLU,
     Sequential,
+    TransformInput,
     require_heads,
     require_positive,
 )
@@ -173,6 +174,9 @@ class CeilGoogLeNet(keras.Model):
         in_channels: channels of the images.
         num_classes: length of the logits.
         use_aux: whether there are auxiliary heads.
+        transform_input: whether images come normalised by ImageNet's mean and
+            standard deviation, and are brought to -1 … 1 first (torchvision's
+            trained weights expect that).
         third_kernel: kernel size of each block's third branch; 5, or 3 as in torchvision.
         pool4_kernel: window of the last stride-2 pool; 3, or 2 as in torchvision.
         bn_eps: added to the variance in batch norm; torchvision has 1e-3.
@@ -184,7 +188,8 @@ class CeilGoogLeNet(keras.Model):
 
     Raises:
         ValueError: a channel or class count is not positive, `third_kernel` is
-            not 3 or 5, `pool4_kernel` not 2 or 3, or `return_aux` without `use_aux`.
+            not 3 or 5, `pool4_kernel` not 2 or 3, `return_aux` without `use_aux`,
+            or `transform_input` without three channels.
     """
 
     def __init__(
@@ -192,6 +197,7 @@ class CeilGoogLeNet(keras.Model):
         in_channels: int = 3,
         num_classes: int = 1000,
         use_aux: bool = True,
+        transform_input: bool = False,
         third_kernel: int = 5,
         pool4_kernel: int = 3,
         bn_eps: float = 1e-5,
@@ -201,6 +207,8 @@ class CeilGoogLeNet(keras.Model):
         super().__init__(**kwargs)
         require_positive(in_channels=in_channels, num_classes=num_classes)
         require_heads(use_aux, return_aux)
+        if transform_input and in_channels != 3:
+            raise ValueError(f"{in_channels=}, but should be 3 with transform_input=True")
         if third_kernel not in (3, 5):
             raise ValueError(f"{third_kernel=}, but should be 3 or 5")
         if pool4_kernel not in (2, 3):
@@ -209,6 +217,7 @@ class CeilGoogLeNet(keras.Model):
             "in_channels": in_channels,
             "num_classes": num_classes,
             "use_aux": use_aux,
+            "transform_input": transform_input,
             "third_kernel": third_kernel,
             "pool4_kernel": pool4_kernel,
             "bn_eps": bn_eps,
@@ -218,6 +227,7 @@ class CeilGoogLeNet(keras.Model):
         conv = partial(ConvBlock, bias=False, batch_norm=True, bn_eps=bn_eps)
         block = partial(CeilInception, third_kernel=third_kernel, bn_eps=bn_eps)
         aux = partial(CeilInceptionAux, num_classes=num_classes, bn_eps=bn_eps)
+        self.transform = TransformInput() if transform_input else None
         # Shapes for an input of in_channels x 224 x 224.
         self.sec0 = Sequential(
             conv(in_channels, 64, 7, 2, 3),  # 64 x 112 x 112
@@ -255,6 +265,8 @@ class CeilGoogLeNet(keras.Model):
 
     def call(self, x: KerasTensor, training: bool = False) -> KerasTensor | tuple[KerasTensor, ...]:
         heads = training or self.return_aux
+        if self.transform is not None:
+            x = self.transform(x)
         x = self.sec1(self.sec0(x))
         aux1 = self.h0(x) if heads and self.h0 is not None else None
         x = self.sec2(x)

@@ -50,8 +50,9 @@ def engine_modules():
     for path in sorted((ROOT / "inception_parity").rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
         adapter = parts[1] == "backends" and parts[-1] in (*catalogue.BACKENDS, "onnx")
+        adapter = adapter or (parts[1:3] == ("backends", "libraries") and len(parts) == 4)
         if parts[-1] == "__init__":
-            parts = parts[:-1]
+            parts, adapter = parts[:-1], False
         if not adapter and parts[-1] != "__main__":
             found.append(".".join(parts))
     return found

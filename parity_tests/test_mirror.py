@@ -48,7 +48,9 @@ LAYER_FILES = [name for name in SHARED if name in LAYERS]
 # One file per source: its blocks and its network.
 TRAINED_WITH = ("losses.py", "optimizers.py")
 SOURCES = [
-    name for name in SHARED if name not in (*LAYERS, *TRAINED_WITH, "__init__.py", "weights.py")
+    name
+    for name in SHARED
+    if name not in (*LAYERS, *TRAINED_WITH, "__init__.py", "pretrained.py", "weights.py")
 ]
 PAIRS = list(itertools.combinations(PACKAGES, 2))
 shared_files = pytest.mark.parametrize("file", SHARED)

@@ -11,6 +11,7 @@ from inception_parity import catalogue
 
 from . import expected_networks as expected
 
+NOT_RGB = "in_channels=1, but should be 3 with transform_input=True"
 PACKAGES = [info.package for info in catalogue.BACKENDS.values()]
 SHAPES = [
     ("inception_v1", {path: shape for path, shape, _ in expected.V1_SUMMARY}),
@@ -102,10 +103,9 @@ def test_heads_are_refused_where_there_are_none(package, name):
         ("inception_v2", {"in_channels": 0}, "in_channels=0, but should be a positive"),
         ("ceil_googlenet", {"third_kernel": 4}, "third_kernel=4, but should be 3 or 5"),
         ("ceil_googlenet", {"pool4_kernel": 1}, "pool4_kernel=1, but should be 2 or 3"),
-        (
-            "inception_v3",
-            {"in_channels": 1, "transform_input": True},
-            "in_channels=1, but should be 3 with transform_input=True",
+        *(
+            (name, {"in_channels": 1, "transform_input": True}, NOT_RGB)
+            for name in ("ceil_googlenet", "inception_v3")
         ),
     ],
     ids=str,

@@ -113,6 +113,7 @@ class Job:
     options: dict[str, Any]
     dtype: str
     mode: str = "propagated"
+    endpoints: tuple[str, ...] = ()  # to be recorded, with the outputs; all, if empty
 
 
 def run_job(
@@ -237,6 +238,8 @@ class _Recorder:
         """Return a context in which `net` is recorded."""
         stack = ExitStack()
         for path, module, leaf in self.backend.modules(net):
+            if path and self.job.endpoints and path not in self.job.endpoints:
+                continue
             before, after = self._callbacks(path, module, leaf)
             stack.callback(self.backend.attach(module, before, after))
         return stack

@@ -29,7 +29,7 @@ from ..errors import InputError, nearest
 
 Arrays = dict[str, NDArray[Any]]
 
-FORMATS = ("safetensors",)  # modules, in the order of asking
+FORMATS = ("safetensors", "torch", "keras", "mxnet")  # modules, in the order of asking
 FEW = 20_000  # arrays in a file; the largest network here has under a thousand
 
 

@@ -1,0 +1,36 @@
+"""Adapters that run other people's networks, from their own files, by their own loading.
+
+They leave traces under our names, so that a library's network is compared as any
+backend is. What its own functions read from a file is also held against what ours read
+from it, array by array.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from ... import libraries
+from ..base import Adapter, UnavailableError
+
+
+def library_adapter(name: str, device: str, file: Path) -> Adapter:
+    """Return the adapter of a library, which imports it.
+
+    Args:
+        name: one of `libraries.LIBRARIES`.
+        device: `cpu` or `gpu`.
+        file: a file of weights in a format that the library reads itself.
+
+    Raises:
+        UnavailableError: the library can't be imported.
+    """
+    info = libraries.module(name).LIBRARY
+    try:
+        module = importlib.import_module(f".{name}", __name__)
+        found: Adapter = module.Backend(device, file)
+    except ImportError as error:
+        raise UnavailableError(
+            f"{info.title} can't be imported here ({error}); pip install {info.distribution}"
+        ) from error
+    return found

@@ -1,0 +1,162 @@
+"""Other people's files: what they are, and into ours or each other's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from .. import check as checks
+from .. import convert as conversions
+from .. import libraries
+from ..errors import InputError
+from ..identify import Found, identify
+from ..libraries import SHARED
+from ..options import parse_settings, require_writable
+from ..report import record
+from ..verify import Verification
+from . import Json, Set, Timeout, app, err, out, progress, words
+
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from", help="Whose file it is: `shared`, `torchvision`, `timm`, `keras`, `gluon`."
+    ),
+]
+Source = Annotated[Path, typer.Argument(help="A file of weights.")]
+Network = Annotated[str | None, typer.Option(help="Our name of its network, where in doubt.")]
+
+
+@app.command("convert")
+def convert_command(
+    source: Source,
+    target: Annotated[Path, typer.Argument(help="The file to write.")],
+    library: From = None,
+    to: Annotated[str, typer.Option(help="`shared`, or whose file to write.")] = SHARED,
+    network: Network = None,
+    settings: Set = None,
+    backends: Annotated[
+        str | None, typer.Option(help="Of ours, to compare with; by default pt,tf,mx.")
+    ] = None,
+    prove: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="Run both sides, and compare them.")
+    ] = True,
+    timeout: Timeout = 600,
+) -> None:
+    """Convert weights between torchvision, timm, Keras, MXNet Gluon and shared files.
+
+    The source's own network runs beside the converted one, on a photograph and on
+    noise. Exit code 1: they disagree, and nothing is written.
+    """
+    require_writable(target)
+    if source.exists() and target.exists() and source.samefile(target):
+        raise InputError(f"{target}: the source itself; give another name")
+    with progress() as say:
+        try:
+            done = conversions.convert(
+                source, target, to, library=library, network=network,
+                settings=parse_settings(settings),
+                backends=None if backends is None else words(backends),
+                prove=prove, timeout=timeout, progress=say,
+            )  # fmt: skip
+        except conversions.DisagreeError as error:
+            err.print(Text(str(error), style="red"))
+            raise typer.Exit(checks.DIVERGE) from error
+    show_found(done.found)
+    _show_verification(done.verification)
+    status = "verified" if done.verification and done.verification.agree else "unverified"
+    said = f"{target}: {to}, {len(done.weights.arrays)} arrays, {status}"
+    out.print(said, highlight=False, soft_wrap=True)
+
+
+@app.command("inspect")
+def inspect_command(
+    file: Source,
+    library: From = None,
+    network: Network = None,
+    settings: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a file of weights is, what is wrong with it, and who would load it."""
+    found = identify(file, library, network, parse_settings(settings))
+    wrong = [*found.missing(), *found.surplus(), *found.misshapen()]
+    arrays = {} if wrong else {name: found.array(name) for name in found.names}
+    fits = {
+        info.name: libraries.obstacles(info, found.network, found.options, arrays)
+        for info in libraries.all_libraries()
+    }
+    verification = _stated(found)
+    if as_json:
+        described = {
+            "file": str(file), "format": found.content.format, "library": found.library,
+            "network": found.network, "options": found.options, "arrays": len(found.names),
+            "wrong": wrong, "assumed": found.assumed, "notes": found.notes,
+            "sha256": found.sha256, "loads": {name: not why for name, why in fits.items()},
+            "differences": fits, "verification": verification,
+        }  # fmt: skip
+        print(record.dumps(described), end="")
+        raise typer.Exit(2 if wrong else 0)
+    show_found(found)
+    out.print(f"{len(found.names)} arrays, sha256 of the file {found.sha256}", highlight=False)
+    if verification:
+        out.print(f"verification: {verification}", highlight=False)
+    table = Table("loaded by", "", "differs in", box=None, pad_edge=False, header_style="dim")
+    ours = Text("this network, with these options", style="green")
+    table.add_row("inception_pt, _tf, _mx, _np", "yes" if not wrong else "no", ours)
+    for info in libraries.all_libraries():
+        version = info.networks.get(found.network)
+        title = info.title if version is None else f"{info.title} {version.title}"
+        why = fits[info.name]
+        notes = version.notes if version else ()
+        table.add_row(title, "no" if why else "yes", Text("; ".join([*why, *notes])))
+    out.print(table)
+    if wrong:
+        raise InputError(f"{file}: {len(wrong)} arrays are wrong:\n  " + "\n  ".join(wrong[:40]))
+
+
+def show_found(found: Found) -> None:
+    """Print what a file is, and all that was assumed."""
+    out.print(Text(f"{found.path}: {found.title}", style="bold"), soft_wrap=True)
+    options = " ".join(f"{name}={str(value).lower()}" for name, value in found.options.items())
+    out.print(f"{found.network} {options}", highlight=False, soft_wrap=True)
+    for text in found.assumed:
+        out.print(f"assumed: {text}", style="yellow", highlight=False, soft_wrap=True)
+    for text in found.notes:
+        out.print(f"note: {text}", highlight=False, soft_wrap=True)
+
+
+def _show_verification(verification: Verification | None) -> None:
+    if verification is None:
+        return
+    if verification.rows:
+        table = Table("beside", "run", "images", box=None, pad_edge=False, header_style="dim")
+        for name in ("stages", "worst rel. L2", "logits"):
+            table.add_column(name, justify="right")
+        for row in verification.rows:
+            table.add_row(
+                row.target, row.dtype, f"{row.size[0]}x{row.size[1]}", f"{row.stages}",
+                f"{row.worst:.1e}", f"{row.logits:.1e}",
+            )  # fmt: skip
+        out.print(f"{verification.source}'s own network, and the converted one:")
+        out.print(table)
+    if verification.reason:
+        err.print(f"unverified: {verification.reason}", style="yellow")
+
+
+def _stated(found: Found) -> str:
+    """Return what a file of ours says of its verification."""
+    import json
+
+    history = found.content.metadata.get("history")
+    if not history:
+        return ""
+    try:
+        proof = json.loads(history)["verification"]
+        if proof["status"] == "verified":
+            return f"verified against {proof['against']}, as the file says"
+        return f"unverified: {proof['reason']}"
+    except (ValueError, KeyError, TypeError):
+        return "not to be read"

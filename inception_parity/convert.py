@@ -1,0 +1,269 @@
+"""Weights from one library's file into another's, or into ours, and the proof that they fit.
+
+A conversion reads the source, writes the target under another name, runs the source's
+own network beside the converted one, and only then lets the target appear.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import secrets
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from . import catalogue, libraries, weights
+from .errors import InputError
+from .identify import Found, identify
+from .libraries import SHARED, Library
+from .verify import Side, Size, Verification, verify
+from .weights import SharedWeights, write_whole
+
+OUR_SIZES: tuple[Size, ...] = ((97, 128),)  # beside the network's own, where nobody else has one
+
+
+class DisagreeError(Exception):
+    """The converted network doesn't compute what the source does; exit code 1."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was converted, and whether it is proven."""
+
+    found: Found
+    weights: SharedWeights
+    to: str
+    verification: Verification | None  # None: not asked for
+
+
+def convert(
+    source: Path,
+    target: Path,
+    to: str = SHARED,
+    *,
+    library: str | None = None,
+    network: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    backends: Sequence[str] | None = None,
+    prove: bool = True,
+    timeout: float = 600.0,
+    progress: Callable[[str], None] = lambda text: None,
+) -> Conversion:
+    """Convert a file of weights.
+
+    Args:
+        source: a file of any format in `formats`.
+        target: the file to write; for a library its suffix says in which format.
+        to: `shared`, or one of `libraries.LIBRARIES`.
+        library: whose the source is, where that is in doubt.
+        network: our name of its network, where that is in doubt.
+        settings: options that the file can't tell, such as `transform_input`.
+        backends: which of ours the source is compared with, for `shared`; all by default.
+        prove: whether to run both sides; otherwise the target is marked unverified.
+        timeout: seconds after which a network that runs is given up.
+        progress: called with a line that says what is being done.
+
+    Raises:
+        InputError: the source can't be used, or the target can't hold its network.
+        DisagreeError: the two sides don't agree; nothing is written then.
+    """
+    info = _target(target, to)
+    progress("reading")
+    found = identify(source, library, network, settings)
+    shared = read(found)
+    if info is not None:
+        _require_room(found, shared, info)
+    sides = _targets(found, shared, info, backends)
+    with _neighbour(target) as partial:
+        if info is not None:
+            progress(f"writing for {info.title}")
+            options, arrays = libraries.fit(info, found.network, found.options, shared.arrays)
+            _write(info, SharedWeights(found.network, options, "", arrays), partial, target)
+            sides = [replace(sides[0], file=partial)]
+        verification = None
+        if prove:
+            against = _source(found, shared, sides)
+            verification = verify(
+                found.network, against, sides, _sizes(found, info), timeout, progress
+            )
+            _require_agreement(source, verification)
+        shared = replace(shared, history=_history(found, verification))
+        if info is None:
+            weights.write(target, shared)
+        else:
+            partial.replace(target)
+    return Conversion(found, shared, to, verification)
+
+
+def read(found: Found) -> SharedWeights:
+    """Return what an identified file holds, as shared weights.
+
+    Raises:
+        InputError: arrays are missing, unexpected or unusable (all named), or a
+            file of ours has changed since it was written.
+    """
+    arrays = found.arrays()
+    provenance = f"converted from {found.title}, {found.path.name}"
+    history: Mapping[str, Any] = {}
+    if found.library == SHARED and found.content.format == "safetensors":
+        own = weights.read(found.path)
+        provenance, history = own.provenance, own.history
+    return SharedWeights(found.network, found.options, provenance, arrays, history)
+
+
+def load_pretrained(
+    path: str | Path,
+    backend: str,
+    *,
+    prove: bool = True,
+    settings: Mapping[str, Any] | None = None,
+) -> Any:
+    """Return a network of ours with the weights of a file, whosever it is.
+
+    Args:
+        path: a file of any format in `formats`.
+        backend: `pt`, `tf`, `mx` or `np`: which package's network.
+        prove: whether the source's own network is run beside it first, if its
+            library is installed; otherwise a warning says that nothing is proven.
+            Files of ours that say they were verified aren't run again.
+        settings: options that the file can't tell, such as `transform_input`.
+
+    Raises:
+        InputError: the file can't be used.
+        DisagreeError: the two networks don't agree.
+    """
+    info = catalogue.backend(backend)
+    found = identify(Path(path), settings=settings)
+    shared = read(found)
+    if prove and found.library != SHARED:
+        side = Side(backend, found.options, shared.arrays)
+        source = _source(found, shared, [side])
+        verification = verify(found.network, source, [side], _sizes(found, None))
+        _require_agreement(Path(path), verification)
+        if not verification.agree:
+            warnings.warn(f"{path}: unverified: {verification.reason}", stacklevel=3)
+    net = catalogue.network(found.network).build(info.package, found.options)
+    importlib.import_module(info.package).set_weights(net, shared.arrays)
+    return net
+
+
+def _target(target: Path, to: str) -> Library | None:
+    if to == SHARED:
+        return None
+    info = libraries.module(to).LIBRARY
+    if not target.name.endswith(info.suffixes):
+        raise InputError(
+            f"{target}: for {info.title} a file's name should end in {' or '.join(info.suffixes)}"
+        )
+    return info
+
+
+def _require_room(found: Found, shared: SharedWeights, info: Library) -> None:
+    """Raise InputError unless the library's network can compute what the source does."""
+    wrong = libraries.obstacles(info, found.network, found.options, shared.arrays)
+    if wrong:
+        version = info.networks.get(found.network)
+        title = f"{info.title} {version.title}" if version else info.title
+        raise InputError(
+            f"{found.path}: {found.title} can't become {title}, which would compute something "
+            f"else:\n  " + "\n  ".join(wrong)
+        )
+
+
+def _targets(
+    found: Found, shared: SharedWeights, info: Library | None, backends: Sequence[str] | None
+) -> list[Side]:
+    if info is not None:
+        options, arrays = libraries.fit(info, found.network, found.options, shared.arrays)
+        return [Side(info.backend, options, arrays, info.name)]
+    chosen = catalogue.default_backends() if backends is None else backends
+    for backend in chosen:
+        catalogue.backend(backend)
+    return [Side(backend, found.options, shared.arrays) for backend in chosen]
+
+
+def _source(found: Found, shared: SharedWeights, sides: Sequence[Side]) -> Side:
+    """Return the source's own network; for a file of ours, our own in the target's framework."""
+    if found.info is None:
+        return Side(sides[0].backend, found.options, shared.arrays)
+    return Side(
+        found.info.backend, found.options, shared.arrays, found.library, found.path.absolute()
+    )
+
+
+def _sizes(found: Found, info: Library | None) -> Sequence[Size]:
+    """Return image sizes on which both sides compute the same."""
+    versions = [i.networks[found.network] for i in (found.info, info) if i is not None]
+    if not versions:
+        return (catalogue.network(found.network).size, *OUR_SIZES)
+    # A library's sizes are those that it can do; the one that can do least decides.
+    return min((version.sizes for version in versions), key=lambda sizes: -sizes[-1][0])
+
+
+def _require_agreement(source: Path, verification: Verification) -> None:
+    wrong = [
+        f"{row.target}, {row.dtype}, {row.size[0]}x{row.size[1]}: "
+        + (row.problem or f"relative L2 {row.worst:.1e} at {row.at}, logits {row.logits:.1e}")
+        for row in verification.rows
+        if row.fails
+    ]
+    if wrong:
+        raise DisagreeError(
+            f"{source}: the converted network doesn't compute what {verification.source}'s does; "
+            "nothing was written:\n  " + "\n  ".join(wrong)
+        )
+    if verification.broken:
+        raise DisagreeError(
+            f"{source}: can't be verified, so nothing was written (--no-verify writes it, and "
+            f"marks it unverified):\n  {verification.broken}"
+        )
+
+
+def _history(found: Found, verification: Verification | None) -> dict[str, Any]:
+    """Return what the target's metadata say of where it comes from."""
+    proof = {"status": "unverified", "reason": "not asked for (--no-verify)"}
+    return {
+        "source": {
+            "file": found.path.name,
+            "sha256": found.sha256,
+            "format": found.content.format,
+            "library": found.library,
+            "network": found.title,
+            "assumed": list(found.assumed),
+            "notes": list(found.notes),
+        },
+        "verification": proof if verification is None else verification.record(),
+    }
+
+
+@contextlib.contextmanager
+def _neighbour(target: Path) -> Iterator[Path]:
+    """Yield a name beside the target, with its suffix; what is there goes in the end."""
+    partial = target.with_name(f".{secrets.token_hex(4)}-{target.name}")
+    try:
+        yield partial
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write(info: Library, shared: SharedWeights, partial: Path, target: Path) -> None:
+    """Write shared weights in the format of a library."""
+    module = libraries.module(info.name)
+    names = module.names(shared.network, shared.arrays, None)
+    arrays = {names[name]: info.from_shared(array) for name, array in shared.arrays.items()}
+    suffix = next(suffix for suffix in info.suffixes if target.name.endswith(suffix))
+    if info.backend == "pt":
+        from .formats import torch as torch_files
+
+        torch_files.write(partial, arrays, {} if suffix == ".safetensors" else None)
+    elif info.backend == "mx":
+        from .formats import mxnet as mxnet_files
+
+        write_whole(partial, mxnet_files.encode(arrays))
+    else:
+        from .formats import keras as keras_files
+
+        keras_files.write(partial, arrays)
