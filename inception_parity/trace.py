@@ -24,6 +24,7 @@ from .catalogue import BACKENDS, DTYPES
 from .errors import InputError
 
 FORMAT = "inception-parity trace 1"
+HELD = "held"  # the folder of arrays that the network didn't hold as they were given
 INPUT = "input"  # the endpoint that holds what the network was fed
 
 
@@ -129,6 +130,11 @@ class TraceWriter:
             name, kind, array.shape, dtype or array.dtype.name, file, sha, tuple(inputs), leaf
         )
 
+    def hold(self, name: str, array: NDArray[Any]) -> None:
+        """Keep an array that the network held otherwise than it was given."""
+        (self.partial / HELD).mkdir(exist_ok=True)
+        save(self.partial / HELD / f"{name}.npy", np.ascontiguousarray(array))
+
     def close(
         self, run: Run, versions: Mapping[str, str], seconds: float, loader: Sequence[str] = ()
     ) -> Trace:
@@ -222,6 +228,17 @@ class Trace:
                 f"{file}: shape {array.shape}, but trace.json says {endpoint.shape} [{name}]"
             )
         return array
+
+    def held(self, name: str) -> NDArray[Any] | None:
+        """Return what the network held in place of the array `name`; None if what was given."""
+        file = self.folder / HELD / f"{name}.npy"
+        if not file.is_file():
+            return None
+        try:
+            array: NDArray[Any] = np.load(file, allow_pickle=False)
+            return array
+        except Exception as error:  # NumPy raises whatever a broken header leads it to
+            raise InputError(f"{file}: can't read it ({error})") from error
 
     def verify(self) -> None:
         """Hold everything against what it says of itself: a trace may come from anywhere.

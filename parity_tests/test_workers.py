@@ -317,6 +317,7 @@ def test_divergence_is_exit_code_1_and_a_failed_worker_wins(tmp_path, temporary,
     assert done.code == 1
     assert "pt diverges; tf agrees." in done.out
     assert "first: b1.0.act (" in done.out
+    assert "cause: the output times 1.001" in done.out
     bad = interpreter(tmp_path / "bin", "bad", "sys.exit(7)")
     done = call(capsys, *TWO, "--python", f"pt={wrong}", "--python", f"tf={bad}")
     assert done.code == 3

@@ -172,6 +172,9 @@ def record(
     with TraceWriter(out) as writer:
         read_back = backend.get_weights(net)
         problems = _compare_weights(read_back, weights, job.dtype)
+        for name in problems:
+            if name in read_back and name in weights:
+                writer.hold(name, read_back[name])  # for the diagnosis
         recorder = _Recorder(backend, catalogue.network(job.network), job, writer, oracle)
         start = time.perf_counter()
         with recorder.attached(net):
@@ -193,26 +196,29 @@ def record(
             "python": platform.python_version(),
             "machine": f"{platform.system()} {platform.machine()}",
         }
-        return writer.close(run, versions, seconds, problems)
+        lines = [f"{name}: {problem}" for name, problem in problems.items()]
+        return writer.close(run, versions, seconds, lines)
 
 
 def _compare_weights(
     read_back: Mapping[str, NDArray[Any]], given: Mapping[str, NDArray[Any]], dtype: str
-) -> list[str]:
-    """Name every array that the network doesn't hold bit for bit as it was given."""
-    problems = []
+) -> dict[str, str]:
+    """Return what is wrong with every array that isn't held bit for bit as it was given."""
+    problems = {}
     for name, array in given.items():
         found = read_back.get(name)
         array = to_dtype(array, dtype)
         if found is None:
-            problems.append(f"{name}: not in the network")
+            problems[name] = "not in the network"
         elif found.shape != array.shape:
-            problems.append(f"{name}: shape {found.shape}, but {array.shape} was loaded")
+            problems[name] = f"shape {found.shape}, but {array.shape} was loaded"
         elif not np.array_equal(found, array):
             changed = int((found != array).sum())
-            problems.append(f"{name}: {changed} of {array.size} elements are not as loaded")
-    surplus = [name for name in read_back if name not in given]
-    return problems + [f"{name}: in the network, but not loaded" for name in surplus]
+            problems[name] = f"{changed} of {array.size} elements are not as loaded"
+    for name in read_back:
+        if name not in given:
+            problems[name] = "in the network, but not loaded"
+    return problems
 
 
 class _Recorder:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from .. import catalogue, compare, floors, images, weights
 from .. import check as checks
+from ..diagnosis.traces import diagnose_trace
 from ..errors import InputError, nearest
 from ..numerics import UNIT_ROUNDOFF
 from ..options import parse_pythons, parse_settings, parse_size, require_writable
@@ -74,11 +75,14 @@ def compare_command(
     trace: Annotated[Path, typer.Argument(help="The folder of a kept trace.")],
     reference: Annotated[Path, typer.Argument(help="What to hold it against; the oracle's, best.")],
     as_json: Json = False,
+    weights_file: WeightsFile = None,
+    seed: Seed = 0,
 ) -> None:
-    """Compare two kept traces, endpoint by endpoint.
+    """Compare two kept traces, endpoint by endpoint, and look for the cause.
 
-    A float32 trace is judged only where this machine has measured the noise floors
-    of the same run, in a `check`; otherwise it is shown.
+    The cause needs the weights of the run: seeded ones, or those given. A float32
+    trace is judged only where this machine has measured the noise floors of the
+    same run, in a `check`; otherwise it is shown.
     """
     ours, theirs = Trace.read(trace), Trace.read(reference)
     for one in (ours, theirs):
@@ -89,6 +93,12 @@ def compare_command(
     if ours.run.dtype != "float64":
         known = floors.cached(floors.key(theirs.run.task(), ours.run.dtype))
     report = compare.compare(ours, theirs, known)
+    if report.fails and theirs.run.backend == catalogue.ORACLE:
+        shared = _weights_of(theirs, weights_file, seed)
+        if shared is not None:
+            report.diagnosis = diagnose_trace(report, ours, theirs, shared.arrays, known)
+        elif not as_json:
+            err.print("For the cause, give the run's weights with --weights or --seed.")
     if as_json:
         print(record.dumps(record.report_record(report)), end="")
     else:
@@ -228,6 +238,22 @@ def _task(
     files = None if image_path is None else images.find(image_path)
     height_width = network.size if size is None else parse_size(size)
     return checks.make_task(shared, files, height_width, batch)
+
+
+def _weights_of(trace: Trace, file: Path | None, seed: int) -> weights.SharedWeights | None:
+    """Return the weights of a trace's run, if they are those of the file or the seed.
+
+    Raises:
+        InputError: a file was given, and holds others.
+    """
+    run = trace.run
+    if file is None:
+        shared = weights.seeded(run.network, run.options, seed)
+        return shared if shared.sha256 == run.weights else None
+    shared = weights.read(file)
+    if shared.sha256 != run.weights:
+        raise InputError(f"{file}: not the weights of {trace.folder}; give those of that run")
+    return shared
 
 
 def _settings(

@@ -277,6 +277,22 @@ def other_weights(site: Site) -> Iterator[Candidate]:
     yield Candidate("other-weights", text, mend, other, 10, limit)
 
 
+def held(site: Site) -> Iterator[Candidate]:
+    """The weights that the network was read back to hold: no guess, but no reason either."""
+    if site.held:
+        names = ", ".join(site.held)
+        far = max(
+            float(np.linalg.norm(a - site.weights[n])) / (float(np.linalg.norm(a)) or 1.0)
+            for n, a in site.held.items()
+        )
+        text = f"other numbers than those given are in its {names} (by {far:.1e})"
+        mend = _KERNELS if site.kind == "conv" else _DENSE if site.kind == "dense" else words(
+            other="load the weights once more, after everything that may initialise them"
+        )  # fmt: skip
+        evidence = "read back from the network"
+        yield Candidate("other-weights", text, mend, site.weighing(**site.held), 7, None, evidence)
+
+
 def groups(site: Site) -> Iterator[Candidate]:
     """Depthwise or grouped kernels whose output channels are in another order."""
     count = int(site.get("groups"))
@@ -290,6 +306,7 @@ def groups(site: Site) -> Iterator[Candidate]:
 
 
 CONVOLUTION = (
-    kernel_axes, input_channels, groups, bias, scaled, one_weight, other_weights,
+    kernel_axes, input_channels, groups, bias, scaled, one_weight, held,
+    other_weights,
 )  # fmt: skip
-DENSE = (kernel_axes, flatten_order, input_channels, bias, scaled, one_weight, other_weights)
+DENSE = (kernel_axes, flatten_order, input_channels, bias, scaled, one_weight, held, other_weights)

@@ -75,7 +75,7 @@ def pad(x: Array, pads: Pads, mode: str, fill: float) -> Array:
     return np.pad(x, sides, mode=padding_mode)
 
 
-def same_pads(size: tuple[int, int], kernel: Any, stride: Any, dilation: Any = (1, 1)) -> Pads:
+def same_pads(size: Sequence[int], kernel: Any, stride: Any, dilation: Any = (1, 1)) -> Pads:
     """Return the padding of TensorFlow's SAME: what doesn't divide by two goes to the end."""
     pads = []
     for length, k, s, d in zip(size, kernel, stride, dilation, strict=True):

@@ -60,7 +60,7 @@ def convention(site: Site) -> Iterator[Candidate]:
     """Images scaled by another convention than theirs, in either channel order."""
     x = site.inputs[0]
     for what, scale, shift in CONVENTIONS:
-        if np.ndim(scale + np.zeros(1)) and np.size(scale) + np.size(shift) > 2 and x.shape[1] != 3:
+        if max(np.size(scale), np.size(shift)) == 3 != x.shape[1]:
             continue
         a, b = scale / OUR_SCALE, shift - scale / OUR_SCALE * OUR_SHIFT
         for wrong, text in ((True, what), (False, f"{what} undone")):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -243,7 +243,7 @@ def lrn_constants(site: Site) -> Iterator[Candidate]:
         yield from _fitted_constants(site, changed)
 
 
-def _fitted_constants(site: Site, changed: object) -> Iterator[Candidate]:
+def _fitted_constants(site: Site, changed: Callable[..., Candidate]) -> Iterator[Candidate]:
     """Solve (x / y)^(1 / beta) = k + alpha / size * sum for alpha and k."""
     x, y = site.inputs[0], site.seen
     used = np.abs(y) > 1e-3 * np.abs(y).max()
@@ -257,7 +257,6 @@ def _fitted_constants(site: Site, changed: object) -> Iterator[Candidate]:
             slope, k = np.polyfit(total, ratio ** (1 / beta), 1)
             alpha, shown = float(f"{slope * size:.6g}"), float(f"{k:.6g}")
             text = f"size {size}, alpha {alpha:g}, beta {beta:g}, k {shown:g}"
-            assert callable(changed)
             yield changed(text, 3, size=size, alpha=alpha, beta=beta, k=shown)
             yield changed(text, 4, size=size, alpha=float(slope * size), beta=beta, k=float(k))
 

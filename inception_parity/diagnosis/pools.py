@@ -89,7 +89,7 @@ def window(site: Site) -> Iterator[Candidate]:
             continue
         other = site.but(kernel=(side, side), ceil=False)
         size = site.inputs[0].shape[2:]
-        same = same_pads((size[0], size[1]), (side, side), stride)
+        same = same_pads(size, (side, side), stride)
         options: dict[Pads, None] = {site.get("pads"): None, same: None, NONE: None}
         sides = [(i, j) for i in range(min(side, 4)) for j in range(min(side, 4))]
         options.update({(p, p): None for p in sides})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -27,8 +27,7 @@ def rounded(array: Array, dtype: str) -> Array:
     return to_dtype(array, dtype).astype(np.float64)
 
 
-def _narrow(site: Site, how: object) -> Site:
-    assert callable(how)
+def _narrow(site: Site, how: Callable[[Array], Array]) -> Site:
     weights = {name: how(array) for name, array in site.weights.items()}
     return site.fed(*(how(x) for x in site.inputs)).weighing(**weights)
 

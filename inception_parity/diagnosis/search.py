@@ -20,7 +20,7 @@ from .site import Candidate, Diagnosis, Explanation, Finding, Site, distance
 BY_KIND: dict[str, tuple[Explanation, ...]] = {
     "conv": (*windows.EVERY, *convolutions.CONVOLUTION),
     "dense": convolutions.DENSE,
-    "norm": norms.NORM,
+    "norm": (*norms.NORM, convolutions.held),
     "max_pool": (*windows.EVERY, *pools.MAX),
     "avg_pool": (*windows.EVERY, *pools.AVERAGE),
     "adaptive_pool": pools.WHOLE,
@@ -40,7 +40,8 @@ WORK = 6e9  # numbers that all pairs together may look at
 CHANNELS = 4  # on which candidates are computed first
 # Not tried as the second of two mistakes: too dear, or able to explain too much.
 ALONE = (
-    wiring.fed_from_elsewhere, convolutions.other_weights, outputs.times, outputs.twice,
+    wiring.fed_from_elsewhere, convolutions.other_weights, convolutions.held, outputs.times,
+    outputs.twice,
 )  # fmt: skip
 
 

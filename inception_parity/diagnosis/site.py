@@ -60,6 +60,8 @@ class Site:
             floors below.
         others: name -> function that loads another endpoint of the reference, from
             which the layer may have been fed by mistake.
+        held: weights, by role, that the other implementation is known to hold otherwise
+            than they were given.
         sources: image files, where the site is the input.
     """
 
@@ -74,6 +76,7 @@ class Site:
     dtype: str = "float64"
     limit: float = LIMIT
     others: Mapping[str, Callable[[], Array]] = field(default_factory=dict)
+    held: Mapping[str, Array] = field(default_factory=dict)
     sources: tuple[Any, ...] = ()
     pre: tuple[Post, ...] = ()  # done to every input
     post: tuple[Post, ...] = ()  # done to the output

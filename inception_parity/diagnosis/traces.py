@@ -106,11 +106,18 @@ class _Sites:
             for key, array in self.weights.items()
             if key.rpartition(".")[0] == name
         }
+        held = {role: self.trace.held(f"{name}.{role}") for role in weights}
+        fitting = {
+            role: np.asarray(array, dtype=np.float64)
+            for role, array in held.items()
+            if array is not None and array.shape == weights[role].shape
+        }
         seen = np.asarray(self.trace.array(name), dtype=np.float64) if observed else None
         site = Site(
             name, kind, inputs, np.asarray(self.oracle.array(name)), seen,
             self._attributes(name, kind), weights, run.backend, run.dtype,
-            self._limit(name), self._others(names), self.sources if kind == "input" else (),
+            self._limit(name), self._others(names), fitting,
+            self.sources if kind == "input" else (),
         )  # fmt: skip
         if run.dtype == "float64":
             return site

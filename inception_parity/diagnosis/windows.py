@@ -48,7 +48,8 @@ def padding(site: Site) -> Iterator[Candidate]:
     right, wanted = site.get("pads"), site.seen.shape[2:]
     kernel = kernel_of(site)
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, site.get("dilation"), strict=True)]
-    same = same_pads(site.inputs[0].shape[2:], kernel, site.get("stride"), site.get("dilation"))  # type: ignore[arg-type]
+    how = site.get("stride"), site.get("dilation")
+    same = same_pads(site.inputs[0].shape[2:], kernel, *how)
     options: dict[Pads, None] = {same: None, NONE: None}
     per_side = [[(i, j) for i in range(r) for j in range(r)] for r in reach]
     if max(reach) <= 3 or min(reach) == 1:
@@ -118,7 +119,8 @@ def dilation(site: Site) -> Iterator[Candidate]:
         mend = layer_line(site, extra=f"dilation {right[0]}")
         if out_size(wide, site.get("pads")) == site.seen.shape[2:]:
             yield Candidate("dilation", text, mend, wide)
-        pads: Pads = tuple((t * d, b * d) for t, b in site.get("pads"))  # type: ignore[assignment]
+        (top, bottom), (left, right_) = site.get("pads")
+        pads: Pads = (d * top, d * bottom), (d * left, d * right_)
         if pads != site.get("pads") and out_size(wide, pads) == site.seen.shape[2:]:
             wider = wide.but(pads=pads)
             yield Candidate("dilation", f"{text} (padded {say_pads(pads)})", mend, wider)

@@ -65,7 +65,7 @@ def _said(order: tuple[int, ...]) -> str:
 
 def addends(site: Site) -> Iterator[Candidate]:
     """A sum that lacks one of its terms, or has one scaled."""
-    for i, x in enumerate(site.inputs):
+    for i in range(len(site.inputs)):
         others = [y for j, y in enumerate(site.inputs) if j != i]
         if others:
             mend = words(other="add both: the branch and the shortcut")
@@ -78,7 +78,6 @@ def addends(site: Site) -> Iterator[Candidate]:
                                   for j, y in enumerate(site.inputs)))  # fmt: skip
             text = f"a ReLU on term {i + 1} before the sum"
             yield Candidate("activation-surplus", text, mend, positive, 2)
-            del x
 
 
 def flattened(site: Site) -> Iterator[Candidate]:

@@ -1,0 +1,138 @@
+"""Small faults: down to which relative size are they found, and how far do others see?
+
+    python -m benchmarks.small_faults
+
+One weight, one eps or one pixel of padding is wrong by a relative size from 1e-1
+to 1e-13, at three places each, in PyTorch. Ours looks in float64 (limit 1e-10 at
+every endpoint); beside it, in float32, the rules of other tools on the outputs of
+this network and of Keras' right one. A rule that alarms without a fault can't be used.
+Rows go to benchmarks/results/small_faults.jsonl; a run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import track
+
+from inception_parity.backends import Adapter, Job, record
+from inception_parity.compare import compare
+from inception_parity.diagnosis.traces import diagnose_trace
+from inception_parity.trace import Trace
+from parity_tests.faults import Undo, in_numpy, on_weight, wrong_eps
+from parity_tests.harness import Bench, backend_of
+from parity_tests.mistakes import convolve
+
+from .diagnosis_benchmark import others
+from .random_checks import RESULTS
+
+FILE = RESULTS / "small_faults.jsonl"
+SIZES = tuple(10.0**-n for n in range(1, 14))
+OPTIONS = {"in_channels": 3, "batch_norm": True}
+
+
+def one_weight(path: str, size: float) -> Any:
+    def change(w: Any) -> Any:
+        at = np.unravel_index(np.argsort(np.abs(w), axis=None)[w.size // 2], w.shape)
+        w[at] *= 1 + size  # a weight of middling size
+        return w
+
+    return on_weight(f"{path}.weight", change)
+
+
+def one_eps(path: str, size: float) -> Any:
+    return wrong_eps(path, 1e-3, 1e-3 * (1 + size))
+
+
+def one_pixel(path: str, size: float) -> Any:
+    """The corner of the padding holds `size` times the input's root mean square, not 0."""
+    side = {"b1.0.conv": 3, "b3.0.p3_2.conv": 2}.get(path, 1)
+    stride = 2 if path == "b1.0.conv" else 1
+
+    def compute(w: dict[str, Any], x: Any) -> Any:
+        padded = np.pad(x, ((0, 0), (0, 0), (side, side), (side, side)))
+        padded[:, :, 0, 0] = size * np.sqrt((x**2).mean())
+        return convolve(padded, w["weight"], w.get("bias"), stride)
+
+    return in_numpy(path, compute)
+
+
+PLACES = {
+    "one weight": (one_weight, ("b1.0.conv", "b3.1.p2_2.conv", "b5.1.p1_1.conv")),
+    "one eps": (one_eps, ("b1.0.norm", "b3.1.p2_2.norm", "b5.1.p1_1.norm")),
+    "one pixel of padding": (one_pixel, ("b1.0.conv", "b2.1.conv", "b3.0.p3_2.conv")),
+}
+
+
+def traced(bench: Bench, backend: str, dtype: str, out: Path, plant: Any = None) -> Trace:
+    adapter: Adapter = backend_of(backend)
+    net = bench.net(backend, dtype)
+    undo: Undo = plant(adapter, net) if plant is not None else lambda: None
+    try:
+        job = Job(bench.network, bench.shared.options, dtype)
+        return record(adapter, net, job, bench.images, bench.shared.arrays, out, bench.oracle)
+    finally:
+        undo()
+
+
+def run_case(bench: Bench, kind: str, path: str, size: float, folder: Path) -> dict[str, Any]:
+    make, _ = PLACES[kind]
+    plant = make(path, size)
+    wide = traced(bench, "pt", "float64", folder / "wide", plant)
+    report = compare(wide, bench.oracle)
+    found = diagnose_trace(report, wide, bench.oracle, bench.shared.arrays)
+    small = traced(bench, "pt", "float32", folder / "small", plant)
+    right = Trace.read(bench.folder / "tf")
+    return {
+        "kind": kind, "path": path, "size": size, "alarm": report.fails,
+        "first": report.first.name if report.first else None,
+        "rel_l2": report.first.rel_l2 if report.first else None,
+        "cause": found.cause.cause if found and found.cause else None,
+        "loader": bool(report.loader), "others": others(small, right, report),
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Run what isn't in the results yet, and print the smallest size that each finds."""
+    RESULTS.mkdir(exist_ok=True)
+    rows = [json.loads(s) for s in FILE.read_text().splitlines()] if FILE.exists() else []
+    done = {(r["kind"], r["path"], r["size"]) for r in rows}
+    cells = [(k, p, s) for k, (_, paths) in PLACES.items() for p in paths for s in SIZES]
+    todo = [cell for cell in cells if cell not in done]
+    bench = Bench.make("googlenet", OPTIONS, (48, 41), 2)
+    traced(bench, "tf", "float32", bench.folder / "tf")
+    with tempfile.TemporaryDirectory() as folder:
+        clean = traced(bench, "pt", "float32", Path(folder) / "clean")
+        report = compare(clean, bench.oracle)
+        usable = others(clean, Trace.read(bench.folder / "tf"), report)
+    print("alarms without a fault:", ", ".join(k for k, v in usable.items() if v) or "none")
+    with FILE.open("a") as out:
+        for kind, path, size in track(todo, "small faults"):
+            with tempfile.TemporaryDirectory(dir=bench.folder) as folder:
+                row = run_case(bench, kind, path, size, Path(folder))
+            rows.append(row)
+            out.write(json.dumps(row) + "\n")
+            out.flush()
+    bench.close()
+    for kind, (_, paths) in PLACES.items():
+        for path in paths:
+            mine = [r for r in rows if (r["kind"], r["path"]) == (kind, path)]
+            found = [r["size"] for r in mine if r["alarm"] and r["first"] == path]
+            named = [r["size"] for r in mine if r["cause"]]
+            line = (
+                f"{kind} at {path}: found down to {min(found):.0e}, explained to {min(named):.0e}"
+            )
+            seen = {t: [r["size"] for r in mine if r["others"][t]] for t in usable}
+            line += "; " + ", ".join(
+                f"{t} {'-' if usable[t] else f'{min(s):.0e}' if s else 'never'}"
+                for t, s in seen.items()
+            )
+            print(line)
+
+
+if __name__ == "__main__":
+    main()

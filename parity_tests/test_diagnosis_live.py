@@ -1,0 +1,96 @@
+"""The diagnosis of faults in live networks: in every framework, and through traces alone."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inception_parity.backends import Job, record
+from inception_parity.compare import compare
+from inception_parity.diagnosis import Diagnosis
+from inception_parity.diagnosis.traces import best_report, diagnose_trace
+from inception_parity.report import terminal
+from inception_parity.report.record import report_record
+
+from .faults import FAULTS, on_output
+from .harness import Bench, backend_of, googlenet
+
+CAUSES = {  # fault of faults.py -> cause, and what its mend says in each framework
+    "SAME padding at stride 2": ("padding", {
+        "pt": "nn.Conv2d(…, padding=3)", "tf": "ZeroPadding2D(3)", "mx": "nn.Conv2D(…, padding=3)",
+    }),
+    "BN eps 1e-5 for 1e-3": ("eps", {
+        "pt": "eps=0.001", "tf": "epsilon=0.001", "mx": "epsilon=0.001",
+    }),
+    "swapped branches": ("branch-order", {"pt": "torch.cat", "tf": "Concatenate"}),
+    "transposed 3x3 kernel": ("kernel-transposed", {"tf": "kernel.transpose(2, 3, 1, 0)"}),
+    "missing endpoint": ("inlined", {}),
+    "one layer in bfloat16": ("downcast", {}),
+    "NaN in an activation": ("not-finite", {}),
+    "rolled classes": ("channel-order", {}),
+}  # fmt: skip
+
+
+def diagnosed(bench: Bench, backend: str, plant: Any, dtype: str = "float64",
+              mode: str = "propagated") -> tuple[Any, Diagnosis | None]:  # fmt: skip
+    adapter, net = backend_of(backend), bench.net(backend, dtype)
+    job = Job(bench.network, bench.shared.options, dtype, mode)
+    undo = plant(adapter, net)
+    arrays, floors = bench.shared.arrays, None if dtype == "float64" else bench.floors(dtype)
+    try:
+        with tempfile.TemporaryDirectory(dir=bench.folder) as folder:
+            out = Path(folder) / "trace"
+            trace = record(adapter, net, job, bench.images, arrays, out, bench.oracle)
+            report = compare(trace, bench.oracle, floors)
+            found = diagnose_trace(report, trace, bench.oracle, arrays, floors)
+            return report, found
+    finally:
+        undo()
+
+
+@pytest.mark.parametrize("name", CAUSES)
+def test_planted_fault_is_explained(name: str, framework: str) -> None:
+    cause, mends = CAUSES[name]
+    fault = next(f for f in FAULTS if f.name == name)
+    report, found = diagnosed(googlenet(True, 96), framework, fault.plant)
+    assert found is not None
+    assert found.endpoint == fault.first
+    assert found.cause is not None, found.note
+    assert found.cause.cause == cause
+    assert mends.get(framework, "") in found.cause.mend
+    report.diagnosis = found
+    assert found.cause.text in terminal.failure(report).plain
+    assert report_record(report)["diagnosis"]["cause"] == cause
+
+
+@pytest.mark.parametrize("name", ["SAME padding at stride 2", "one layer in bfloat16"])
+def test_fault_is_explained_in_float32_alone(name: str, framework: str) -> None:
+    fault = next(f for f in FAULTS if f.name == name)
+    _, found = diagnosed(googlenet(True, 96), framework, fault.plant, "float32", "isolated")
+    assert found is not None and found.cause is not None, found
+    assert found.cause.cause == CAUSES[name][0]
+
+
+def test_unexplained_fault_is_said_to_be(framework: str) -> None:
+    def scrambled(y: Any) -> Any:
+        y[:, 3:9] = y[:, 3:9] ** 2 + 0.1 * y[:, 2:8]
+        return y
+
+    plant = on_output("b3.0.p2_1.conv", scrambled)
+    report, found = diagnosed(googlenet(True, 96), framework, plant)
+    assert found is not None
+    assert found.cause is None
+    assert found.tried[0] > 40
+    assert "in 6 of 96 channels (3, 4, 5, 6, 7, 8)" in found.note
+    report.diagnosis = found
+    assert "cause: unexplained" in terminal.failure(report).plain
+
+
+def test_clean_run_has_no_diagnosis(framework: str) -> None:
+    report, found = diagnosed(googlenet(True, 96), framework, lambda backend, net: lambda: None)
+    assert found is None
+    assert best_report([report]) is None
+    assert report_record(report)["diagnosis"] is None
