@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .backends.base import INPUT
 from .errors import InputError
 from .floors import Floors
-from .numerics import UNIT_ROUNDOFF, to_dtype
+from .numerics import UNIT_ROUNDOFF, blocks, dot, to_dtype
 from .trace import Endpoint, Trace, digest
 
 if TYPE_CHECKING:
@@ -220,7 +220,9 @@ def _structural_problem(found: Endpoint | None, expected: Endpoint, dtype: str) 
 
 
 def _value_problem(array: NDArray[Any], reference: NDArray[Any]) -> str:
-    finite = int(np.isfinite(array).sum())
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = array.sum()  # finite only if everything is
+    finite = array.size if np.isfinite(total) else int(np.isfinite(array).sum())
     if finite < array.size:
         nans = int(np.isnan(array).sum())
         return f"{nans} NaN and {array.size - finite - nans} infinite of {array.size} values"
@@ -237,23 +239,31 @@ def _constant(array: NDArray[Any]) -> bool:
 
 
 def _measure(result: Comparison, array: NDArray[Any], reference: NDArray[Any], dtype: str) -> None:
-    wide = array.astype(np.float64).reshape(-1)
-    truth = reference.reshape(-1)
-    difference = wide - truth
-    norm, noise = float(np.linalg.norm(truth)), float(np.linalg.norm(difference))
-    result.rel_l2 = noise / norm if norm else (0.0 if noise == 0 else np.inf)
-    if np.array_equal(array, reference if dtype == "float64" else to_dtype(reference, dtype)):
-        result.verdict = IDENTICAL
-    np.abs(difference, out=difference)
-    worst = int(difference.argmax())
-    result.max_abs = float(difference[worst])
-    result.worst = tuple(int(i) for i in np.unravel_index(worst, reference.shape))
+    norm = noise = size = product = largest = most = 0.0
+    identical, worst, done = True, -1, 0
     with np.errstate(over="ignore", invalid="ignore"):  # what a mistake makes may be huge
-        size = float(np.linalg.norm(wide)) * norm
-        result.cosine = float(wide @ truth) / size if size else None
-        result.sqnr = -20 * float(np.log10(result.rel_l2)) if noise and norm else None
-        ulp = _ulp(max(abs(truth.min()), abs(truth.max())), dtype)
-        result.ulp = result.max_abs / ulp if ulp else None
+        for found, truth in blocks(array, reference):
+            wide = found.astype(np.float64)
+            identical = identical and np.array_equal(found, to_dtype(truth, dtype))
+            norm, size = norm + dot(truth, truth), size + dot(wide, wide)
+            product += dot(wide, truth)
+            largest = max(largest, -truth.min(), truth.max())
+            wide -= truth
+            noise += dot(wide, wide)
+            np.abs(wide, out=wide)
+            here = int(wide.argmax())
+            if worst < 0 or wide[here] > most:
+                most, worst = float(wide[here]), done + here
+            done += wide.size
+        rel_l2 = float(np.sqrt(noise / norm)) if norm else (np.inf if noise else 0.0)
+        result.cosine = product / float(np.sqrt(size) * np.sqrt(norm)) if size * norm else None
+        result.sqnr = -20 * float(np.log10(rel_l2)) if noise and norm else None
+    result.rel_l2 = rel_l2
+    if identical:
+        result.verdict = IDENTICAL
+    result.worst = tuple(int(i) for i in np.unravel_index(worst, reference.shape))
+    ulp = _ulp(largest, dtype)
+    result.max_abs, result.ulp = most, most / ulp if ulp else None
 
 
 def _ulp(largest: float, dtype: str) -> float:

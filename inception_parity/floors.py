@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from . import catalogue
 from .backends.base import INPUT
 from .errors import InputError
-from .numerics import UNIT_ROUNDOFF
+from .numerics import UNIT_ROUNDOFF, relative_l2
 from .trace import Trace
 from .weights import write_whole
 
@@ -112,7 +112,7 @@ def _noisy_run(
         def after(_: Any, args: tuple[Any, ...], output: Any) -> Any:
             if leaf:
                 output = coins.move(np.array(output))
-            errors.append((path, _distance(output, oracle.array(path))))
+            errors.append((path, relative_l2(output, oracle.array(path))))
             return output
 
         if leaf and mode == "isolated":
@@ -124,18 +124,13 @@ def _noisy_run(
         if path:
             watch(path, module, next(module.children(), None) is None)
     fed = coins.move(images.copy())
-    errors.append((INPUT, _distance(fed, images)))
+    errors.append((INPUT, relative_l2(fed, images)))
     outputs = net(fed)
     if mode == "propagated":
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         for name, output in zip(catalogue.network(network).outputs, outputs, strict=False):
-            errors.append((name, _distance(output, oracle.array(name))))
+            errors.append((name, relative_l2(output, oracle.array(name))))
     return errors
-
-
-def _distance(array: NDArray[Any], reference: NDArray[Any]) -> float:
-    norm = float(np.linalg.norm(reference))
-    return float(np.linalg.norm(array - reference)) / norm if norm else 0.0
 
 
 def key(task: Mapping[str, Any], dtype: str) -> str:
