@@ -6,16 +6,18 @@ the oracle's layers, the wrong ones from the lines below.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from PIL import Image
 
 import inception_np.layers as layers
 import inception_np.pools as pools
 from inception_parity.diagnosis import Site
+from inception_parity.images import load, photographs
 from inception_parity.numerics import to_dtype
 
 
@@ -159,6 +161,50 @@ def fed() -> Site:
     return Site("input", "input", (x,), x, x, backend="pt")
 
 
+def files(count: int = 2) -> tuple[Any, ...]:
+    return tuple(photographs()[:count])
+
+
+def photos() -> Site:
+    x = load(files(), (40, 44), 3)
+    return Site("input", "input", (x,), x, x, backend="tf", sources=files())
+
+
+def pillow(how: Any, squeezed: bool = False) -> Callable[[Site], Any]:
+    """Return how the photographs come out of another filter, or without the cut."""
+
+    def read(file: Any) -> Any:
+        image = Image.open(file).convert("RGB")
+        width, height = image.size
+        if not squeezed:
+            across, down = min(width, round(height * 44 / 40)), min(height, round(width * 40 / 44))
+            left, top = (width - across) // 2, (height - down) // 2
+            image = image.crop((left, top, left + across, top + down))
+        pixels = np.asarray(image.resize((44, 40), how), dtype=np.float64)
+        return (2 * pixels.transpose(2, 0, 1) - 255) / 256
+
+    return lambda s: np.stack([read(file) for file in files()])
+
+
+def single() -> Site:
+    """A convolution in float32, with the limit that float32 has there."""
+    site = conv(ins=16)
+    small = [a.astype(np.float32).astype(np.float64) for a in (x(site), w(site), b(site))]
+    y = convolve(*small, 1, both(1, 1))
+    weights = {"weight": small[1], "bias": small[2]}
+    return replace(site, inputs=(small[0],), weights=weights, reference=y, observed=y,
+                   dtype="float32", limit=2e-6)  # fmt: skip
+
+
+def eleven_bits(a: Any) -> Any:
+    mantissa, exponent = np.frexp(a)
+    return np.ldexp(np.round(mantissa * 2**11) / 2**11, exponent).astype(np.float32)
+
+
+def in_tf32(s: Site) -> Any:
+    return convolve(eleven_bits(x(s)), eleven_bits(w(s)), b(s).astype(np.float32), 1, both(1, 1))
+
+
 def transform() -> Site:
     x = images(3, 5, 6)
     layer = layers.TransformInput()
@@ -275,197 +321,3 @@ def wired() -> Site:
     seen = convolve(other, w(site), b(site), 1, both(1, 1))
     others = {"b2.act": lambda: decoy, "b1.norm": lambda: other}
     return replace(site, observed=seen, others=others)
-
-
-# fmt: off
-def mistakes() -> Iterator[Mistake]:
-    """Yield every mistake."""
-
-    def m(name: str, causes: str, make: Any, compute: Any, says: str = "") -> Mistake:
-        return Mistake(name, tuple(causes.split("|")), wrong(make, compute), says)
-
-    stem = lambda: conv((12, 12), 3, 6, 7, 2, 3)  # noqa: E731
-    yield m("SAME at stride 2", "padding", stem,
-            lambda s: convolve(x(s), w(s), b(s), 2, both(2, 3)), "SAME padding (2 before and 3")
-    yield m("SAME for none", "padding", lambda: conv((12, 12), 3, 4, 3, 2, 0),
-            lambda s: convolve(x(s), w(s), b(s), 2, both(0, 1)), "SAME")
-    yield m("no padding", "padding", conv, lambda s: convolve(x(s), w(s), b(s)), "no padding")
-    yield m("padding after only", "padding", conv,
-            lambda s: convolve(x(s), w(s), b(s), 1, both(0, 2)), "asymmetric")
-    yield m("padding before only", "padding", conv,
-            lambda s: convolve(x(s), w(s), b(s), 1, both(2, 0)), "asymmetric")
-    yield m("reflected padding", "padding-mode", conv,
-            lambda s: convolve(x(s), w(s), b(s), 1, both(1, 1), mode="reflect"), "reflected")
-    yield m("padding of 0.5", "padding-value", conv,
-            lambda s: convolve(x(s), w(s), b(s), 1, both(1, 1), value=0.5), "0.5")
-    yield m("dilation 2", "dilation", conv,
-            lambda s: convolve(x(s), w(s), b(s), 1, both(2, 2), step=2), "dilation 2")
-    yield m("dilation 2, padding kept", "dilation", lambda: conv(padding=2),
-            lambda s: convolve(x(s), w(s), b(s), 1, both(2, 2), step=2), "dilation 2")
-    yield m("stride 1 for 2", "stride", lambda: conv(stride=2),
-            lambda s: convolve(x(s), w(s), b(s), 1, both(1, 1)), "stride 1")
-    yield m("first window a pixel late", "stride-offset", lambda: conv((12, 12), 5, 6, 1, 2, 0),
-            lambda s: convolve(x(s)[:, :, 1:, 1:], w(s), b(s), 2), "row and column 1")
-    yield m("flipped kernel", "kernel-flipped", conv, kernel_is(lambda k: k[:, :, ::-1, ::-1]))
-    yield m("mirrored kernel", "kernel-flipped", conv, kernel_is(lambda k: k[:, :, :, ::-1]))
-    yield m("transposed kernel", "kernel-transposed", conv, kernel_is(lambda k: k.swapaxes(2, 3)))
-    yield m("7x1 for 1x7", "kernel-transposed", lambda: conv(kernel=(1, 7), padding=(0, 3)),
-            lambda s: convolve(x(s), w(s).swapaxes(2, 3), b(s), 1, ((3, 3), (0, 0))))
-    yield m("in for out", "kernel-io", lambda: conv(outs=5), kernel_is(lambda k: k.swapaxes(0, 1)))
-    yield m("HWIO reshaped", "kernel-reshaped", conv,
-            kernel_is(lambda k: k.transpose(2, 3, 1, 0).reshape(k.shape)))
-    yield m("input channels reversed", "channel-order", conv, kernel_is(lambda k: k[:, ::-1]))
-    yield m("output channels reversed", "channel-order", conv, on_output(lambda y: y[:, ::-1]))
-    yield m("BGR at the first layer", "channel-order", first, on_input(lambda a: a[:, ::-1]),
-            "BGR")
-    yield m("0 … 255 at the first layer", "scale", first, on_input(lambda a: 128 * a + 127.5),
-            "times 128 plus 127.5")
-    yield m("mean and std at the first layer", "scale", first,
-            on_input(lambda a: a * np.reshape([1, 2, 3], (3, 1, 1)) + 0.5))
-    yield m("image transposed at the first layer", "image-turned|kernel-transposed + image-turned",
-            lambda: first((11, 11)), on_input(lambda a: a.swapaxes(2, 3)))
-    yield m("no bias", "bias-missing", conv, lambda s: convolve(x(s), w(s), None, 1, both(1, 1)))
-    yield m("bias twice", "bias-doubled", conv,
-            lambda s: convolve(x(s), w(s), 2 * b(s), 1, both(1, 1)))
-    yield m("bias shifted", "bias-order", conv,
-            lambda s: convolve(x(s), w(s), np.roll(b(s), 1), 1, both(1, 1)), "shifted by 1")
-    yield m("one weight 1e-6 off", "one-weight", conv, kernel_is(one_less), "weight[2, 1, 0, 2]")
-    yield m("other weights", "other-weights", lambda: conv((14, 14), 3),
-            kernel_is(lambda k: rng(60).standard_normal(k.shape)))
-    yield m("weights of zero", "weights-zero", conv, kernel_is(np.zeros_like))
-    yield m("weights times 3", "weights-scaled", conv, kernel_is(lambda k: 3 * k), "times 3")
-    yield m("in bfloat16", "downcast", conv, in_bfloat16, "bfloat16")
-    yield m("in float32", "downcast", conv, in_float32, "float32")
-    yield m("weights in float16", "downcast", conv,
-            kernel_is(lambda k: k.astype(np.float16).astype(np.float64)), "float16")
-    yield m("surplus ReLU", "activation-surplus", conv, on_output(lambda y: np.maximum(y, 0)))
-    yield m("images exchanged", "batch-order", conv, on_output(lambda y: y[::-1]))
-    yield m("output transposed", "image-turned", lambda: conv((9, 9)),
-            on_output(lambda y: y.swapaxes(2, 3)))
-    yield m("a NaN", "not-finite", conv, on_output(some_nan), "first at [0, 1, 2, 3]")
-    yield m("twice as large", "output-scaled", act, on_output(lambda y: 2 * y), "times 2")
-    yield m("dropout after it", "dropout-active", conv, on_output(lambda y: dropped(y, 0.3)))
-    yield m("channels dropped", "dropout-active", conv, on_output(lambda y: dropped(y, 0.4, True)),
-            "whole channels")
-    yield Mistake("fed from another", ("wired-otherwise",), wired, "takes b1.norm")
-    yield from _of_norms(m)
-    yield from _of_pools(m)
-    yield from _of_the_rest(m)
-
-
-def _of_norms(m: Any) -> Iterator[Mistake]:
-    yield m("eps 1e-5", "eps", norm, lambda s: normed(s, 1e-5), "1e-05, but should be 0.001")
-    yield m("eps 3.7e-4", "eps", norm, lambda s: normed(s, 3.7e-4), "0.00037")
-    yield m("eps a millionth off", "eps", norm, lambda s: normed(s, 1e-3 * (1 + 1e-6)))
-    yield m("no gamma", "gamma-missing", norm, lambda s: normed(s, weight=np.ones(7)))
-    yield m("no beta", "beta-missing", norm, lambda s: normed(s, bias=np.zeros(7)))
-    yield m("gamma and beta exchanged", "gamma-beta-swapped", norm,
-            lambda s: normed(s, weight=b(s), bias=w(s)))
-    yield m("statistics swapped", "statistics-swapped", norm,
-            lambda s: normed(s, running_mean=s.weights["running_var"],
-                             running_var=np.abs(s.weights["running_mean"])))
-    yield m("statistics not loaded", "statistics-not-loaded", norm,
-            lambda s: normed(s, running_mean=np.zeros(7), running_var=np.ones(7)))
-    yield m("variance not loaded", "statistics-not-loaded", norm,
-            lambda s: normed(s, running_var=np.ones(7)), "the running variance")
-    yield m("variance unbiased", "variance-biased", norm,
-            lambda s: normed(s, running_var=s.weights["running_var"] * 60 / 59), "n = 60")
-    yield m("training mode", "training-mode", norm, own_statistics(0))
-    yield m("training mode, unbiased", "training-mode", norm, own_statistics(1), "n - 1")
-    yield m("no batch norm", "norm-missing", norm, x)
-    yield m("another beta", "norm-bias-other", norm,
-            lambda s: normed(s, bias=rng(70).standard_normal(7)))
-    yield m("eps and no gamma", "eps + gamma-missing|gamma-missing + eps", norm,
-            lambda s: normed(s, 1e-5, weight=np.ones(7)))
-    yield m("LRN alpha undivided", "lrn-constants", lrn, local_norm(5, 5e-4, 0.75, 1.0), "divided")
-    yield m("LRN k 2", "lrn-constants", lrn, local_norm(5, 1e-4, 0.75, 2.0), "k 2")
-    yield m("LRN over 3", "lrn-constants", lrn, local_norm(3, 1e-4, 0.75, 1.0), "over 3")
-    yield m("LRN with others", "lrn-constants", lrn, local_norm(5, 3e-3, 0.5, 1.5), "alpha 0.003")
-    yield m("no LRN", "lrn-missing", lrn, x)
-
-
-def _of_pools(m: Any) -> Iterator[Mistake]:
-    infinite = -np.inf
-    yield m("SAME max pool", "padding", lambda: max_pool(size=(12, 12)),
-            lambda s: pooled(x(s), 3, 2, both(0, 1), np.max, infinite), "SAME")
-    yield m("mean for max", "average-for-max", max_pool,
-            lambda s: pools.AvgPool(3, 2, 1, count_include_pad=True)(x(s)), "mean")
-    yield m("ceil for floor", "ceil-mode", lambda: max_pool(size=(12, 12)),
-            lambda s: pooled(x(s), 3, 2, both(1, 2), np.max, infinite), "ceil mode")
-    yield m("floor for ceil", "ceil-mode", lambda: max_pool(3, 2, 0, True, (12, 12)),
-            lambda s: pooled(x(s), 3, 2, both(0, 0), np.max, infinite), "floor mode")
-    yield m("window 2 for 3", "window", lambda: max_pool(3, 1, 1),
-            lambda s: pooled(x(s), 2, 1, both(0, 1), np.max, infinite), "2x2")
-    yield m("zeros in a max pool's padding", "padding-value", max_pool,
-            lambda s: pooled(x(s), 3, 2, both(1, 1), np.max, 0.0), "zeros")
-    yield m("pool of stride 1", "stride", max_pool,
-            lambda s: pooled(x(s), 3, 1, both(1, 1), np.max, infinite), "stride 1")
-    yield m("padding counted", "pad-counted", avg_pool,
-            lambda s: pooled(x(s), 3, 1, both(1, 1), np.mean, 0.0), "counts")
-    yield m("padding not counted", "pad-counted", lambda: avg_pool(counted=True),
-            lambda s: pools.AvgPool(3, 1, 1, count_include_pad=False)(x(s)), "doesn't count")
-    yield m("max for mean", "max-for-average", avg_pool,
-            lambda s: pooled(x(s), 3, 1, both(1, 1), np.max, infinite))
-    yield m("sum for mean", "sum-for-mean", lambda: avg_pool(5, 3, 0, size=(14, 14)),
-            lambda s: pooled(x(s), 5, 3, both(0, 0), np.sum, 0.0))
-    yield m("adaptive for fixed", "adaptive", lambda: avg_pool(5, 3, 0, size=(14, 14)),
-            lambda s: pools.AdaptiveAvgPool(4)(x(s)), "adaptive")
-    yield m("fixed for adaptive", "adaptive", adaptive,
-            lambda s: pooled(x(s), 4, 3, both(0, 0), np.mean, 0.0),
-            "4x4")
-    yield m("max for global mean", "max-for-average", global_pool,
-            lambda s: x(s).max(axis=(2, 3), keepdims=True))
-
-
-def _of_the_rest(m: Any) -> Iterator[Mistake]:
-    yield m("no ReLU", "activation-missing", act, x)
-    yield m("ReLU cut at 6", "other-activation", act, on_output(lambda y: np.minimum(y, 6)),
-            "relu6")
-    yield m("leaky ReLU", "other-activation", act, lambda s: np.where(x(s) < 0, 0.01 * x(s), x(s)),
-            "slope 0.01")
-    yield m("tanh", "other-activation", act, lambda s: np.tanh(x(s)), "tanh")
-    yield m("dense transposed", "dense-transposed", lambda: dense(12, 12),
-            lambda s: x(s) @ w(s) + b(s))
-    yield m("dense reshaped", "dense-transposed", dense,
-            lambda s: x(s) @ w(s).T.reshape(w(s).shape).T + b(s))
-    yield m("HWC into a dense layer", "flatten-order", dense,
-            lambda s: x(s).reshape(3, 4, 3, 3).transpose(0, 2, 3, 1).reshape(3, 36) @ w(s).T + b(s),
-            "H, W, C")
-    yield m("classes shifted", "channel-order", dense, on_output(lambda y: np.roll(y, 1, axis=1)),
-            "shifted by 1")
-    yield m("softmax on the logits", "activation-surplus", dense,
-            on_output(lambda y: np.exp(y) / np.exp(y).sum(axis=1, keepdims=True)), "softmax")
-    yield m("branches exchanged", "branch-order", concat,
-            lambda s: np.concatenate([s.inputs[i] for i in (0, 2, 1, 3)], axis=1), "2 and 3")
-    yield m("branches in any order", "branch-order", concat,
-            lambda s: np.concatenate([s.inputs[i] for i in (1, 2, 3, 0)], axis=1), "2, 3, 4, 1")
-    yield m("a branch twice", "branch-repeated", concat,
-            lambda s: np.concatenate([s.inputs[i] for i in (0, 1, 1, 3)], axis=1),
-            "branch 2 twice")
-    yield m("flattened as HWC", "flatten-order", flatten,
-            lambda s: x(s).transpose(0, 2, 3, 1).reshape(2, -1), "H, W, C")
-    yield m("dropout in inference", "dropout-active", dropout, lambda s: dropped(x(s), 0.4),
-            "p = 0.4")
-    yield m("scaled in inference", "dropout-scaled", dropout, lambda s: x(s) * 0.6)
-    yield m("BGR", "channel-order", fed, lambda s: x(s)[:, ::-1], "BGR")
-    yield m("0 … 1", "scale", fed, lambda s: (128 * x(s) + 127.5) / 255, "over 255")
-    yield m("ImageNet's mean and std", "scale", fed,
-            lambda s: ((128 * x(s) + 127.5) / 255 - row(0.485, 0.456, 0.406))
-            / row(0.229, 0.224, 0.225),
-            "ImageNet")
-    yield m("BGR and Caffe's mean", "channel-order + scale|scale + channel-order", fed,
-            lambda s: 128 * x(s)[:, ::-1] + 127.5 - row(103.939, 116.779, 123.68),
-            "BGR")
-    yield m("images mirrored", "image-turned", fed, lambda s: x(s)[:, :, :, ::-1], "mirrored")
-    yield m("NHWC taken for NCHW", "layout", fed,
-            lambda s: x(s).transpose(0, 2, 3, 1).reshape(x(s).shape))
-    yield m("input transform missing", "layer-missing", transform, x)
-    yield m("input transform only scaled", "input-transform", transform,
-            lambda s: x(s) * np.reshape(s.attributes["scale"], (3, 1, 1)), "nothing added")
-    yield m("logits over 2", "output-scaled", output, on_output(lambda y: y / 2))
-    yield m("all zeros", "constant", output, on_output(np.zeros_like))
-    yield m("shortcut missing", "branch-missing", added, x, "term 2")
-# fmt: on
-
-
-MISTAKES = tuple(mistakes())

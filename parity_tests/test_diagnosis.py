@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from inception_parity.diagnosis import diagnose
+from inception_parity.diagnosis import Candidate, Site, diagnose, search
+from inception_parity.diagnosis.forward import compute
 
 from . import mistakes
-from .mistakes import MISTAKES, Mistake
+from .mistake_table import MISTAKES
+from .mistakes import Mistake
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda m: m.name)
@@ -33,13 +36,74 @@ LAYERS = {
 }  # fmt: skip
 
 
+PAIRED = ("conv", "norm", "act")  # two at once take longest; for the other kinds one will do
+
+
 @pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("size", [1.0, 1e-6])
 def test_noise_is_not_explained(kind: str, size: float) -> None:
     site = LAYERS[kind]()
     noise = np.random.default_rng(99).standard_normal(site.reference.shape)
-    found = diagnose(replace(site, observed=site.reference + size * noise), pairs=size == 1.0)
+    found = diagnose(
+        replace(site, observed=site.reference + size * noise), pairs=size == 1.0 and kind in PAIRED
+    )
     assert found.findings == []
     assert found.tried[0] > 5
     assert "values differ" in found.note
     assert "failed" not in found.note
+
+
+def test_findings_are_ranked_by_how_far_fetched_they_are() -> None:
+    mistake = next(m for m in MISTAKES if m.name == "no bias")
+    found = diagnose(mistake.site())
+    costs = [f.cost for f in found.findings]
+    assert costs == sorted(costs)
+    assert costs[0] < costs[-1]  # single biases, fitted, explain it too
+    assert len({(f.cause, f.text) for f in found.findings}) == len(costs)
+
+
+def test_wrong_description_is_said_and_the_output_still_looked_at() -> None:
+    site = mistakes.conv().but(stride=(2, 2))
+    found = diagnose(replace(site, observed=np.maximum(site.reference, 0)))
+    assert "its description doesn't give the reference's output" in found.note
+    assert found.cause is not None
+    assert found.cause.cause == "activation-surplus"
+
+
+def test_unknown_kind_of_layer_is_held_against_what_any_may_suffer() -> None:
+    y = mistakes.images(5, 6, 7)
+    found = diagnose(Site("x", "attention", (), y, y[:, ::-1]))
+    assert found.cause is not None
+    assert found.cause.cause == "channel-order"
+
+
+def test_missing_output_and_no_difference_are_said() -> None:
+    site = mistakes.conv()
+    assert diagnose(site).note == "there is no difference"
+    assert diagnose(replace(site, observed=None)).note == "no output was observed"
+
+
+def test_explanation_that_fails_costs_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(site: Site) -> Iterator[Candidate]:
+        raise RuntimeError("no such layer")
+        yield
+
+    monkeypatch.setitem(search.BY_KIND, "conv", (broken, *search.BY_KIND["conv"]))
+    found = diagnose(next(m for m in MISTAKES if m.name == "no bias").site())
+    assert found.cause is not None
+    assert "explanation broken failed: RuntimeError('no such layer')" in found.note
+
+
+@pytest.mark.parametrize("ceil", [False, True])
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [
+    (3, 2, 0), (3, 2, 1), (2, 2, 0), (2, 3, 1), (3, 1, 1), (5, 3, 2), (1, 2, 0),
+])  # fmt: skip
+def test_pools_are_computed_as_the_oracle_does(
+    kernel: int, stride: int, padding: int, ceil: bool
+) -> None:
+    for size in ((5, 6), (7, 8), (9, 11), (6, 10)):
+        site = mistakes.max_pool(kernel, stride, padding, ceil, size)
+        assert np.array_equal(compute(site), site.reference)
+    for counted in (False, True):
+        site = mistakes.avg_pool(kernel, stride, padding, counted, (9, 8))
+        assert np.allclose(compute(site), site.reference, rtol=1e-13)

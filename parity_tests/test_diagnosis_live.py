@@ -6,12 +6,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from inception_parity.backends import Job, record
 from inception_parity.compare import compare
-from inception_parity.diagnosis import Diagnosis
+from inception_parity.diagnosis import Diagnosis, Site, diagnose
 from inception_parity.diagnosis.traces import best_report, diagnose_trace
+from inception_parity.images import load, photographs
 from inception_parity.report import terminal
 from inception_parity.report.record import report_record
 
@@ -87,6 +90,36 @@ def test_unexplained_fault_is_said_to_be(framework: str) -> None:
     assert "in 6 of 96 channels (3, 4, 5, 6, 7, 8)" in found.note
     report.diagnosis = found
     assert "cause: unexplained" in terminal.failure(report).plain
+
+
+@pytest.mark.parametrize("name", ["pt", "tf"])
+def test_resize_without_antialiasing_is_named(name: str) -> None:
+    """The frameworks' own resizing of the photographs, where Pillow's is meant."""
+    backend_of(name)
+    seen = []
+    for file in photographs()[:2]:
+        image = Image.open(file).convert("RGB")
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        pixels = np.asarray(image.crop((left, top, left + side, top + side)), dtype=np.float64)
+        if name == "pt":
+            import torch
+
+            tensor = torch.from_numpy(pixels.transpose(2, 0, 1)[None])
+            small = torch.nn.functional.interpolate(tensor, (50, 50), mode="bilinear")[0].numpy()
+        else:
+            import tensorflow as tf
+
+            small = tf.image.resize(pixels, (50, 50)).numpy().transpose(2, 0, 1)
+        seen.append((2.0 * small - 255) / 256)
+    right = load(photographs()[:2], (50, 50), 3)
+    files = tuple(photographs()[:2])
+    limit = 1e-10 if name == "pt" else 1e-6  # TensorFlow resizes in float32
+    site = Site("input", "input", (right,), right, np.stack(seen), backend=name, limit=limit,
+                sources=files)  # fmt: skip
+    found = diagnose(site).cause
+    assert found is not None
+    assert (found.cause, "without antialiasing" in found.text) == ("resize", True)
 
 
 def test_clean_run_has_no_diagnosis(framework: str) -> None:

@@ -148,7 +148,7 @@ def dropout(site: Site) -> Iterator[Candidate]:
         onnx="export in inference mode", other="run it in inference mode",
     )  # fmt: skip
     dropped = site.then("dropout", lambda z: z * mask, elementwise=False)
-    yield Candidate("dropout-active", text, mend, dropped, 2)
+    yield Candidate("dropout-active", text, mend, dropped, 3)
 
 
 def dropout_scale(site: Site) -> Iterator[Candidate]:

@@ -36,7 +36,7 @@ BY_KIND: dict[str, tuple[Explanation, ...]] = {
 }
 FARFETCHED = 6  # from this cost on two simple mistakes are likelier than one
 MOST_PAIRS = 4000
-WORK = 6e9  # numbers that all pairs together may look at
+WORK = 3e9  # numbers that all pairs together may look at
 CHANNELS = 4  # on which candidates are computed first
 # Not tried as the second of two mistakes: too dear, or able to explain too much.
 ALONE = (
@@ -253,6 +253,7 @@ def _pairs(
         for explanation in explanations(thin):
             if explanation in ALONE:
                 continue
+            work += 2 * _work(thin)  # what it computes to propose anything
             hits = []
             for second in candidates(thin, (explanation,), failed):
                 if second.cause == first.candidate.cause or second.cost > 3:
