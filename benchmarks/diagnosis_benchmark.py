@@ -130,7 +130,7 @@ def run_case(number: int, scene: Scene) -> dict[str, Any]:
     kind, backend, where = draw(number)
     rng = np.random.default_rng((number, 11))
     for attempt in range(8):
-        row = _attempt(kind, backend, scene, rng)
+        row = plant_one(kind, backend, scene, rng)
         if row is not None:
             network, options, size = SCENES[where]
             return {
@@ -141,7 +141,7 @@ def run_case(number: int, scene: Scene) -> dict[str, Any]:
             "skipped": "no place in this network where it changes the output"}  # fmt: skip
 
 
-def _attempt(
+def plant_one(
     kind: int, backend: str, scene: Scene, rng: np.random.Generator
 ) -> dict[str, Any] | None:
     bench = scene.bench

@@ -262,7 +262,7 @@ def _measure(result: Comparison, array: NDArray[Any], reference: NDArray[Any], d
     if identical:
         result.verdict = IDENTICAL
     result.worst = tuple(int(i) for i in np.unravel_index(worst, reference.shape))
-    ulp = _ulp(largest, dtype)
+    ulp = float(_ulp(largest, dtype))
     result.max_abs, result.ulp = most, most / ulp if ulp else None
 
 
