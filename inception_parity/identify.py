@@ -307,9 +307,7 @@ def _theirs(
                 f"{str(asked[option]).lower()} was asked for"
             )
     if info.name == "torchvision" and not settled and network == "inception_v3":
-        assumed.append(
-            "torchvision's; timm's inception_v3 has the same names, and computes the same"
-        )
+        assumed.append("from torchvision; timm's has the same names, and computes the same")
     _refuse_other_networks(path, content, info, options, settled)
     if options["num_classes"] == BACKGROUND:
         notes.append("1001 classes: the first is background, and ImageNet's begin at 1")

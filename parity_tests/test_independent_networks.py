@@ -16,9 +16,11 @@ import inception_np
 import inception_pt
 import inception_tf
 from inception_mx._mxnet import mxnet
-from inception_parity import catalogue, weights
-
-from .tv import torchvision_models
+from inception_parity import catalogue, libraries, weights
+from inception_parity.backends.libraries.torchvision import models as torchvision_models
+from inception_parity.libraries import gluon, torchvision
+from inception_parity.libraries import keras as keras_names
+from inception_parity.libraries.torchvision import GOOGLENET
 
 LIMIT = 1e-13  # measured: bit-identical, each in its own framework
 CLASSES = 10
@@ -56,48 +58,23 @@ def load_torchvision(net, arrays):
     assert [key for key in missing if not key.endswith("num_batches_tracked")] == []
 
 
-GOOGLENET = {  # torchvision's name -> ours
-    "conv1": "sec0.0",
-    "maxpool1": "sec0.1",
-    "conv2": "sec0.2",
-    "conv3": "sec0.3",
-    "maxpool2": "sec0.4",
-    "inception3a": "sec1.0",
-    "inception3b": "sec1.1",
-    "maxpool3": "sec1.2",
-    "inception4a": "sec1.3",
-    "inception4b": "sec2.0",
-    "inception4c": "sec2.1",
-    "inception4d": "sec2.2",
-    "inception4e": "sec3.0",
-    "maxpool4": "sec3.1",
-    "inception5a": "sec3.2",
-    "inception5b": "sec3.3",
-    "aux1": "h0",
-    "aux2": "h1",
-    "fc": "h2",
-}
-
-
 def torchvisions_name(ours):
     """`sec1.0.b1.0.norm.weight` -> `inception3a.branch1.bn.weight`."""
-    theirs, prefix = next((t, o) for t, o in GOOGLENET.items() if ours.startswith(o + "."))
-    rest = ours.removeprefix(prefix)
-    parts = {".conv.1": ".conv", ".fc.0": ".fc1", ".fc.3": ".fc2", ".b1.0": ".branch1"}
-    parts |= {".b2": ".branch2", ".b3": ".branch3", ".b4": ".branch4", ".norm": ".bn"}
-    for old, new in parts.items():
-        rest = rest.replace(old, new)
-    return theirs + rest
+    return torchvision.path("ceil_googlenet", ours)
 
 
 @pytest.mark.parametrize("size", [(64, 97), (47, 33)], ids=str)
 def test_ceil_googlenet_is_torchvisions_googlenet(size):
-    variant = {"third_kernel": 3, "pool4_kernel": 2, "bn_eps": 1e-3, "return_aux": True}
-    options, arrays = seeded("ceil_googlenet", **variant)
+    fixed = libraries.module("torchvision").LIBRARY.networks["ceil_googlenet"].fixed
+    options, arrays = seeded("ceil_googlenet", **fixed, transform_input=True, return_aux=True)
     ours = inception_pt.CeilGoogLeNet(**options)
     inception_pt.set_weights(ours, arrays)
     theirs = torchvision_models().googlenet(
-        weights=None, aux_logits=True, init_weights=False, num_classes=CLASSES
+        weights=None,
+        aux_logits=True,
+        init_weights=False,
+        num_classes=CLASSES,
+        transform_input=True,
     )
     load_torchvision(theirs, {torchvisions_name(key): a for key, a in arrays.items()})
 
@@ -132,12 +109,7 @@ def test_ceil_googlenet_in_training_returns_what_torchvision_returns():
         assert error(found.detach().numpy(), expected.detach().numpy()) <= LIMIT, name
 
 
-V3_STAGES = [
-    *("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "maxpool1", "Conv2d_3b_1x1"),
-    *("Conv2d_4a_3x3", "maxpool2", "Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a"),
-    *("Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e", "Mixed_7a", "Mixed_7b", "Mixed_7c"),
-    "avgpool",
-]
+V3_STAGES = [*libraries.STAGES["inception_v3"][:-1], "avgpool"]
 
 
 def test_inception_v3_is_torchvisions():
@@ -153,7 +125,8 @@ def test_inception_v3_is_torchvisions():
         transform_input=True,
         num_classes=CLASSES,
     )
-    load_torchvision(theirs, {key.replace(".norm.", ".bn."): a for key, a in arrays.items()})
+    names = torchvision.names("inception_v3", arrays, None)
+    load_torchvision(theirs, {names[key]: array for key, array in arrays.items()})
 
     x = images(299, 299)[:1]
     (logits, aux), found = run_torch(ours, V3_STAGES, x)
@@ -197,7 +170,7 @@ def test_inception_v3_is_keras(float64_in_keras):
     theirs.get_layer("predictions").set_weights([arrays["fc.weight"].T, arrays["fc.bias"]])
 
     x = np.moveaxis(images(97, 128), 1, -1)
-    stages = dict(zip([f"mixed{i}" for i in range(11)], V3_STAGES[7:18], strict=True))
+    stages = {n: ours for n, ours in keras_names.STAGES.items() if ours in V3_STAGES}
     outputs = [theirs.get_layer(name).output for name in stages]
     *expected, expected_logits = keras.Model(theirs.input, [*outputs, theirs.output])(x)
     found = x
@@ -224,8 +197,11 @@ def test_inception_v3_is_mxnets():
         theirs.initialize()
         theirs(x.as_nd_ndarray().astype("float32"))  # its shapes wait for an input
         theirs.cast("float64")
-        parameters = theirs.collect_params().values()  # in the order of our names
-        for (key, array), parameter in zip(arrays.items(), parameters, strict=True):
+        parameters = theirs._collect_params_with_prefix()
+        names = gluon.names("inception_v3", arrays, None)
+        assert sorted(names.values()) == sorted(parameters)
+        for key, array in arrays.items():
+            parameter = parameters[names[key]]
             assert parameter.shape == array.shape, f"{parameter.name}, {key}"
             parameter.set_data(mxnet.nd.array(array, dtype="float64"))
         expected = [x.as_nd_ndarray()]

@@ -17,21 +17,21 @@ from ...libraries import STAGES, torchvision
 from .. import pt
 
 
-def _models() -> Any:
+def models() -> Any:
     """Import torchvision.models, also where its compiled operators don't fit PyTorch's build.
 
     Its import registers shapes for `nms` and `qnms`, which have to be declared for
     that; the networks use neither.
     """
     try:
-        import torchvision.models as models
+        import torchvision.models as found
     except RuntimeError:
         library = torch.library.Library("torchvision", "DEF")
         library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         _ALIVE.append(library)
-        import torchvision.models as models
-    return models
+        import torchvision.models as found
+    return found
 
 
 _ALIVE: list[Any] = []  # a library's declarations go with it
@@ -61,7 +61,7 @@ class Backend(pt.Backend):
 
     def load_models(self) -> Any:
         """Import the library."""
-        return _models()
+        return models()
 
     def versions(self) -> dict[str, str]:
         import torchvision
