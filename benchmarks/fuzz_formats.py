@@ -34,8 +34,8 @@ from inception_parity.identify import identify
 from parity_tests.foreign_files import WRITERS, mutate, write
 
 RESULTS = Path(__file__).parent / "results" / "fuzz.jsonl"
-SECONDS = 20  # after which a case counts as a hang; whole ones take milliseconds
-FULL_SECONDS = 120
+SECONDS = 10  # of work, after which a case counts as a hang; whole files take milliseconds
+FULL_SECONDS = 60
 # What any small file may take: buffers of libraries, modules that they import when they fail.
 SLACK = 16 << 20
 
@@ -55,7 +55,10 @@ def case(path: Path, read: Callable[[Path], object], seconds: float) -> dict[str
     child = os.fork()
     if child == 0:
         os.close(receiver)
-        signal.alarm(int(seconds))
+        # Of its own work, so that a machine that is busy, or paused, makes nothing hang;
+        # and of time, so that one that waits for nothing ends too.
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        signal.alarm(30 * int(seconds))
         os.write(sender, json.dumps(_read(path, read)).encode())
         os._exit(0)
     os.close(sender)
@@ -89,7 +92,8 @@ def _read(path: Path, read: Callable[[Path], object]) -> dict[str, Any]:
 def _ending(status: int) -> str:
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
-        return "hang" if number == signal.SIGALRM else signal.Signals(number).name
+        hangs = (signal.SIGALRM, signal.SIGPROF)
+        return "hang" if number in hangs else signal.Signals(number).name
     return f"exit code {os.WEXITSTATUS(status)}"
 
 

@@ -62,7 +62,8 @@ def keras_older(path: Path, arrays: Mapping[str, Any]) -> None:
         layers: dict[str, list[str]] = {}
         for name in arrays:
             layers.setdefault(name.split("/")[0] if "/" in name else name, []).append(name)
-        file.attrs["layer_names"] = [layer.encode() for layer in layers]
+        file.attrs["layer_names"] = [b"activation_1", *(layer.encode() for layer in layers)]
+        file.create_group("activation_1").attrs["weight_names"] = []
         file.attrs["keras_version"] = b"2.0.6"
         for layer, names in layers.items():
             group = file.create_group(layer)

@@ -16,8 +16,9 @@ the file's before memory is given to them, and what was read is at most FEW arra
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, cast
@@ -112,6 +113,30 @@ def head(path: Path, length: int) -> bytes:
 def broken(path: Path, title: str, why: object) -> NoReturn:
     """Raise InputError: the file is of that format, but truncated or damaged."""
     raise InputError(f"{path}: a broken {title} file, or a truncated one ({why})")
+
+
+@contextlib.contextmanager
+def memory_limit(more: int) -> Iterator[None]:
+    """Let this process take at most `more` bytes beyond what it has; elsewhere than on Linux, all.
+
+    What asks for more is refused by the system, and its library says so.
+    """
+    try:
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except (ImportError, OSError):
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = pages * resource.getpagesize() + more
+    if soft != resource.RLIM_INFINITY:
+        limit = min(limit, soft)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def from_bfloat16(bits: NDArray[np.uint16]) -> NDArray[np.float32]:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from . import FEW, Content, broken, from_bfloat16, head
+from . import FEW, Content, broken, from_bfloat16, head, memory_limit
 from .torch import member_names, require_stored
 
 TITLE = "Keras HDF5"
@@ -31,6 +31,7 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 WEIGHTS = "model.weights.h5"  # in a .keras archive, beside config.json and metadata.json
 LARGEST_CONFIG = 1 << 24  # bytes; that of InceptionV3 has 2^18
 DEEPEST = 12  # levels of groups
+BUFFERS = 12 << 20  # bytes that HDF5 takes whatever the file
 
 
 class _RefusedError(Exception):
@@ -58,10 +59,12 @@ def read(path: Path) -> Content:
         ) from error
     size = path.stat().st_size
     try:
-        if head(path, 8) == SIGNATURE:
-            with h5py.File(path, "r") as file:
-                return _content(file, size)
-        return _read_archive(path, size)
+        # HDF5 takes what a string of variable length says of itself, before it looks for it.
+        with memory_limit(3 * size + BUFFERS):
+            if head(path, 8) == SIGNATURE:
+                with h5py.File(path, "r") as file:
+                    return _content(file, size)
+            return _read_archive(path, size)
     except _RefusedError as error:
         raise InputError(f"{path}: {error}; save it again with Keras") from error
     except MemoryError:
@@ -106,7 +109,7 @@ def _content(file: Any, size: int) -> Content:
     """Read an open file: the newer kind has groups `layers`, the older one `layer_names`."""
     root = _child(file, "model_weights") if "model_weights" in file else file
     older = any(name.startswith("layer_names") for name in root.attrs)
-    datasets = dict(_older(root) if older else _newer(root))
+    datasets = dict(_older(root, size) if older else _newer(root))
     if len(datasets) > FEW:
         raise _RefusedError(f"{len(datasets):,} arrays, but at most {FEW:,} are read")
     claimed = sum(dataset.size * dataset.dtype.itemsize for dataset in datasets.values())
@@ -119,18 +122,28 @@ def _content(file: Any, size: int) -> Content:
     metadata: dict[str, Any] = {"layout": "older" if older else "newer"}
     for name in ("keras_version", "backend"):
         if name in root.attrs:
-            metadata[name] = _text(root.attrs[name])
+            metadata[name] = _text(_attribute(root, name, size))
     if "model_config" in file.attrs:
-        metadata["config"] = _object(_text(file.attrs["model_config"]))
+        metadata["config"] = _object(_text(_attribute(file, "model_config", size)))
     return Content("keras", arrays, dtypes, metadata)
 
 
+def _attribute(owner: Any, name: str, size: int) -> Any:
+    """Return an attribute that is no larger than the file."""
+    import h5py
+
+    attribute = h5py.h5a.open(owner.id, name.encode())
+    claimed = attribute.get_space().get_simple_extent_npoints() * attribute.get_type().get_size()
+    if claimed > size:
+        raise _RefusedError(f"{name} has {claimed:,} bytes, more than the file")
+    return owner.attrs[name]
+
+
 def _values(dataset: Any) -> tuple[NDArray[Any], str]:
-    """Read one array; bfloat16 lies there as two opaque bytes a number."""
-    said = _text(dataset.attrs["dtype"]) if "dtype" in dataset.attrs else ""
-    if said == "bfloat16" and dataset.dtype.itemsize == 2:
+    """Read one array; Keras' bfloat16 lies there as two opaque bytes a number."""
+    if dataset.dtype.kind == "V" and dataset.dtype.itemsize == 2 and not dataset.dtype.names:
         words = np.frombuffer(dataset[()].tobytes(), "<u2").reshape(dataset.shape)
-        return from_bfloat16(words), said
+        return from_bfloat16(words), "bfloat16"
     if dataset.dtype.kind not in "fiub" or dataset.dtype.itemsize > 8:
         raise _RefusedError(f"{dataset.name} has dtype {dataset.dtype}, but should be numbers")
     return dataset[()], dataset.dtype.name
@@ -159,11 +172,11 @@ def _newer(root: Any) -> Iterator[tuple[str, Any]]:
     return walk(root, "", 0)
 
 
-def _older(root: Any) -> Iterator[tuple[str, Any]]:
+def _older(root: Any, size: int) -> Iterator[tuple[str, Any]]:
     """Yield (layer/array, dataset) in the order that the attributes say."""
-    for layer in _names(root, "layer_names"):
+    for layer in _names(root, "layer_names", size):
         group = _child(root, layer)
-        for name in _names(group, "weight_names"):
+        for name in _names(group, "weight_names", size):
             dataset = group
             for part in name.split("/"):
                 dataset = _child(dataset, part)
@@ -172,15 +185,15 @@ def _older(root: Any) -> Iterator[tuple[str, Any]]:
             yield f"{layer}/{name}", dataset
 
 
-def _names(group: Any, name: str) -> list[str]:
+def _names(group: Any, name: str, size: int) -> list[str]:
     """Return the names in an attribute, which Keras splits when there are too many."""
     if name in group.attrs:
-        found = list(group.attrs[name])
+        found = list(_attribute(group, name, size))
     else:
-        found = []
-        while f"{name}{len(found)}" in group.attrs and len(found) < FEW:
-            found.append(group.attrs[f"{name}{len(found)}"])
-        found = [entry for chunk in found for entry in chunk]
+        chunks = list[Any]()
+        while f"{name}{len(chunks)}" in group.attrs and len(chunks) < FEW:
+            chunks.append(_attribute(group, f"{name}{len(chunks)}", size))
+        found = [entry for chunk in chunks for entry in chunk]
     if len(found) > FEW:
         raise _RefusedError(f"{len(found):,} names, but at most {FEW:,} are read")
     return [_text(entry) for entry in found]
