@@ -12,6 +12,8 @@ RUNS = (
     ("-m", "benchmarks.random_checks", "faults", "--cases", "200"),
     ("-m", "benchmarks.fault_matrix"),
     ("-m", "benchmarks.network_matrix", "--page", "docs/networks.md"),
+    ("-m", "benchmarks.conversions"),
+    ("-m", "benchmarks.fuzz_formats", "--cases", "1000"),
     ("-m", "benchmarks.cold_check", "googlenet", "--set", "in_channels=3"),
     ("-m", "benchmarks.page"),
     ("-m", "benchmarks.page", "shot"),

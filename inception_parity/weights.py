@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from . import catalogue
 from .errors import InputError
+from .formats.safetensors import refuse_long_header
 from .trace import digest
 
 FORMAT = "inception-parity weights 1"
@@ -165,7 +166,7 @@ def read(path: Path) -> SharedWeights:
         found = metadata.get("format", "no format")
         raise InputError(
             f"{path}: {found}, but should be {FORMAT!r} in the metadata; such a file comes "
-            "from `inception-parity weights` or `inception_parity.weights.save`"
+            "from `inception-parity weights`, `inception-parity convert` or `inception_parity.save`"
         )
     try:
         settings = dict(json.loads(metadata["options"]).items())  # an object, nothing else
@@ -191,6 +192,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, str], Arrays]:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
+        refuse_long_header(path)
         with safe_open(path, "np") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:  # don't read what will be refused

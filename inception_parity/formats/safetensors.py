@@ -32,16 +32,22 @@ def recognise(path: Path) -> bool:
     return start[8:] == b"{" and 2 <= length < 1 << 40
 
 
-def read(path: Path) -> Content:
-    """Return all arrays; `metadata` is the header's `__metadata__`."""
-    from safetensors import SafetensorError, safe_open
-
+def refuse_long_header(path: Path) -> int:
+    """Return the length of the header; InputError if it is longer than any network's."""
     length = int.from_bytes(head(path, 8), "little")
-    if length > LARGEST_HEADER:
+    if length > LARGEST_HEADER and recognise(path):
         raise InputError(
             f"{path}: a safetensors header of {length:,} bytes, but at most "
             f"{LARGEST_HEADER:,} are read; no network here has so many arrays"
         )
+    return length
+
+
+def read(path: Path) -> Content:
+    """Return all arrays; `metadata` is the header's `__metadata__`."""
+    from safetensors import SafetensorError, safe_open
+
+    length = refuse_long_header(path)
     try:
         with safe_open(path, "np") as file:  # which checks offsets, shapes and dtypes
             metadata = file.metadata() or {}
