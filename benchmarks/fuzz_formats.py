@@ -36,7 +36,7 @@ from parity_tests.foreign_files import WRITERS, mutate, write
 RESULTS = Path(__file__).parent / "results" / "fuzz.jsonl"
 SECONDS = 10  # of work, after which a case counts as a hang; whole files take milliseconds
 FULL_SECONDS = 60
-# What any small file may take: buffers of libraries, modules that they import when they fail.
+# What any file may take: buffers of libraries, modules that they import when they fail.
 SLACK = 16 << 20
 
 
@@ -104,8 +104,7 @@ def _resident() -> int:
 
 def bad(row: dict[str, Any]) -> bool:
     """Return whether a case is one that mustn't be."""
-    slack = 0 if row["full"] else SLACK
-    return row["outcome"] not in ("read", "refused") or row["memory"] > 4 * row["bytes"] + slack
+    return row["outcome"] not in ("read", "refused") or row["memory"] > 4 * row["bytes"] + SLACK
 
 
 def cases(names: list[str], number: int, done: set[Any]) -> Iterator[dict[str, Any]]:

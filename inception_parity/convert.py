@@ -29,6 +29,10 @@ class DisagreeError(Exception):
     """The converted network doesn't compute what the source does; exit code 1."""
 
 
+class UnprovenError(Exception):
+    """A network that should have run for the proof crashed, or ran out of time; exit code 3."""
+
+
 @dataclass(frozen=True)
 class Conversion:
     """What was converted, and whether it is proven."""
@@ -69,6 +73,7 @@ def convert(
     Raises:
         InputError: the source can't be used, or the target can't hold its network.
         DisagreeError: the two sides don't agree; nothing is written then.
+        UnprovenError: one of them crashed, or took too long; nothing is written.
     """
     info = _target(target, to)
     progress("reading")
@@ -134,6 +139,7 @@ def load_pretrained(
     Raises:
         InputError: the file can't be used.
         DisagreeError: the two networks don't agree.
+        UnprovenError: one of them crashed, or took too long.
     """
     info = catalogue.backend(backend)
     found = identify(Path(path), settings=settings)
@@ -216,7 +222,7 @@ def _require_agreement(source: Path, verification: Verification) -> None:
             "nothing was written:\n  " + "\n  ".join(wrong)
         )
     if verification.broken:
-        raise DisagreeError(
+        raise UnprovenError(
             f"{source}: can't be verified, so nothing was written (--no-verify writes it, and "
             f"marks it unverified):\n  {verification.broken}"
         )
@@ -251,6 +257,13 @@ def _neighbour(target: Path) -> Iterator[Path]:
 
 def _write(info: Library, shared: SharedWeights, partial: Path, target: Path) -> None:
     """Write shared weights in the format of a library."""
+    try:
+        _encode(info, shared, partial, target)
+    except (OSError, RuntimeError) as error:  # the latter is how PyTorch says it
+        raise InputError(f"{target}: can't be written ({error})") from error
+
+
+def _encode(info: Library, shared: SharedWeights, partial: Path, target: Path) -> None:
     module = libraries.module(info.name)
     names = module.names(shared.network, shared.arrays, None)
     arrays = {names[name]: info.from_shared(array) for name, array in shared.arrays.items()}

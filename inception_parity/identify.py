@@ -205,7 +205,7 @@ def _ours(
     asked = catalogue.network(name).resolve({**options, **settings})
     left_out: tuple[str, ...] = ()
     names = tuple(_shared_names(name, tuple(options.items())))
-    if asked["use_aux"] is False and options["use_aux"] if "use_aux" in asked else False:
+    if options.get("use_aux") and not asked["use_aux"]:
         options = {**options, "use_aux": False, "return_aux": False}
         kept = _shared_names(name, tuple(options.items()))
         left_out, names = tuple(n for n in names if n not in kept), tuple(kept)

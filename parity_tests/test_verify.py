@@ -203,3 +203,30 @@ def test_load_pretrained_refuses_what_cant_be_used(tmp_path):
 
     with pytest.raises(InputError, match="no such file"):
         inception_np.load_pretrained(tmp_path / "none")
+
+
+def test_a_network_that_crashes_leaves_nothing(googlenet, tmp_path, capsys, monkeypatch):
+    path, _ = googlenet
+    crashed = verify.Verification("torchvision", broken="torchvision: failed: killed by SIGSEGV")
+    monkeypatch.setattr(convert, "verify", lambda *_, **__: crashed)
+    done = call(capsys, "convert", path, tmp_path / "shared.safetensors")
+    assert done.code == 3, done
+    assert "nothing was written (--no-verify writes it" in done.err
+    assert "killed by SIGSEGV" in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_library_that_is_missing_leaves_the_file_marked(googlenet, tmp_path, capsys, monkeypatch):
+    path, _ = googlenet
+    missing = verify.Verification("torchvision", reason="torchvision can't be imported here")
+    monkeypatch.setattr(convert, "verify", lambda *_, **__: missing)
+    target = tmp_path / "shared.safetensors"
+    done = call(capsys, "convert", path, target)
+    assert (done.code, done.err.strip()) == (
+        0, "unverified: torchvision can't be imported here",
+    )  # fmt: skip
+    assert weights.read(target).history["verification"] == {
+        "status": "unverified", "reason": "torchvision can't be imported here",
+    }  # fmt: skip
+    with pytest.warns(UserWarning, match="unverified: torchvision can't be imported"):
+        convert.load_pretrained(path, "np")

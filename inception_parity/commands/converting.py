@@ -49,7 +49,8 @@ def convert_command(
     """Convert weights between torchvision, timm, Keras, MXNet Gluon and shared files.
 
     The source's own network runs beside the converted one, on a photograph and on
-    noise. Exit code 1: they disagree, and nothing is written.
+    noise. Exit code 1: they disagree; 3: one of them crashed or timed out. Nothing is
+    written then.
     """
     require_writable(target)
     if source.exists() and target.exists() and source.samefile(target):
@@ -65,6 +66,9 @@ def convert_command(
         except conversions.DisagreeError as error:
             err.print(Text(str(error), style="red"))
             raise typer.Exit(checks.DIVERGE) from error
+        except conversions.UnprovenError as error:
+            err.print(Text(str(error), style="yellow"))
+            raise typer.Exit(checks.BROKEN) from error
     show_found(done.found)
     _show_verification(done.verification)
     status = "verified" if done.verification and done.verification.agree else "unverified"
