@@ -26,6 +26,9 @@ class Backend(torchvision.Backend):
         versions = {k: v for k, v in super().versions().items() if k != "torchvision"}
         return {**versions, "timm": str(timm.__version__)}
 
+    def let_heads_run(self, net: Any, run: bool) -> None:
+        net.aux_logits = run  # timm's runs in inference too
+
     def make(self, name: str, options: Mapping[str, Any]) -> Any:
         return self.models.create_model(
             "inception_v3", pretrained=False, num_classes=options["num_classes"],

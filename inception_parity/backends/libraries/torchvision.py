@@ -79,8 +79,12 @@ class Backend(pt.Backend):
         }
         net.load_state_dict(state)
         net = net.to(self.torch_device, getattr(torch, dtype)).eval()
-        net.training = bool(options["return_aux"])  # itself alone: what its heads wait for
+        self.let_heads_run(net, bool(options["return_aux"]))
         return net
+
+    def let_heads_run(self, net: Any, run: bool) -> None:
+        """Say whether auxiliary heads run: here, where the network, itself alone, is training."""
+        net.training = run
 
     def make(self, name: str, options: Mapping[str, Any]) -> Any:
         """Return the library's network, with any weights."""
