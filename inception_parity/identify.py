@@ -255,10 +255,11 @@ def _best(
     candidates = list(_candidates(content, library, network))
     if not candidates:
         fits = [i.name for i in libraries.all_libraries() if content.format in i.formats]
+        asked = f"--from {library} " * bool(library) + f"--network {network} " * bool(network)
         raise InputError(
-            f"{path}: a file of format {content.format}, in which there are weights of "
-            f"{' and '.join(fits)}; that isn't what --from {library or ''} "
-            f"{f'--network {network} ' if network else ''}says"
+            f"{path}: of format {content.format}, and not one of ours; "
+            + (f"such files are read of {', '.join(fits)}" if fits else "no others are read")
+            + (f", which isn't what {asked}says" if asked and fits else "")
         )
     share, info, name = max(candidates, key=lambda candidate: candidate[0])
     if share < 0.5:

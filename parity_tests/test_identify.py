@@ -180,7 +180,9 @@ def test_what_no_library_has_is_refused_with_the_nearest():
 
 def test_from_and_network_that_dont_fit_are_refused():
     content = content_of("gluon", "inception_v3")
-    refuse(content, "in which there are weights of gluon", library="keras")
+    refuse(content, "such files are read of gluon, which isn't what --from keras", library="keras")
+    nobodys = Content("onnx", content.arrays, content.dtypes)
+    refuse(nobodys, "of format onnx, and not one of ours; no others are read")
     with pytest.raises(InputError, match="not a file of shared weights"):
         found(content, library="shared")
 
