@@ -65,7 +65,7 @@ def test_mxnet_reads_what_is_written_for_it_and_writes_what_is_read(load_adapter
 
     ours = {name: array for name, array in ARRAYS.items() if array.dtype == np.float32}
     (tmp_path / "ours").write_bytes(mxnet_format.encode(ours))
-    with mxnet.util.np_shape(False), mxnet.util.np_array(False):
+    with mxnet.util.np_array(False), mxnet.util.np_shape(False):
         for name, array in mxnet.nd.load(str(tmp_path / "ours")).items():
             same(array.asnumpy(), ours[name])
         nd = {name: mxnet.nd.array(array) for name, array in ours.items()}
