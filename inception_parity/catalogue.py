@@ -89,7 +89,7 @@ class BackendInfo:
 
     name: str
     title: str
-    package: str
+    package: str  # with its networks; none where a file is the network
     framework: str  # the module to import
     extra: str  # of this distribution, that installs it
 
@@ -202,8 +202,11 @@ BACKENDS = {
         BackendInfo("pt", "PyTorch", "inception_pt", "torch", "torch"),
         BackendInfo("tf", "Keras/TF", "inception_tf", "tensorflow", "tensorflow"),
         BackendInfo("mx", "MXNet", "inception_mx", "mxnet", "mxnet"),
+        BackendInfo("onnx", "ONNX", "", "onnxruntime", "onnx"),
     )
 }
+
+PACKAGES = tuple(backend.package for backend in BACKENDS.values() if backend.package)
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 
@@ -242,6 +245,6 @@ def backend_of(net: Any) -> BackendInfo:
     """Return the backend whose package the class of `net` comes from."""
     package = type(net).__module__.partition(".")[0]
     for info in BACKENDS.values():
-        if info.package == package:
+        if package and info.package == package:
             return info
     raise InputError(f"{type(net).__name__} comes from {package!r}, not from one of our packages")

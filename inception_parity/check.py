@@ -93,6 +93,7 @@ class Settings:
     device: str = "cpu"
     pythons: dict[str, Path] = field(default_factory=dict)
     timeout: float = 600.0
+    onnx: Path | None = None  # what the onnx backend runs; by default exported from PyTorch
 
 
 @dataclass
@@ -246,6 +247,26 @@ def run_one(
     return worker.outcome
 
 
+def export_one(
+    task: Task, settings: Settings, file: Path, progress: Callable[[str], None]
+) -> Outcome:
+    """Let the one backend of `settings` export the task's network to the ONNX file `file`.
+
+    Raises:
+        InputError: the network can't be written as ONNX, or the file not there.
+    """
+    (backend,) = settings.backends
+    with work_folder(None) as work:
+        _, (request,) = _requests(task, settings, work)
+        request["jobs"] = [{"dtype": "float32", "mode": "export", "out": str(file.absolute())}]
+        with workers([request], settings.pythons, settings.timeout) as (worker,):
+            while not worker.poll():
+                progress(f"{backend} exports")
+                time.sleep(0.05)
+    assert worker.outcome is not None
+    return worker.outcome
+
+
 def refuse_full(folder: Path) -> None:
     """Raise InputError unless `folder` can be made: there is none yet, or an empty one."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
@@ -310,6 +331,8 @@ def _requests(
             "options": task.weights.options,
             "images": str(work / "images.npy"),
             "weights": str(work / "weights"),
+            "provenance": task.weights.provenance,
+            "onnx": str(settings.onnx.absolute()) if settings.onnx else "",
             "oracle": str(oracle),
             "jobs": jobs,
             "result": str(work / f"{label}.json"),

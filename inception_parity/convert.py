@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import catalogue, libraries, weights
+from . import catalogue, export, libraries, weights
 from .errors import InputError
 from .identify import Found, identify
 from .libraries import SHARED, Library
@@ -116,6 +116,8 @@ def read(found: Found) -> SharedWeights:
     if found.library == SHARED and found.content.format == "safetensors":
         own = weights.read(found.path)
         provenance, history = own.provenance, own.history
+    if found.library == SHARED and found.content.format == "onnx":
+        provenance = export.read(found.path)[0].provenance
     return SharedWeights(found.network, found.options, provenance, arrays, history)
 
 

@@ -23,7 +23,7 @@ from .errors import InputError
 TAIL_LINES = 12  # of what a failed worker printed last
 WORKER = "inception_parity.worker"  # what a request is for, unless it names another module
 PROBE_SECONDS = 60  # for an interpreter to say what it has; a cold disk is slow
-OWN_PACKAGES = ("inception_parity", *(info.package for info in catalogue.BACKENDS.values()))
+OWN_PACKAGES = ("inception_parity", *catalogue.PACKAGES)
 
 
 @dataclass
@@ -91,9 +91,12 @@ class Worker:
         code = self.process.returncode
         if code == 0 and self.result.is_file():
             try:
-                return Outcome(self.backend, **json.loads(self.result.read_text()))
+                outcome = Outcome(self.backend, **json.loads(self.result.read_text()))
             except (ValueError, TypeError):
                 return Outcome(self.backend, "failed", "left a result that can't be read")
+            if outcome.status == "refused":  # what the user gave it, not the backend
+                raise InputError(outcome.message)
+            return outcome
         if code == os.EX_IOERR:
             raise InputError(
                 f"the traces of {self.backend} can't be written; make room, or set TMPDIR "

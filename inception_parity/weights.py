@@ -269,6 +269,8 @@ def load(path: str | Path, backend: str) -> Any:
     """
     weights = read(Path(path))
     info = catalogue.backend(backend)
+    if not info.package:
+        raise InputError(f"{backend} runs files; `inception-parity export` writes them")
     net = catalogue.network(weights.network).build(info.package, weights.options)
     importlib.import_module(info.package).set_weights(net, weights.arrays)
     return net

@@ -57,8 +57,9 @@ def write_whole(file: Path, value: Any) -> None:
 def _work(request: dict[str, Any], result: dict[str, Any], start: float) -> None:
     import numpy as np
 
-    from .backends import Job, UnavailableError, adapter, loaded, record
+    from .backends import UnavailableError, adapter
     from .backends.libraries import library_adapter
+    from .errors import InputError
 
     try:
         if "library" in request:
@@ -66,16 +67,29 @@ def _work(request: dict[str, Any], result: dict[str, Any], start: float) -> None
             backend = library_adapter(request["library"], request["device"], file)
         else:
             backend = adapter(request["backend"], request["device"])
+        result["import_seconds"] = time.perf_counter() - start
+        images = np.load(request["images"])
+        _run_jobs(request, result, backend, images)
     except UnavailableError as error:
         result.update(status="missing", message=str(error))
-        return
-    result["import_seconds"] = time.perf_counter() - start
-    images = np.load(request["images"])
+    except InputError as error:
+        result.update(status="refused", message=str(error))
+
+
+def _run_jobs(request: dict[str, Any], result: dict[str, Any], backend: Any, images: Any) -> None:
+    import numpy as np
+
+    from .backends import Job, UnavailableError, loaded, record
+
     files = sorted(Path(request["weights"]).glob("*.npy"))
     # All workers map the same pages, instead of a copy each.
     weights = {f.name.removesuffix(".npy"): np.load(f, mmap_mode="r") for f in files}
     net: Any = None
     loaded_as: tuple[str, dict[str, Any]] = ("", {})
+    size, folder = (images.shape[2], images.shape[3]), Path(request["result"]).parent
+    file = Path(request["onnx"]) if request.get("onnx") else None
+    first = Job(request["network"], request["options"], "float32")
+    backend.prepare(first, weights, size, folder, file)
     for job in request["jobs"]:
         oracle = _oracle(request) if job["mode"] in ("isolated", "floors") else None
         if job["mode"] == "floors":
@@ -91,9 +105,21 @@ def _work(request: dict[str, Any], result: dict[str, Any], start: float) -> None
                 net, loaded_as = None, (job["dtype"], options)
                 gc.collect()  # networks hold themselves in cycles; two at once is one too many
                 net = loaded(backend, made, weights)
+            if job["mode"] == "export":
+                _export(request, job, backend, net, size)
+                continue
             record(backend, net, made, images, weights, Path(job["out"]), oracle)
         except UnavailableError as error:
             result["unsupported"][job["dtype"]] = str(error)
+
+
+def _export(
+    request: dict[str, Any], job: dict[str, Any], backend: Any, net: Any, size: tuple[int, int]
+) -> None:
+    from . import export
+
+    origin = export.Origin(request["network"], request["options"], request["provenance"])
+    export.write(backend, net, origin, size, Path(job["out"]))
 
 
 def _oracle(request: dict[str, Any]) -> Any:

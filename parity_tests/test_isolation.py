@@ -10,7 +10,7 @@ from pathlib import Path
 from inception_parity import catalogue
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = [info.package for info in catalogue.BACKENDS.values()]
+PACKAGES = list(catalogue.PACKAGES)
 FRAMEWORKS = ("torch", "tensorflow", "keras", "mxnet", "onnx", "onnxruntime", "jax")
 MODULES = {"np": (), "pt": ("torch",), "tf": ("tensorflow", "keras"), "mx": ("mxnet",)}
 
@@ -45,11 +45,11 @@ def python(code):
 
 
 def engine_modules():
-    """Return every module of the engine but the adapters, which load their framework."""
+    """Return every module of the engine but those that are a framework's own, which load it."""
     found = []
     for path in sorted((ROOT / "inception_parity").rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
-        adapter = parts[1] == "backends" and parts[-1] in (*catalogue.BACKENDS, "onnx")
+        adapter = parts[1] in ("backends", "exporters") and parts[-1] in catalogue.BACKENDS
         adapter = adapter or (parts[1:3] == ("backends", "libraries") and len(parts) == 4)
         if parts[-1] == "__init__":
             parts, adapter = parts[:-1], False

@@ -12,7 +12,7 @@ from inception_parity import catalogue
 from . import expected_networks as expected
 
 NOT_RGB = "in_channels=1, but should be 3 with transform_input=True"
-PACKAGES = [info.package for info in catalogue.BACKENDS.values()]
+PACKAGES = list(catalogue.PACKAGES)
 SHAPES = [
     ("inception_v1", {path: shape for path, shape, _ in expected.V1_SUMMARY}),
     ("ceil_googlenet", expected.CEIL_SHAPES),

@@ -47,6 +47,20 @@ class Adapter(ABC):
     def versions(self) -> dict[str, str]:
         """Return the versions of the framework and of what it computes with."""
 
+    def prepare(  # noqa: B027
+        self, job: Job, weights: Mapping[str, NDArray[Any]], size: tuple[int, int], folder: Path,
+        file: Path | None,
+    ) -> None:  # fmt: skip
+        """Make what `build` needs beside its arguments; only a backend that runs files does.
+
+        Args:
+            job: the network and its options.
+            weights: shared weights.
+            size: (height, width) of the images.
+            folder: for files that are made.
+            file: the user's own file, if there is one.
+        """
+
     @abstractmethod
     def build(self, network: catalogue.Network, options: Mapping[str, Any], dtype: str) -> Any:
         """Return the network, in inference mode, in `dtype`, on the device."""

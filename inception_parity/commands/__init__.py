@@ -35,6 +35,10 @@ Seed = Annotated[int, typer.Option(help="Seed of the weights, where no file is g
 WeightsFile = Annotated[
     Path | None, typer.Option("--weights", help="A file of shared weights, instead of a seed.")
 ]
+OnnxFile = Annotated[
+    Path | None,
+    typer.Option("--onnx", help="A file of `export`, for the onnx backend to run."),
+]
 ImagesPath = Annotated[
     Path | None,
     typer.Option("--images", help="An image or a folder; by default six photographs."),

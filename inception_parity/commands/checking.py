@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from .. import catalogue, compare, floors, images, weights
+from .. import catalogue, compare, export, floors, images, weights
 from .. import check as checks
 from ..diagnosis.traces import diagnose_trace
 from ..errors import InputError, nearest
@@ -24,6 +24,7 @@ from . import (
     ImagesPath,
     Json,
     NetworkName,
+    OnnxFile,
     Pythons,
     Seed,
     Set,
@@ -41,7 +42,7 @@ from . import (
 @app.command("run")
 def run_command(
     network: NetworkName,
-    backend: Annotated[str, typer.Option(help="`np`, `pt`, `tf` or `mx`.")],
+    backend: Annotated[str, typer.Option(help="`np`, `pt`, `tf`, `mx` or `onnx`.")],
     folder: Annotated[Path, typer.Option("--out", help="The trace's folder, to be made.")],
     dtype: Annotated[str, typer.Option(help="`float64`, `float32`, …")] = "float64",
     device: Device = "cpu",
@@ -51,14 +52,15 @@ def run_command(
     image_path: ImagesPath = None,
     weights_file: WeightsFile = None,
     seed: Seed = 0,
+    onnx_file: OnnxFile = None,
     pythons: Pythons = None,
     timeout: Timeout = 600,
 ) -> None:
     """Run a network in one backend, and keep its trace."""
-    how = _settings([backend], [dtype], device, pythons, timeout, oracle=True)
+    how = settings_of([backend], [dtype], device, pythons, timeout, onnx_file, oracle=True)
     checks.refuse_full(folder)
     chosen = parse_settings(settings)
-    task = _task(network, chosen, weights_file, seed, image_path, size, batch)
+    task = task_of(network, chosen, weights_file, seed, image_path, size, batch, onnx_file)
     with progress() as say:
         outcome = checks.run_one(task, how, folder, say)
     if outcome.status != "ok" or outcome.unsupported:
@@ -124,6 +126,7 @@ def check_command(
     image_path: ImagesPath = None,
     weights_file: WeightsFile = None,
     seed: Seed = 0,
+    onnx_file: OnnxFile = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write a report there.")] = None,
     junit_file: Annotated[
         Path | None, typer.Option("--junit", help="Write a report there, as JUnit's XML.")
@@ -147,9 +150,15 @@ def check_command(
     if backends is None and not catalogue.mxnet_has_wheel():
         err.print("MXNet has no wheel for this platform and Python; checking the others.")
     asked = catalogue.default_backends() if backends is None else words(backends)
-    how = _settings(list(asked), words(dtypes), device, pythons, timeout)
-    if everything and (network or settings or weights_file):
-        raise InputError("--all goes with no network, --set or --weights of its own")
+    if backends is None and onnx_file is not None:
+        asked = (*asked, "onnx")
+    how = settings_of(list(asked), words(dtypes), device, pythons, timeout, onnx_file)
+    if everything and (network or settings or weights_file or onnx_file):
+        raise InputError("--all goes with no network, --set, --weights or --onnx of its own")
+    if onnx_file is not None and len(network or ()) > 1:
+        raise InputError("--onnx goes with one network, the one that the file is")
+    if onnx_file is not None and not network:
+        network = [export.describe(onnx_file).origin.network]
     if weights_file is not None and len(network or ()) > 1:
         raise InputError("--weights goes with one network, whose weights they are")
     wanted: list[tuple[str, Mapping[str, Any]]] = [
@@ -171,7 +180,7 @@ def check_command(
         place = keep / f"{number:02d}-{name}" if keep and len(wanted) > 1 else keep
         with progress(title) as say:
             say("weights and images")
-            task = _task(name, chosen, weights_file, seed, image_path, size, batch)
+            task = task_of(name, chosen, weights_file, seed, image_path, size, batch, onnx_file)
             source = _source(chosen, weights_file, seed, image_path)
             look = _drawing(sheets, [name, *source], len(wanted) == 1, say)
             results.append(checks.check(task, how, place, say, look if page_file else None))
@@ -223,20 +232,31 @@ def _drawing(
     return look
 
 
-def _task(
+def task_of(
     name: str, settings: Mapping[str, Any], weights_file: Path | None, seed: int,
-    image_path: Path | None, size: str | None, batch: int | None,
+    image_path: Path | None, size: str | None, batch: int | None, onnx_file: Path | None = None,
 ) -> checks.Task:  # fmt: skip
-    """Load what every backend will be given, and refuse what can't be used."""
+    """Load what every backend will be given, and refuse what can't be used.
+
+    The weights are those of `weights_file`, else of `onnx_file`, else seeded.
+    """
     network = catalogue.network(name)
     resolved = network.resolve(settings)
-    if weights_file is None:
+    height_width = network.size if size is None else parse_size(size)
+    shared, where = None, weights_file
+    if onnx_file is not None:
+        shared, description = export.read(onnx_file)
+        if size is not None and height_width != description.size:
+            stated = "x".join(map(str, description.size))
+            raise InputError(f"{onnx_file}: takes images of {stated}; leave out --size")
+        height_width, where = description.size, onnx_file
+    if weights_file is not None:
+        shared, where = weights.read(weights_file), weights_file
+    if shared is None:
         shared = weights.seeded(name, resolved, seed)
     else:
-        shared = weights.read(weights_file)
-        shared.require(name, {k: resolved[k] for k in settings}, str(weights_file))
+        shared.require(name, {k: resolved[k] for k in settings}, str(where))
     files = None if image_path is None else images.find(image_path)
-    height_width = network.size if size is None else parse_size(size)
     return checks.make_task(shared, files, height_width, batch)
 
 
@@ -256,10 +276,13 @@ def _weights_of(trace: Trace, file: Path | None, seed: int) -> weights.SharedWei
     return shared
 
 
-def _settings(
+def settings_of(
     backends: list[str], dtypes: list[str], device: str, pythons: list[str] | None,
-    timeout: float, oracle: bool = False,
+    timeout: float, onnx_file: Path | None = None, oracle: bool = False,
 ) -> checks.Settings:  # fmt: skip
+    """Hold together how it is run, and refuse what can't be."""
+    if onnx_file is not None and "onnx" not in backends:
+        raise InputError("--onnx is for the backend onnx, which isn't among those asked for")
     for name, given in (("backends", backends), ("dtypes", dtypes)):
         if not given:
             raise InputError(f"--{name} names none; leave it out for the default")
@@ -278,7 +301,7 @@ def _settings(
     if not timeout > 0:  # NaN isn't either
         raise InputError(f"timeout {timeout:g}, but should be more than 0 seconds")
     unique = tuple(dict.fromkeys(backends)), tuple(dict.fromkeys(dtypes))
-    return checks.Settings(*unique, device, parse_pythons(pythons, backends), timeout)
+    return checks.Settings(*unique, device, parse_pythons(pythons, backends), timeout, onnx_file)
 
 
 def _require_reference(trace: Trace, reference: Trace) -> None:

@@ -33,7 +33,9 @@ TOPICS = {
     for topics in (CONVOLUTIONS, POOLS, NORMS, TRAINING, OPTIMIZERS, LOSSES, RUNTIME)
     for topic in topics
 }
-FRAMEWORKS = tuple(name for name in catalogue.BACKENDS if name != catalogue.ORACLE)
+FRAMEWORKS = tuple(
+    name for name, info in catalogue.BACKENDS.items() if info.package and name != catalogue.ORACLE
+)
 
 
 def topic(name: str) -> Topic:

@@ -30,7 +30,7 @@ from ..errors import InputError, nearest
 
 Arrays = dict[str, NDArray[Any]]
 
-FORMATS = ("safetensors", "torch", "keras", "mxnet")  # modules, in the order of asking
+FORMATS = ("safetensors", "torch", "keras", "mxnet", "onnx")  # modules, in the order of asking
 FEW = 20_000  # arrays in a file; the largest network here has under a thousand
 
 

@@ -1,0 +1,108 @@
+"""Networks as ONNX files."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from .. import catalogue, export, exporters
+from .. import check as checks
+from ..errors import InputError
+from ..options import parse_settings, require_writable
+from ..report import terminal
+from ..weights import write_whole
+from . import (
+    Batch,
+    ImagesPath,
+    NetworkName,
+    Pythons,
+    Seed,
+    Set,
+    SizeText,
+    Timeout,
+    WeightsFile,
+    app,
+    err,
+    out,
+    progress,
+)
+from .checking import settings_of, task_of
+
+
+@app.command("export")
+def export_command(
+    network: NetworkName,
+    backend: Annotated[str, typer.Option(help="Whose network: `pt`, `tf` or `mx`.")],
+    file: Annotated[Path, typer.Option("--out", help="The ONNX file to write.")],
+    size: SizeText = None,
+    settings: Set = None,
+    weights_file: WeightsFile = None,
+    seed: Seed = 0,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check the file before it is put in its place.")
+    ] = False,
+    image_path: ImagesPath = None,
+    batch: Batch = None,
+    pythons: Pythons = None,
+    timeout: Timeout = 600,
+) -> None:
+    """Write a network as an ONNX file, with all weights under their shared names.
+
+    The batch is free, the size of the images is fixed. With --verify the backend and
+    the file are run on images and held against the oracle; unless both agree with
+    it, no file is left.
+    """
+    if backend not in exporters.BACKENDS:
+        catalogue.backend(backend)
+        raise InputError(f"{backend} isn't exported; one of {', '.join(exporters.BACKENDS)} is")
+    how = settings_of([backend], ["float32"], "cpu", pythons, timeout)
+    require_writable(file)
+    task = task_of(network, parse_settings(settings), weights_file, seed, image_path, size, batch)
+    with tempfile.TemporaryDirectory(prefix="inception-parity-") as folder:
+        made = Path(folder) / "model.onnx"
+        with progress() as say:
+            outcome = checks.export_one(task, how, made, say)
+        if outcome.status != "ok":
+            err.print(Text(f"{backend}  {outcome.status}: {outcome.message}", style="yellow"))
+            raise typer.Exit(checks.BROKEN)
+        if verify:
+            export.note(made, "verified", _verified(task, how, made))
+        write_whole(file, made.read_bytes())
+    _say(file, task, verify)
+
+
+def _verified(task: checks.Task, how: checks.Settings, made: Path) -> str:
+    """Check the file beside the network it was made from; return what was found, in a line."""
+    (backend,) = how.backends
+    both = checks.Settings(
+        (backend, "onnx"), ("float64", "float32"), "cpu", how.pythons, how.timeout, made
+    )
+    with progress() as say:
+        result = checks.check(task, both, None, say)
+    terminal.show(out, result)
+    if result.exit_code != checks.AGREE:
+        err.print("The file doesn't compute what the network does; it was not written.")
+        raise typer.Exit(result.exit_code)
+    worst = {
+        report.dtype: report.tolerance
+        for report in result.reports
+        if report.backend == "onnx" and report.mode == "propagated"
+    }
+    found = ", ".join(f"{dtype} within {error:.1e}" for dtype, error in worst.items())
+    return f"{len(task.images)} images, all endpoints against the oracle: {found}"
+
+
+def _say(file: Path, task: checks.Task, verified: bool) -> None:
+    channels, (height, width) = task.weights.options["in_channels"], task.size
+    out.print(
+        f"{file}: opset {export.OPSET}, IR version {export.IR_VERSION}, "
+        f"images {export.BATCH} x {channels} x {height} x {width}, "
+        f"{len(task.weights.arrays)} initialisers, sha256 {task.weights.sha256}",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    if not verified:
+        out.print("Not verified; --verify does that, or `check --backends onnx --onnx FILE`.")
