@@ -50,6 +50,7 @@ SCENES: tuple[tuple[str, dict[str, Any], tuple[int, int]], ...] = (
     ("inception_v3", {"num_classes": 10, "use_aux": False, "transform_input": True,
                       "count_include_pad": True}, (80, 75)),
 )  # fmt: skip
+LARGE = 5  # from this scene on
 ALL = (*(k.name for k in KINDS), *(name for name, _, _ in IMAGES))
 
 
@@ -95,6 +96,13 @@ def draw(number: int) -> tuple[int, str, int]:
     rng = np.random.default_rng((number, 7))
     fit = [i for i in range(len(SCENES)) if _may_have(kind, i)]
     return kind, backend, int(fit[rng.integers(len(fit))])
+
+
+def _order(number: int) -> tuple[bool, int]:
+    """Sort small networks first, and of the large ones what only they can have."""
+    kind, _, scene = draw(number)
+    elsewhere = any(_may_have(kind, i) for i in range(LARGE))
+    return scene >= LARGE and elsewhere, scene
 
 
 def _may_have(kind: int, scene: int) -> bool:
@@ -286,7 +294,7 @@ def main() -> None:
         RESULTS.mkdir(exist_ok=True)
         done = {row["number"] for row in rows}
         todo = [n for n in range(arguments.cases) if n not in done]
-        todo.sort(key=lambda n: draw(n)[2])
+        todo.sort(key=_order)
         start, scene, at = time.monotonic(), None, -1
         with FILE.open("a") as out:
             for number in track(todo, "faults"):

@@ -179,6 +179,7 @@ def _of_pools(m: Any) -> Iterator[Mistake]:
             lambda s: pooled(x(s), 3, 2, both(0, 0), np.max, infinite), "floor mode")
     yield m("window 2 for 3", "window", lambda: max_pool(3, 1, 1),
             lambda s: pooled(x(s), 2, 1, both(0, 1), np.max, infinite), "2x2")
+    yield m("no pool, on four pixels", "layer-missing", lambda: max_pool(3, 1, 1, size=(2, 2)), x)
     yield m("zeros in a max pool's padding", "padding-value", max_pool,
             lambda s: pooled(x(s), 3, 2, both(1, 1), np.max, 0.0), "zeros")
     yield m("pool of stride 1", "stride", max_pool,

@@ -84,7 +84,7 @@ def missing(site: Site) -> Iterator[Candidate]:
         what = {"act": "the activation", "norm": "batch norm", "lrn": "local response norm"}
         text = f"{what.get(site.kind, 'the layer')} is missing: its output is its input"
         mend = words(other=f"{layer_name(site)} here")
-        yield Candidate(cause.get(site.kind, "layer-missing"), text, mend, identity)
+        yield Candidate(cause.get(site.kind, "layer-missing"), text, mend, identity, 0)
 
 
 def twice(site: Site) -> Iterator[Candidate]:

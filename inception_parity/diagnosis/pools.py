@@ -113,7 +113,7 @@ def window_and_stride(site: Site) -> Iterator[Candidate]:
         if site.kind == "max_pool":
             adaptive = adaptive.but(reduce="max")
         text = f"an adaptive pool to {height}x{width}, but should be windows of one size"
-        yield Candidate("adaptive", text, mend, adaptive)
+        yield Candidate("adaptive", text, mend, adaptive, 2)
         return
     options = [(side, step) for side in range(1, 9) for step in range(1, 9)]
     whole = rows // height, rows - (height - 1) * (rows // height)

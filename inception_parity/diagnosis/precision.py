@@ -48,7 +48,8 @@ def narrower(site: Site) -> Iterator[Candidate]:
     for dtype, roundoff in UNIT_ROUNDOFF.items():
         if roundoff <= own or not site.same_shape:
             continue
-        fits = np.isfinite(site.seen).all() and np.array_equal(rounded(site.seen, dtype), site.seen)
+        # Zeros, and one value everywhere, fit into any dtype, and show nothing.
+        fits = np.ptp(site.seen) > 0 and np.array_equal(rounded(site.seen, dtype), site.seen)
         text = f"computed in {dtype}, but should be in {site.dtype}"
         inside = _narrow(site, partial(rounded, dtype=dtype))
         if fits:
@@ -57,7 +58,7 @@ def narrower(site: Site) -> Iterator[Candidate]:
             before = distance(site.seen, site.reference)
             # Sums in the narrow dtype can't be repeated; their rounding is of this size.
             count = max([w[0].size for w in site.weights.values() if w.ndim > 1], default=1)
-            limit = 16 * roundoff * max(1.0, float(np.sqrt(count)))
+            limit = min(4 * roundoff * max(4.0, float(np.sqrt(count))), 0.05)
             yield Candidate("downcast", text, mend, out, 1, max(site.limit, min(limit, 2 * before)),
                             evidence)  # fmt: skip
             last = site.then("rounded", partial(rounded, dtype=dtype))

@@ -116,14 +116,15 @@ def dilation(site: Site) -> Iterator[Candidate]:
             continue
         wide = site.but(dilation=(d, d))
         text = f"dilation {d}, but should be {right[0]}"
+        cost = 1 if site.kind == "conv" else 3  # few dilate a pool
         mend = layer_line(site, extra=f"dilation {right[0]}")
         if out_size(wide, site.get("pads")) == site.seen.shape[2:]:
-            yield Candidate("dilation", text, mend, wide)
+            yield Candidate("dilation", text, mend, wide, cost)
         (top, bottom), (left, right_) = site.get("pads")
         pads: Pads = (d * top, d * bottom), (d * left, d * right_)
         if pads != site.get("pads") and out_size(wide, pads) == site.seen.shape[2:]:
             wider = wide.but(pads=pads)
-            yield Candidate("dilation", f"{text} (padded {say_pads(pads)})", mend, wider)
+            yield Candidate("dilation", f"{text} (padded {say_pads(pads)})", mend, wider, cost)
 
 
 def stride(site: Site) -> Iterator[Candidate]:
