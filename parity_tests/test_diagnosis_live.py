@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from inception_parity import weights
 from inception_parity.backends import Job, record
 from inception_parity.compare import compare
 from inception_parity.diagnosis import Diagnosis, Site, diagnose
@@ -18,6 +19,7 @@ from inception_parity.images import load, photographs
 from inception_parity.report import terminal
 from inception_parity.report.record import report_record
 
+from .command import call, require_clear_error
 from .faults import FAULTS, on_output
 from .harness import Bench, backend_of, googlenet
 
@@ -127,3 +129,30 @@ def test_clean_run_has_no_diagnosis(framework: str) -> None:
     assert found is None
     assert best_report([report]) is None
     assert report_record(report)["diagnosis"] is None
+
+
+def test_compare_names_the_cause_where_it_has_the_weights(
+    framework: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = googlenet(True, 96)
+    adapter, net = backend_of(framework), bench.net(framework, "float64")
+    undo = next(f for f in FAULTS if f.name == "swapped branches").plant(adapter, net)
+    try:
+        job = Job(bench.network, bench.shared.options, "float64")
+        arrays = bench.shared.arrays
+        record(adapter, net, job, bench.images, arrays, tmp_path / "wrong", bench.oracle)
+    finally:
+        undo()
+    done = call(capsys, "compare", tmp_path / "wrong", bench.oracle.folder)
+    assert done.code == 1
+    assert "cause: branches 3 and 4 exchanged" in done.out
+    done = call(capsys, "compare", tmp_path / "wrong", bench.oracle.folder, "--seed", 1)
+    assert "cause:" not in done.out
+    assert "give the run's weights with --weights or --seed" in done.err
+    other = weights.seeded("googlenet", {"in_channels": 3, "batch_norm": True}, 1)
+    weights.write(other, tmp_path / "other.safetensors")
+    done = call(
+        capsys, "compare", tmp_path / "wrong", bench.oracle.folder,
+        "--weights", tmp_path / "other.safetensors",
+    )  # fmt: skip
+    require_clear_error(done, "other.safetensors: not the weights of")
