@@ -254,6 +254,8 @@ def summary(rows: list[dict[str, Any]]) -> str:
     def share(count: int) -> str:
         return f"{count}/{n} ({count / n:.1%})"
 
+    # What is computed by no layer of its own changes no output: nobody else can see it.
+    changing = [r for r in planted if r["causes"] != ["inlined"]]
     lines = [
         f"{n} faults of {len({(r['kind'], r['layer']) for r in planted})} kinds in "
         f"{len({r['network'] for r in planted})} networks and "
@@ -265,7 +267,8 @@ def summary(rows: list[dict[str, Any]]) -> str:
         f"seconds for a diagnosis: median {np.median([r['seconds'] for r in planted]):.1f}, "
         f"most {max(r['seconds'] for r in planted):.1f}",
         "missed by others, of the final outputs: " + ", ".join(
-            f"{tool} {sum(not r['others'][tool] for r in planted)}" for tool in planted[0]["others"]
+            f"{tool} {sum(not r['others'][tool] for r in changing)}"
+            for tool in planted[0]["others"]
         ),
     ]  # fmt: skip
     missed = [r for r in planted if r["rank"] != 1 or r["first"] != r["expected"]]

@@ -150,7 +150,7 @@ def test_compare_names_the_cause_where_it_has_the_weights(
     assert "cause:" not in done.out
     assert "give the run's weights with --weights or --seed" in done.err
     other = weights.seeded("googlenet", {"in_channels": 3, "batch_norm": True}, 1)
-    weights.write(other, tmp_path / "other.safetensors")
+    weights.write(tmp_path / "other.safetensors", other)
     done = call(
         capsys, "compare", tmp_path / "wrong", bench.oracle.folder,
         "--weights", tmp_path / "other.safetensors",
