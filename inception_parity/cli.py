@@ -12,11 +12,13 @@ from rich.text import Text
 
 from . import __version__
 from .check import BROKEN
-from .commands import about, app, checking, converting, differing, err, exporting, out
+from .commands import about, app, checking, converting, differing, err, exporting, models, out
 from .errors import InputError, OracleError
 
 # Some of these register commands.
-__all__ = ["about", "app", "checking", "converting", "differing", "exporting", "invoke", "main"]
+__all__ = [
+    "about", "app", "checking", "converting", "differing", "exporting", "invoke", "main", "models",
+]  # fmt: skip
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # that ask the command to end
 

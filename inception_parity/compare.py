@@ -8,8 +8,10 @@ from agrees is guilty; the others that are wrong carry its error on.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -185,10 +187,10 @@ def _compare_one(
         return result
     reference = oracle.array(name)
     array = trace.array(name)
-    result.problem = _value_problem(array, reference)
+    result.problem = value_problem(array, reference)
     if result.problem:
         return result
-    _measure(result, array, reference, dtype)
+    measure(result, array, reference, dtype)
     assert result.rel_l2 is not None
     if floor is not None and dtype != "float64":
         result.floors = result.rel_l2 / floor if floor else np.inf
@@ -219,7 +221,8 @@ def _structural_problem(found: Endpoint | None, expected: Endpoint, dtype: str) 
     return ""
 
 
-def _value_problem(array: NDArray[Any], reference: NDArray[Any]) -> str:
+def value_problem(array: NDArray[Any], reference: NDArray[Any]) -> str:
+    """Return why two arrays of the same shape can't be measured: NaN, constant; or nothing."""
     with np.errstate(over="ignore", invalid="ignore"):
         total = array.sum()  # finite only if everything is
     finite = array.size if np.isfinite(total) else int(np.isfinite(array).sum())
@@ -238,7 +241,8 @@ def _constant(array: NDArray[Any]) -> bool:
     return bool((head == head[0]).all() and (array == head[0]).all())
 
 
-def _measure(result: Comparison, array: NDArray[Any], reference: NDArray[Any], dtype: str) -> None:
+def measure(result: Comparison, array: NDArray[Any], reference: NDArray[Any], dtype: str) -> None:
+    """Fill in by how much an array differs from a float64 reference, but for the verdict."""
     norm = noise = size = product = largest = most = 0.0
     identical, worst, done = True, -1, 0
     with np.errstate(over="ignore", invalid="ignore"):  # what a mistake makes may be huge
@@ -313,3 +317,18 @@ def _top1(trace: Trace, oracle: Trace, floors: Mapping[str, float]) -> tuple[int
 def _short(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 60 else text[:12] + "…"
+
+
+class _Callable(ModuleType):
+    """This module, callable: `inception_parity.compare(a, b)` is for anybody's two models.
+
+    The package's attribute `compare` is this module as soon as anything imports it.
+    """
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        from .ports import compare
+
+        return compare(*args, **options)
+
+
+sys.modules[__name__].__class__ = _Callable

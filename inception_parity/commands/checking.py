@@ -9,8 +9,10 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from .. import catalogue, compare, export, floors, images, weights
+from .. import catalogue, export, floors, images, weights
 from .. import check as checks
+from ..compare import UNJUDGED, require_same_task
+from ..compare import compare as compare_traces
 from ..diagnosis.traces import diagnose_trace
 from ..errors import InputError, nearest
 from ..numerics import UNIT_ROUNDOFF
@@ -89,12 +91,12 @@ def compare_command(
     ours, theirs = Trace.read(trace), Trace.read(reference)
     for one in (ours, theirs):
         one.verify()
-    compare.require_same_task(ours, theirs)
+    require_same_task(ours, theirs)
     _require_reference(ours, theirs)
     known = None
     if ours.run.dtype != "float64":
         known = floors.cached(floors.key(theirs.run.task(), ours.run.dtype))
-    report = compare.compare(ours, theirs, known)
+    report = compare_traces(ours, theirs, known)
     if report.fails and theirs.run.backend == catalogue.ORACLE:
         shared = _weights_of(theirs, weights_file, seed)
         if shared is not None:
@@ -105,7 +107,7 @@ def compare_command(
         print(record.dumps(record.report_record(report)), end="")
     else:
         terminal.show_report(out, report)
-        if report.verdict == compare.UNJUDGED:
+        if report.verdict == UNJUDGED:
             out.print("Not judged: this machine has no noise floors of this run; `check` it first.")
     raise typer.Exit(checks.DIVERGE if report.fails else checks.AGREE)
 

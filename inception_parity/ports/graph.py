@@ -1,0 +1,150 @@
+"""What two captured models have in common, freed of what each framework adds.
+
+Layers that pass values on (dropout, flatten, casts) are taken out; zero padding
+becomes part of the convolution or pool that it is for; a bias added apart becomes
+the convolution's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .layers import TRANSPARENT, Settings, describe
+from .record import OUTPUT, ModelTrace
+
+
+@dataclass(frozen=True)
+class Node:
+    """A layer that is compared.
+
+    Args:
+        name: the layer's name.
+        value: the endpoint that holds its output.
+        kind: what it is.
+        settings: what it is set to, padding before it included.
+        weights: role -> (layer, role) in the trace.
+        shape: of its output, without trailing ones.
+        inputs: names of the nodes that it is computed from.
+        sources: the endpoints that hold what it was given.
+    """
+
+    name: str
+    value: str
+    kind: str
+    settings: Settings
+    weights: Mapping[str, tuple[str, str]]
+    shape: tuple[int, ...]
+    inputs: tuple[str, ...]
+    sources: tuple[str, ...]
+
+    def describe(self) -> str:
+        """Return the kind with its settings."""
+        return describe(self.kind, self.settings)
+
+
+@dataclass
+class Graph:
+    """The layers of a trace that are compared, in execution order."""
+
+    trace: ModelTrace
+    nodes: dict[str, Node]
+    followers: dict[str, list[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.followers = {name: [] for name in self.nodes}
+        for node in self.nodes.values():
+            for source in node.inputs:
+                self.followers[source].append(node.name)
+
+    def kernel(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a node's kernel, or () without one; a norm's scale isn't one."""
+        node = self.nodes[name]
+        if "weight" not in node.weights or node.kind == "norm":
+            return ()
+        layer, role = node.weights["weight"]
+        slot = self.trace.slots.get((layer, role))
+        return tuple((slot.shared if slot else self.trace.weight(layer, role)).shape)
+
+
+def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape without trailing ones beyond two axes: (N, C, 1, 1) is (N, C)."""
+    while len(shape) > 2 and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
+
+
+def graph_of(trace: ModelTrace) -> Graph:
+    """Return the graph of a trace's layers that are compared."""
+    stands_for: dict[str, str] = {}  # an endpoint -> the node that it comes from
+    pads: dict[str, tuple[str, Any]] = {}  # a padded endpoint -> what was padded, and how
+    nodes: dict[str, Node] = {}
+    followers = _followers(trace)
+    for name, layer in trace.layers.items():
+        first = layer.inputs[0] if layer.inputs else None
+        if layer.kind == OUTPUT:
+            continue
+        if layer.kind in TRANSPARENT and first is not None:
+            stands_for[name] = stands_for[first]
+            continue
+        if layer.kind == "pad" and first is not None and _goes_into_windows(trace, name, followers):
+            pads[name] = (first, layer.settings)
+            stands_for[name] = stands_for[first]
+            continue
+        if layer.kind == "bias" and first is not None and _is_its_bias(nodes, stands_for, first):
+            owner = nodes[stands_for[first]]
+            weights = {**owner.weights, **{role: (name, role) for role in layer.weights}}
+            nodes[owner.name] = replace(owner, value=name, weights=weights)
+            stands_for[name] = owner.name
+            continue
+        settings, sources = dict(layer.settings), layer.inputs
+        if first in pads and first is not None:
+            source, padding = pads[first]
+            settings, sources = _with_pads(layer.kind, settings, padding), (source,)
+        stands_for[name] = name
+        nodes[name] = Node(
+            name,
+            name,
+            layer.kind,
+            settings,
+            {role: (name, role) for role in layer.weights},
+            squeezed(trace.endpoints[name].shape),
+            tuple(dict.fromkeys(stands_for[source] for source in layer.inputs)),
+            tuple(sources),
+        )
+    return Graph(trace, nodes)
+
+
+def _followers(trace: ModelTrace) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {name: [] for name in trace.layers}
+    for name, layer in trace.layers.items():
+        for source in layer.inputs:
+            found[source].append(name)
+    return found
+
+
+def _goes_into_windows(trace: ModelTrace, name: str, followers: Mapping[str, list[str]]) -> bool:
+    """Return whether a padding is only what convolutions and pools are given."""
+    layer = trace.layers[name]
+    windows = ("conv", "max_pool", "avg_pool")
+    constant = layer.settings.get("mode") == "constant"
+    into = [trace.layers[f] for f in followers[name]]
+    return constant and bool(into) and all(
+        f.kind in windows and len(f.settings["pads"]) == len(layer.settings["pads"]) for f in into
+    )  # fmt: skip
+
+
+def _is_its_bias(nodes: Mapping[str, Node], stands_for: Mapping[str, str], first: str) -> bool:
+    owner = nodes.get(stands_for[first])
+    return owner is not None and owner.kind in ("conv", "dense") and "bias" not in owner.weights
+
+
+def _with_pads(kind: str, settings: Settings, padding: Settings) -> Settings:
+    both = zip(settings["pads"], padding["pads"], strict=True)
+    settings["pads"] = tuple((a + c, b + d) for (a, b), (c, d) in both)
+    if kind == "max_pool" or padding.get("fill"):
+        settings["fill"] = padding.get("fill", 0.0)  # a pool's own padding is never the largest
+    if kind == "avg_pool":
+        settings["count_include_pad"] = True
+    return settings

@@ -1,0 +1,221 @@
+"""PyTorch's functions in shared words: kinds and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .layers import Settings, both_sides, no_pads, per_axis, same_pads
+
+_CONV = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+_TRANSPOSED = ("input", "weight", "bias", "stride", "padding", "output_padding", "groups",
+               "dilation")  # fmt: skip
+_POOL = ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode")
+_AVG = ("input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad",
+        "divisor_override")  # fmt: skip
+
+# The names of arguments, in order; of functions that aren't here none is needed.
+SIGNATURES: dict[str, tuple[str, ...]] = {
+    **{f"conv{n}d": _CONV for n in (1, 2, 3)},
+    **{f"conv_transpose{n}d": _TRANSPOSED for n in (1, 2, 3)},
+    **{f"max_pool{n}d": _POOL for n in (1, 2, 3)},
+    **{f"avg_pool{n}d": _AVG for n in (1, 2, 3)},
+    **{f"adaptive_{how}_pool{n}d": ("input", "output_size") for n in (1, 2, 3)
+       for how in ("avg", "max")},
+    "linear": ("input", "weight", "bias"),
+    "batch_norm": ("input", "running_mean", "running_var", "weight", "bias", "training",
+                   "momentum", "eps"),
+    "layer_norm": ("input", "normalized_shape", "weight", "bias", "eps"),
+    "group_norm": ("input", "num_groups", "weight", "bias", "eps"),
+    "instance_norm": ("input", "running_mean", "running_var", "weight", "bias",
+                      "use_input_stats", "momentum", "eps"),
+    "local_response_norm": ("input", "size", "alpha", "beta", "k"),
+    "embedding": ("input", "weight"),
+    "prelu": ("input", "weight"),
+    "cat": ("tensors", "dim"),
+    "mean": ("input", "dim", "keepdim"),
+    "amax": ("input", "dim", "keepdim"),
+    "softmax": ("input", "dim"),
+    "log_softmax": ("input", "dim"),
+    "leaky_relu": ("input", "negative_slope"),
+    "elu": ("input", "alpha"),
+    "hardtanh": ("input", "min_val", "max_val"),
+    "clamp": ("input", "min", "max"),
+    "gelu": ("input", "approximate"),
+    "dropout": ("input", "p", "training"),
+    "pad": ("input", "pad", "mode", "value"),
+    **dict.fromkeys(("add", "sub", "mul", "div", "rsub", "rdiv"), ("input", "other")),
+}  # fmt: skip
+
+ALIASES = {
+    "concat": "cat", "concatenate": "cat", "hstack": "cat", "true_divide": "div", "divide": "div",
+    "truediv": "div", "itruediv": "div", "iadd": "add", "radd": "add", "isub": "sub",
+    "rsub": "rsub", "subtract": "sub", "imul": "mul", "rmul": "mul", "multiply": "mul",
+    "rtruediv": "rdiv", "clip": "clamp", "alpha_dropout": "dropout", "dropout1d": "dropout",
+    "dropout2d": "dropout", "dropout3d": "dropout", "feature_alpha_dropout": "dropout",
+}  # fmt: skip
+
+# Which arguments are weights, and their roles; elsewhere `weight` and `bias`.
+_NORM = ("weight", "bias", "running_mean", "running_var")
+WEIGHTS = {"batch_norm": _NORM, "instance_norm": _NORM}
+
+ACTIVATIONS = {
+    "relu": "relu", "relu6": "relu6", "sigmoid": "sigmoid", "tanh": "tanh", "silu": "silu",
+    "softplus": "softplus", "softsign": "softsign", "selu": "selu", "hardsigmoid": "hard_sigmoid",
+    "hardswish": "hard_swish", "mish": "mish", "elu": "elu", "leaky_relu": "leaky_relu",
+    "softmax": "softmax", "log_softmax": "log_softmax", "gelu": "gelu", "celu": "celu",
+    "logsigmoid": "log_sigmoid", "abs": "abs",
+}  # fmt: skip
+_RESHAPES = ("flatten", "view", "reshape", "squeeze", "unsqueeze", "unflatten", "view_as",
+             "reshape_as")  # fmt: skip
+_SAME = ("contiguous", "clone", "detach", "identity", "requires_grad", "alias")
+_CASTS = ("to", "float", "double", "type", "type_as", "half", "bfloat16", "cpu", "cuda")
+_ARITHMETIC = ("add", "sub", "mul", "div", "rsub", "rdiv", "maximum", "minimum", "matmul")
+
+
+def settings_of(
+    function: str, given: dict[str, Any], fed: Sequence[Any], output: Any
+) -> tuple[str, Settings]:
+    """Return a call's kind and settings.
+
+    Args:
+        function: the function's name.
+        given: its arguments, by name.
+        fed: the tensors among them that aren't weights.
+        output: what it gave.
+    """
+    if function in ACTIVATIONS:
+        return "act", _activation(function, given)
+    if function in ("hardtanh", "clamp"):
+        low, high = ("min_val", "max_val") if function == "hardtanh" else ("min", "max")
+        return "act", _clip(given.get(low), given.get(high))
+    if function in _RESHAPES:
+        return ("flatten" if output.ndim == 2 else "reshape"), {}
+    if function in _SAME:
+        return "identity", {}
+    if function in _CASTS:
+        return "cast", {}
+    if function in ("permute", "transpose", "swapaxes", "movedim", "t"):
+        return "permute", {}
+    if function in ("getitem", "narrow", "select"):
+        return "slice", {}
+    if function in _ARITHMETIC:
+        return function, _scalar(given, fed)
+    if function in ("mean", "amax"):
+        return _reduced(function, given, fed[0])
+    if function in SIGNATURES:
+        kind, settings = _windowed(function, given, fed)
+        return kind, settings
+    return function, {}
+
+
+def _windowed(function: str, given: dict[str, Any], fed: Sequence[Any]) -> tuple[str, Settings]:
+    """Return convolutions, pools, norms and other layers proper."""
+    x = fed[0]
+    if function.startswith("conv"):
+        return _convolution(function, given, x)
+    if function.startswith(("max_pool", "avg_pool")):
+        return _pool(function, given, x)
+    if function.startswith("adaptive"):
+        axes, reduce = int(function[-2]), "max" if "max" in function else "mean"
+        size = given["output_size"]
+        size = tuple(size) if isinstance(size, (tuple, list)) else (size,) * axes
+        output = tuple(x.shape[-axes + i] if s is None else s for i, s in enumerate(size))
+        if set(output) == {1}:
+            return "global_pool", {"reduce": reduce}
+        return "adaptive_pool", {"output": output, "reduce": reduce}
+    if function == "linear":
+        return "dense", {}
+    if function == "batch_norm":
+        batch = bool(given.get("training"))
+        return "norm", {"eps": given.get("eps", 1e-5)} | ({"statistics": "batch"} if batch else {})
+    if function == "local_response_norm":
+        defaults = {"alpha": 1e-4, "beta": 0.75, "k": 1.0}
+        return "lrn", {"size": given["size"]} | {k: given.get(k, v) for k, v in defaults.items()}
+    if function == "cat":
+        axis = int(given.get("dim", 0))
+        return "concat", {"axis": axis % x.ndim}
+    if function == "dropout":
+        return ("act", {"function": "dropout"}) if given.get("training") else ("dropout", {})
+    if function == "pad":
+        return _pad(given, x)
+    kept = {k: v for k, v in given.items() if isinstance(v, (int, float, str, tuple))}
+    return function, kept
+
+
+def _convolution(function: str, given: dict[str, Any], x: Any) -> tuple[str, Settings]:
+    axes = int(function[-2])
+    kernel = tuple(given["weight"].shape[2:])
+    stride = per_axis(given.get("stride", 1), axes)
+    dilation = per_axis(given.get("dilation", 1), axes)
+    padding = given.get("padding", 0)
+    pads = both_sides(padding, axes) if not isinstance(padding, str) else no_pads(axes)
+    if padding == "same":
+        pads = same_pads(x.shape[-axes:], kernel, stride, dilation)
+    settings: Settings = {"kernel": kernel, "stride": stride, "pads": pads, "dilation": dilation,
+                          "groups": given.get("groups", 1)}  # fmt: skip
+    if "transpose" in function:
+        settings["output_padding"] = per_axis(given.get("output_padding", 0), axes)
+        return "conv_transpose", settings
+    return "conv", settings
+
+
+def _pool(function: str, given: dict[str, Any], x: Any) -> tuple[str, Settings]:
+    axes = int(function[-2])
+    kernel = per_axis(given["kernel_size"], axes)
+    stride = given.get("stride")
+    settings: Settings = {
+        "kernel": kernel,
+        "stride": kernel if stride is None or stride == [] else per_axis(stride, axes),
+        "pads": both_sides(given.get("padding", 0), axes),
+        "ceil": bool(given.get("ceil_mode", False)),
+    }
+    if function.startswith("max"):
+        settings["dilation"] = per_axis(given.get("dilation", 1), axes)
+        return "max_pool", settings
+    settings["count_include_pad"] = bool(given.get("count_include_pad", True))
+    if given.get("divisor_override"):
+        settings["divisor"] = given["divisor_override"]
+    return "avg_pool", settings
+
+
+def _reduced(function: str, given: dict[str, Any], x: Any) -> tuple[str, Settings]:
+    dims = given.get("dim", given.get("axis"))
+    dims = () if dims is None else dims if isinstance(dims, (tuple, list)) else (dims,)
+    axes = sorted(int(d) % x.ndim for d in dims)
+    reduce = "mean" if function == "mean" else "max"
+    if x.ndim > 2 and axes == list(range(2, x.ndim)):
+        return "global_pool", {"reduce": reduce}
+    return function, {"axes": axes}
+
+
+def _activation(function: str, given: dict[str, Any]) -> Settings:
+    name = ACTIVATIONS[function]
+    if function == "gelu" and given.get("approximate", "none") == "tanh":
+        name = "gelu_tanh"
+    settings: Settings = {"function": name}
+    if function in ("leaky_relu", "elu"):
+        key, default = ("negative_slope", 0.01) if function == "leaky_relu" else ("alpha", 1.0)
+        settings["slope"] = given.get(key, default)
+    return settings
+
+
+def _clip(low: Any, high: Any) -> Settings:
+    if low == 0 and high == 6:
+        return {"function": "relu6"}
+    return {"function": "relu"} if low == 0 and high is None else {
+        "function": "clip", "low": low, "high": high,
+    }  # fmt: skip
+
+
+def _scalar(given: dict[str, Any], fed: Sequence[Any]) -> Settings:
+    """Return the number that a tensor is added to or multiplied with, if it is one."""
+    return {} if len(fed) > 1 else {"scalar": given["other"]} if "other" in given else {}
+
+
+def _pad(given: dict[str, Any], x: Any) -> tuple[str, Settings]:
+    """torch states the last axis first."""
+    flat = [int(side) for side in given["pad"]]
+    pads = [(flat[i], flat[i + 1]) for i in range(0, len(flat), 2)][::-1]
+    value = given.get("value") or 0.0
+    return "pad", {"pads": pads, "mode": given.get("mode", "constant"), "fill": value}

@@ -1,0 +1,178 @@
+"""Weights of matched layers: whether they are the same, how they differ, and carrying them over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .graph import Graph, Node
+from .match import Match
+
+Array = NDArray[Any]
+
+ROUNDED = 1e-6  # relative L2; a conversion by way of float32 stays below
+# What a layer computes with where it has no such array.
+NEUTRAL = {"bias": 0.0, "weight": 1.0, "running_mean": 0.0, "running_var": 1.0}
+
+
+@dataclass(frozen=True)
+class WeightDifference:
+    """An array that two matched layers don't have in common.
+
+    Args:
+        a: a's layer.
+        b: b's.
+        role: weight, bias, running_mean, …
+        text: how they differ.
+        rel_l2: by how much, where the shapes are the same.
+        copyable: whether a's values can be given to b.
+    """
+
+    a: str
+    b: str
+    role: str
+    text: str
+    rel_l2: float | None = None
+    copyable: bool = True
+
+
+@dataclass
+class Copied:
+    """What of a's weights was given to b for a comparison.
+
+    Args:
+        arrays: how many arrays.
+        left: what couldn't be, and why.
+    """
+
+    arrays: int
+    left: list[str] = field(default_factory=list)
+
+
+def differences(a: Graph, b: Graph, match: Match) -> list[WeightDifference]:
+    """Return every array that matched layers don't have in common, in a's order."""
+    found = []
+    for one, other in match.pairs.items():
+        if one in match.folded.values() or other in match.folded.values():
+            continue  # a folded norm's weights are in the convolution's
+        for role, mine, theirs in _roles(a, b, a.nodes[one], b.nodes[other]):
+            problem = _difference(role, mine, theirs, a.nodes[one].kind)
+            if problem is not None:
+                found.append(WeightDifference(one, other, role, *problem))
+    return found
+
+
+def compared(a: Graph, b: Graph, match: Match) -> int:
+    """Return how many arrays both sides have."""
+    return sum(
+        mine is not None and theirs is not None
+        for one, other in match.pairs.items()
+        for _, mine, theirs in _roles(a, b, a.nodes[one], b.nodes[other])
+    )
+
+
+def to_copy(a: Graph, b: Graph, match: Match) -> tuple[dict[tuple[str, str], Array], Copied]:
+    """Return a's weights as b's layers take them, and what can't be carried over.
+
+    What a lacks and b has becomes what makes no difference: a bias 0, a scale 1.
+    """
+    values: dict[tuple[str, str], Array] = {}
+    left = []
+    for one, other in match.pairs.items():
+        node = b.nodes[other]
+        for role, mine, theirs in _roles(a, b, a.nodes[one], node):
+            if theirs is None:
+                if mine is not None and not _neutral(role, mine, a.nodes[one].kind):
+                    left.append(f"{one}.{role}: {other} has none")
+                continue
+            if mine is None and (role != "weight" or a.nodes[one].kind == "norm"):
+                mine = np.full_like(theirs, NEUTRAL[role])
+            if mine is None or mine.shape != theirs.shape:
+                shape = None if mine is None else mine.shape
+                left.append(f"{one}.{role}: shape {shape}, but {other}'s is {theirs.shape}")
+            else:
+                values[node.weights[role]] = mine
+    return values, Copied(len(values), left)
+
+
+def _roles(
+    a: Graph, b: Graph, one: Node, other: Node
+) -> Iterator[tuple[str, Array | None, Array | None]]:
+    for role in dict.fromkeys((*one.weights, *other.weights)):
+        yield role, array_of(a, one, role), array_of(b, other, role)
+
+
+def array_of(graph: Graph, node: Node, role: str) -> Array | None:
+    """Return one of a node's arrays, or None if it has none of that role."""
+    return graph.trace.weight(*node.weights[role]) if role in node.weights else None
+
+
+def _neutral(role: str, array: Array, kind: str) -> bool:
+    if role == "weight" and kind != "norm":
+        return False
+    return role in NEUTRAL and bool((array == NEUTRAL[role]).all())
+
+
+def _difference(
+    role: str, mine: Array | None, theirs: Array | None, kind: str
+) -> tuple[str, float | None, bool] | None:
+    if mine is None or theirs is None:
+        present = theirs if mine is None else mine
+        if present is None or _neutral(role, present, kind):
+            return None
+        who = "only the second has one" if mine is None else "only the first has one"
+        return who, None, mine is None
+    if mine.shape != theirs.shape:
+        return f"shape {mine.shape} and {theirs.shape}{_reshaped(mine, theirs)}", None, False
+    wide, other = mine.astype(np.float64), theirs.astype(np.float64)
+    if np.array_equal(wide, other):
+        return None
+    norm = float(np.linalg.norm(wide))
+    apart = float(np.linalg.norm(wide - other)) / norm if norm else float("inf")
+    if apart <= ROUNDED:
+        return None
+    return f"relative L2 {apart:.1e}{_rearranged(wide, other, norm)}", apart, True
+
+
+def _reshaped(mine: Array, theirs: Array) -> str:
+    if sorted(mine.shape) == sorted(theirs.shape) and mine.ndim == theirs.ndim:
+        return ": the axes are in another order"
+    return ": the same number of elements" if mine.size == theirs.size else ""
+
+
+def _rearranged(mine: Array, theirs: Array, norm: float) -> str:
+    """Return what makes the two equal, if something simple does."""
+    for text, changed in _changes(theirs):
+        if changed.shape == mine.shape and float(np.linalg.norm(changed - mine)) <= ROUNDED * norm:
+            return f": {text}"
+    if np.allclose(np.sort(mine, axis=None), np.sort(theirs, axis=None), rtol=1e-6, atol=0):
+        return ": the same values in another order"
+    return ""
+
+
+def _changes(array: Array) -> Iterator[tuple[str, Array]]:
+    if array.ndim == 4:
+        yield "height and width are exchanged", array.transpose(0, 1, 3, 2)
+        yield "the kernel is turned by 180 degrees", array[:, :, ::-1, ::-1]
+        yield "the kernel is flipped left to right", array[:, :, :, ::-1]
+        yield "the kernel is flipped top to bottom", array[:, :, ::-1]
+        yield "the input channels are in reverse order, as BGR is to RGB", array[:, ::-1]
+        yield "input and output channels are exchanged", array.transpose(1, 0, 2, 3)
+        moved = np.ascontiguousarray(array.transpose(2, 3, 1, 0))  # as HWIO has them in memory
+        yield "(H, W, in, out) was reshaped, but should be transposed", moved.reshape(array.shape)
+    if array.ndim == 2:
+        yield "it isn't transposed", array.T
+        yield "it was reshaped, but should be transposed", array.T.reshape(array.shape)
+        for height in range(2, 15):  # flattened as (H, W, C) or as (C, H, W)
+            if array.shape[1] % height**2 == 0:
+                parts = array.reshape(len(array), height, height, -1)
+                text = f"flattened as ({height}, {height}, C), but should be (C, …)"
+                yield text, np.moveaxis(parts, -1, 1).reshape(array.shape)
+                parts = array.reshape(len(array), -1, height, height)
+                text = f"flattened as (C, {height}, {height}), but should be (…, C)"
+                yield text, np.moveaxis(parts, 1, -1).reshape(array.shape)
+    yield "the sign is reversed", -array

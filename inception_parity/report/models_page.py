@@ -1,0 +1,72 @@
+"""The page of two compared models: what `page.py` draws of a check, of anybody's two."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from ..ports.comparing import ModelReport
+from ..ports.graph import graph_of
+from ..ports.record import ModelTrace
+from .models import text_of
+from .page import STATES
+from .sheet import Column, Sheet, data
+
+
+def sheet_of(
+    made: ModelReport,
+    command: Sequence[str],
+    progress: Callable[[str], None] = lambda text: None,
+) -> Sheet:
+    """Return the sheet of a comparison.
+
+    Args:
+        made: what came out.
+        command: the words that repeat it.
+        progress: called with a line that says what is being done.
+    """
+    first, second = made.a.run, made.b.run
+    lines = text_of(made).splitlines()
+    columns = [Column(second.network, made.report, _by_first_names(made))]
+    return Sheet(
+        title=f"{first.network} and {second.network}",
+        verdict=lines[-1],
+        state=STATES[int(made.fails)],
+        reference=first.network,
+        facts=[
+            ("first", f"{first.network} ({first.backend}, {first.dtype})"),
+            ("second", f"{second.network} ({second.backend}, {second.dtype})"),
+            ("layers matched", str(len(made.match.pairs) - len(made.a.inputs))),
+        ],
+        notes=[*made.a.notes, *made.b.notes, *_differences(made)],
+        environment=[
+            (first.network, dict(made.a.versions)),
+            (second.network, dict(made.b.versions)),
+        ],
+        command=shlex.join(command),
+        columns=columns,
+        data=data(made.a, columns, progress=progress),
+    )
+
+
+def _by_first_names(made: ModelReport) -> ModelTrace:
+    """Return the second trace with its endpoints under the first one's names."""
+    of_a, of_b = graph_of(made.a), graph_of(made.b)
+    endpoints = {}
+    for one, other in made.match.pairs.items():
+        value, expected = of_b.nodes[other].value, made.a.endpoints[of_a.nodes[one].value]
+        found = made.b.endpoints[value]
+        if found.shape == expected.shape:
+            endpoints[one] = replace(found, name=one)
+    endpoints |= {name: made.b.endpoints[name] for name in made.b.outputs if name in made.a.outputs}
+    return replace(made.b, endpoints=endpoints)
+
+
+def _differences(made: ModelReport) -> list[str]:
+    """Return what differs in weights and settings, and layers without a counterpart, in lines."""
+    lines = [f"weights: {d.a} {d.role}: {d.text}" for d in made.weights]
+    lines += [f"{d.a}: {d.setting} {d.of_a}, second {d.of_b}" for d in made.settings]
+    lines += [f"{e.name}: {e.problem}" for e in made.report.endpoints
+              if e.problem.startswith(("missing", "surplus"))]  # fmt: skip
+    return lines
