@@ -45,6 +45,7 @@ PLAN: tuple[tuple[str, dict[str, Any], tuple[tuple[int, int], ...]], ...] = (
     ("ceil_googlenet", {"third_kernel": 3, **HEADS}, SMALL),
     ("ceil_googlenet", {"pool4_kernel": 2, **HEADS}, SMALL),
     ("ceil_googlenet", {"bn_eps": 1e-3, **HEADS}, SMALL),
+    ("ceil_googlenet", {"transform_input": True, **HEADS}, SMALL),
     ("ceil_googlenet", PLAIN, SMALL),
     ("inception_v2", HEADS, ((108, 6), (107, 2), (108, 131))),
     ("inception_v2", PLAIN, SMALL),
