@@ -230,3 +230,37 @@ def test_a_library_that_is_missing_leaves_the_file_marked(googlenet, tmp_path, c
     }  # fmt: skip
     with pytest.warns(UserWarning, match="unverified: torchvision can't be imported"):
         convert.load_pretrained(path, "np")
+
+
+@pytest.fixture(scope="module")
+def oracles():
+    """Return a function from arrays to a side that is the oracle's GoogLeNet."""
+    shared = weights.seeded("googlenet", {}, 0)
+
+    def side(change=lambda arrays: arrays):
+        return verify.Side("np", shared.options, change(dict(shared.arrays)))
+
+    return side
+
+
+def test_networks_run_in_processes_of_their_own_and_are_compared(oracles):
+    names = list(oracles().arrays)
+    assert names[-1].endswith("bias")
+    changed = oracles(lambda a: {**a, names[-1]: a[names[-1]] * np.float32(1.01)})
+    done = verify.verify("googlenet", oracles(), [oracles(), changed], [(33, 34)])
+    same, different = done.rows
+    assert (same.dtype, same.size, same.fails, same.worst) == ("float64", (33, 34), False, 0.0)
+    assert different.fails
+    assert different.at == names[-1].removesuffix(".bias")
+    assert not done.agree
+
+
+@pytest.mark.parametrize("broken", ["source", "target"])
+def test_a_side_that_fails_is_named(oracles, broken):
+    sides = [oracles(), oracles()]
+    sides[broken == "target"] = oracles(lambda arrays: dict(list(arrays.items())[1:]))
+    done = verify.verify("googlenet", sides[0], sides[1:], [(33, 34)])
+    assert done.rows == ()
+    assert not done.agree
+    assert done.broken.startswith("NumPy oracle: failed: ended with exit code 1")
+    assert "missing" in done.broken

@@ -153,8 +153,8 @@ def fit(
 # What an option that a library fixes does to the result, measured on the logits of
 # InceptionV3: relative to their largest, with random weights.
 EFFECTS = {
-    ("count_include_pad", True): "its average pools count their padding (7.6% off, random weights)",
-    ("count_include_pad", False): "its average pools leave out their padding (7.6% off, the same)",
+    ("count_include_pad", True): "its average pools count their padding (some 7% off)",
+    ("count_include_pad", False): "its average pools leave out their padding (some 7% off)",
     ("transform_input", False): "it takes images in -1 … 1, and has no transform_input",
     ("use_aux", False): "it has no auxiliary head; leave ours out with --set use_aux=false",
     ("in_channels", 3): "it takes three channels",
