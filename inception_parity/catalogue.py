@@ -59,6 +59,7 @@ class Network:
     outputs: tuple[str, ...] = ("logits",)  # in the order in which a network returns them
     size: tuple[int, int] = (224, 224)  # (height, width) that the source has in mind
     variants: tuple[dict[str, int | bool | float], ...] = ({},)  # that `check --all` runs
+    aux_weight: float = 0.3  # of each head in training: Szegedy et al. 2014, section 5
 
     def resolve(self, settings: Mapping[str, Any]) -> dict[str, int | bool | float]:
         """Return every option's value: those of `settings`, else the defaults.
@@ -189,6 +190,7 @@ NETWORKS = {
                 {"count_include_pad": True, "transform_input": True, "return_aux": True},
                 {"bn_scale": False, "use_aux": False},
             ),
+            aux_weight=0.4,  # TF-slim's
         ),
     )
 }

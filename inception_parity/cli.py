@@ -12,13 +12,30 @@ from rich.text import Text
 
 from . import __version__
 from .check import BROKEN
-from .commands import about, app, checking, converting, differing, err, exporting, models, out
+from .commands import (
+    about,
+    app,
+    checking,
+    converting,
+    differing,
+    err,
+    exporting,
+    models,
+    out,
+    training,
+)
 from .errors import InputError, OracleError
 
-# Some of these register commands.
-__all__ = [
-    "about", "app", "checking", "converting", "differing", "exporting", "invoke", "main", "models",
-]  # fmt: skip
+__all__ = ["app", "invoke", "main"]
+COMMANDS = (
+    about,
+    checking,
+    converting,
+    differing,
+    exporting,
+    models,
+    training,
+)  # imported, they register
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # that ask the command to end
 

@@ -78,17 +78,27 @@ def load(files: Sequence[Path], size: tuple[int, int], channels: int) -> NDArray
 
 
 def _preprocess(file: Path, size: tuple[int, int], mode: str) -> NDArray[np.float64]:
-    image = _decode(file, mode)
+    pixels = np.asarray(fitted(decoded(file, mode), size))
+    pixels = pixels.reshape(*size, -1).transpose(2, 0, 1)  # H x W (x 3) -> C x H x W
+    return (2.0 * pixels - 255.0) / 256.0
+
+
+def fitted(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Return the largest centred box of the proportions of `size`, resized to it (steps 2, 3).
+
+    Args:
+        image: a decoded image, of 8 bits a channel.
+        size: (height, width).
+    """
     height, width = size
+    if (image.height, image.width) == size:
+        return image
     box_width = min(image.width, max(1, round(image.height * width / height)))
     box_height = min(image.height, max(1, round(image.width * height / width)))
     left, top = (image.width - box_width) // 2, (image.height - box_height) // 2
     box = (left, top, left + box_width, top + box_height)
     # Not `resize(box=…)`: there the filter takes in pixels from beyond the box.
-    image = image.crop(box).resize((width, height), Image.Resampling.BILINEAR)
-    pixels = np.asarray(image)
-    pixels = pixels.reshape(height, width, -1).transpose(2, 0, 1)  # H x W (x 3) -> C x H x W
-    return (2.0 * pixels - 255.0) / 256.0
+    return image.crop(box).resize((width, height), Image.Resampling.BILINEAR)
 
 
 def _eight_bits(image: Image.Image, file: Path) -> Image.Image:
@@ -100,7 +110,12 @@ def _eight_bits(image: Image.Image, file: Path) -> Image.Image:
     return image
 
 
-def _decode(file: Path, mode: str) -> Image.Image:
+def decoded(file: Path, mode: str) -> Image.Image:
+    """Return the image in a file, turned as EXIF says, in `mode`: `L` or `RGB` (step 1).
+
+    Raises:
+        InputError: it isn't an image that can be used.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of bombs; the line below refuses them

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -89,10 +90,41 @@ def seeded(network: str, options: Mapping[str, Any], seed: int) -> SharedWeights
     return SharedWeights(network, options, f"seed {seed}", arrays)
 
 
+def xavier(network: str, options: Mapping[str, Any], seed: int) -> SharedWeights:
+    """Return weights to begin a training with, as d2l's networks do.
+
+    Source: Glorot and Bengio 2010, as in d2l: kernels are uniform in ±sqrt(6 / (fan-in + fan-out)),
+    where a fan is channels times the kernel's area. Biases and batch norm's means are 0, its
+    weights and variances 1. Values come from raw integers, as those of `seeded` do.
+
+    Raises:
+        InputError: no such network or option, or a negative seed.
+    """
+    if seed < 0:
+        raise InputError(f"seed {seed}, but should be 0 or more")
+    options = catalogue.network(network).resolve(options)
+    arrays = {}
+    for name, shape in shapes(network, options).items():
+        last = name.rpartition(".")[2]
+        if len(shape) > 1:
+            fans = (shape[0] + shape[1]) * int(np.prod(shape[2:]))
+            odd = _odd_integers(f"xavier {seed} {name}", int(np.prod(shape)))
+            values = (odd / (1 << 23)).reshape(shape) * np.sqrt(6.0 / fans)
+            arrays[name] = values.astype(np.float32)
+        else:
+            arrays[name] = np.full(shape, float(last in ("weight", "running_var")), np.float32)
+    return SharedWeights(network, options, f"xavier, seed {seed}", arrays)
+
+
+def _odd_integers(text: str, count: int) -> NDArray[np.int64]:
+    """Return odd integers between -2^23 and 2^23 that depend on `text` alone."""
+    entropy = int.from_bytes(hashlib.sha256(text.encode()).digest(), "little")
+    raw = np.random.PCG64(entropy).random_raw(count)
+    return 2 * (raw >> np.uint64(41)).astype(np.int64) + 1 - (1 << 23)
+
+
 def _draw(name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.float32]:
-    entropy = int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest(), "little")
-    raw = np.random.PCG64(entropy).random_raw(int(np.prod(shape)))
-    odd = 2 * (raw >> np.uint64(41)).astype(np.int64) + 1 - (1 << 23)  # odd, |odd| < 2^23
+    odd = _odd_integers(f"{seed} {name}", int(np.prod(shape)))
     unit = (odd / (1 << 23)).reshape(shape)  # in (-1, 1), exact
     last = name.rpartition(".")[2]
     if len(shape) > 1:
@@ -131,8 +163,13 @@ def write(path: Path, weights: SharedWeights) -> None:
     write_whole(path, save(arrays, metadata))
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, durable: bool = False) -> None:
     """Write `content` to `path` by way of a neighbour, so that nothing half-written is left.
+
+    Args:
+        path: the file.
+        content: all of it.
+        durable: wait until the disk has it, so that not even a power cut leaves half a file.
 
     Raises:
         InputError: it can't be written there.
@@ -141,9 +178,13 @@ def write_whole(path: Path, content: bytes) -> None:
         raise InputError(f"{path}: can't be written (it exists, and isn't a file)")
     neighbour = None
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+        prefix = f".{path.name}-"
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=prefix, delete=False) as file:
             neighbour = Path(file.name)
             file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         neighbour.chmod(0o644)
         neighbour.replace(path)
     except OSError as error:
@@ -161,7 +202,7 @@ def read(path: Path) -> SharedWeights:
             doesn't have the hash that it states, or arrays are missing,
             unexpected, of another shape or dtype, or not finite (all named).
     """
-    metadata, arrays = _read_safetensors(path)
+    metadata, arrays = read_safetensors(path, FORMAT)
     if metadata.get("format") != FORMAT:
         found = metadata.get("format", "no format")
         raise InputError(
@@ -186,7 +227,12 @@ def read(path: Path) -> SharedWeights:
     return weights
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, str], Arrays]:
+def read_safetensors(path: Path, kind: str | None) -> tuple[dict[str, str], Arrays]:
+    """Return the metadata of a safetensors file, and the arrays if its format is `kind`.
+
+    Raises:
+        InputError: it can't be read, or has arrays of a dtype that NumPy lacks.
+    """
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -195,7 +241,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, str], Arrays]:
         refuse_long_header(path)
         with safe_open(path, "np") as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:  # don't read what will be refused
+            if kind is None or metadata.get("format") != kind:  # don't read what will be refused
                 return metadata, {}
             arrays, foreign = {}, []
             for name in file.keys():  # noqa: SIM118

@@ -24,6 +24,7 @@ from .layers import ConvBlock
 from .losses import LabelSmoothing, TrainingLoss
 from .optimizers import SGD, Adam, RMSProp
 from .pretrained import load_pretrained
+from .training import Training
 from .weights import get_weights, set_weights
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "InceptionV3",
     "LabelSmoothing",
     "RMSProp",
+    "Training",
     "TrainingLoss",
     "get_weights",
     "load_pretrained",

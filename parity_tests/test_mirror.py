@@ -325,6 +325,35 @@ def test_losses_and_optimisers_describe_arguments_and_formulas_alike(package, fi
         assert formulas[1] == formulas[0], name
 
 
+def methods(package, name):
+    """Return a class of a package's training loop, as {public method: node}."""
+    body = classes(package, TRAINING)[name].body
+    nodes = [node for node in body if isinstance(node, ast.FunctionDef)]
+    return {n.name: n for n in nodes if not n.name.startswith("_") or n.name == "__init__"}
+
+
+PYTORCHS_OWN = ("autocast", "channels_last")
+
+
+@pytest.mark.parametrize("package", FRAMEWORKS)
+def test_training_has_the_same_methods_arguments_and_docstrings(package):
+    found, expected = methods(package, "Training"), methods("inception_pt", "Training")
+    assert list(found) == list(expected)
+    for name, node in found.items():
+        arguments = [a for a in signature(expected[name]) if a[1] not in PYTORCHS_OWN]
+        assert [a for a in signature(node) if a[1] not in PYTORCHS_OWN] == arguments, name
+        assert docstring(node) == docstring(expected[name]), name
+    texts = [docstring(classes(p, TRAINING)["Training"]) for p in (package, "inception_pt")]
+    assert texts[0].partition(" autocast:")[0] == texts[1].partition(" autocast:")[0]
+
+
+@pytest.mark.parametrize("package", FRAMEWORKS)
+def test_training_has_the_same_functions(package):
+    ours, torchs = functions(package, TRAINING), functions("inception_pt", TRAINING)
+    assert [name for name in ours if name in torchs] == list(torchs)
+    assert ast.unparse(ours["seed_of_step"]) == ast.unparse(torchs["seed_of_step"])
+
+
 @pairs
 @layer_files
 def test_layers_describe_arguments_and_shapes_alike(pair, file):
