@@ -18,6 +18,8 @@ RUNS = (
     ("-m", "benchmarks.diagnosis_benchmark"),
     ("-m", "benchmarks.small_faults"),
     ("-m", "benchmarks.diagnosis_cost"),
+    ("-m", "benchmarks.native_optimizers"),
+    ("-m", "benchmarks.training_matrix"),
     ("-m", "benchmarks.cold_check", "googlenet", "--set", "in_channels=3"),
     ("-m", "benchmarks.page"),
     ("-m", "benchmarks.page", "shot"),

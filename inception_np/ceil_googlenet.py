@@ -234,7 +234,7 @@ class CeilGoogLeNet(Module):
         self.h2 = Linear(1024, num_classes)  # num_classes
 
     def forward(self, x: Array) -> Array | tuple[Array, ...]:
-        heads = self.return_aux
+        heads = self.training or self.return_aux
         if self.transform is not None:
             x = self.transform(x)
         x = self.sec1(self.sec0(x))

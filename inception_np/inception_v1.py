@@ -207,7 +207,7 @@ class InceptionV1(Module):
         self.linear = Linear(1024, num_classes)  # num_classes
 
     def forward(self, x: Array) -> Array | tuple[Array, ...]:
-        heads = self.return_aux
+        heads = self.training or self.return_aux
         x = self.maxpool1(self.conv1(x))
         if self.lrn1 is not None:
             x = self.lrn1(x)

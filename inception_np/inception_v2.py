@@ -322,7 +322,7 @@ class InceptionV2(Module):
         self.fc = Linear(2048, num_classes)  # num_classes
 
     def forward(self, x: Array) -> Array | tuple[Array, ...]:
-        heads = self.return_aux
+        heads = self.training or self.return_aux
         x = self.pool1(self.conv3(self.conv2(self.conv1(x))))
         x = self.conv6(self.conv5(self.conv4(x)))
         x = self.inception3c(self.inception3b(self.inception3a(x)))

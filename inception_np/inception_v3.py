@@ -409,7 +409,7 @@ class InceptionV3(Module):
         self.fc = Linear(2048, num_classes)  # num_classes
 
     def forward(self, x: Array) -> Array | tuple[Array, ...]:
-        heads = self.return_aux
+        heads = self.training or self.return_aux
         if self.transform is not None:
             x = self.transform(x)
         x = self.maxpool1(self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x))))

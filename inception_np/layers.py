@@ -6,6 +6,7 @@ can check it against the mathematics. Arrays are (N, C, H, W) or (N, features).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from .pools import Size, describe_window, pad, pair, windows_of
 
 __all__ = [
     "BN_EPS",
+    "BN_MOMENTUM",
     "Array",
     "BatchNorm2d",
     "Concat",
@@ -34,6 +36,7 @@ __all__ = [
 ]
 
 BN_EPS = 1e-3  # of TF-slim's Inception networks; PyTorch's and Gluon's default is 1e-5
+BN_MOMENTUM = 0.9  # weight of the old statistics; PyTorch states the new batch's, 0.1
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of red, green, blue, as torchvision has them
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -70,7 +73,7 @@ class Conv2d(Module):
         windows = windows_of(x, self.kernel_size, self.stride)  # N, C, H, W, u, v
         n, _, height, width = windows.shape[:4]
         kernel = self.weight.reshape(out_channels, -1)
-        y = np.empty((n, out_channels, height, width), self.weight.dtype)
+        y = np.empty((n, out_channels, height, width), np.result_type(x, self.weight))
         for image, out in zip(windows, y, strict=True):  # one by one: patches are large
             patches = image.transpose(0, 3, 4, 1, 2).reshape(kernel.shape[1], -1)
             np.matmul(kernel, patches, out=out.reshape(out_channels, -1))
@@ -87,6 +90,11 @@ class BatchNorm2d(Module):
 
     y = (x - running_mean) / sqrt(running_var + eps) * weight + bias, per channel;
     without `scale`, weight is 1 and not an array of the network.
+
+    In training, mean and variance are the batch's own, over n = N H W values, and
+    running <- momentum running + (1 - momentum) batch. The variance is the mean
+    square (/ n), here and in Keras and MXNet; PyTorch's running_var takes in
+    / (n - 1) instead.
     """
 
     buffers = ("running_mean", "running_var")
@@ -100,9 +108,15 @@ class BatchNorm2d(Module):
         self.running_var = np.ones(channels)
 
     def forward(self, x: Array) -> Array:
+        mean, var = self.running_mean, self.running_var
+        if self.training:
+            mean = x.mean(axis=(0, 2, 3))
+            var = ((x - mean[:, None, None]) ** 2).mean(axis=(0, 2, 3))
+            for running, batch in ((self.running_mean, mean), (self.running_var, var)):
+                running[...] = BN_MOMENTUM * running + (1.0 - BN_MOMENTUM) * batch
         weight = 1.0 if self.weight is None else self.weight
-        scale = weight / np.sqrt(self.running_var + self.eps)
-        shifted = x - self.running_mean[:, None, None]
+        scale = weight / np.sqrt(var + self.eps)
+        shifted = x - mean[:, None, None]
         return shifted * scale[:, None, None] + self.bias[:, None, None]
 
     def describe(self) -> str:
@@ -227,14 +241,25 @@ class TransformInput(Module):
 
 
 class Dropout(Module):
-    """Zeroes values with probability p in training; here, in inference, the identity."""
+    """Zeroes values with probability p in training, and divides the others by 1 - p.
+
+    Frameworks draw masks of their own, never the same; the oracle draws none. In
+    training it is given `draw`, a function from the shape to the factors, each 0 or
+    1 / (1 - p).
+    """
+
+    draw: Callable[[tuple[int, ...]], Array] | None = None
 
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
 
     def forward(self, x: Array) -> Array:
-        return x
+        if not self.training:
+            return x
+        if self.draw is None:
+            raise ValueError("dropout in training, but no `draw` is given")
+        return x * self.draw(x.shape)
 
     def describe(self) -> str:
         return f"dropout {self.p:g}"

@@ -38,7 +38,7 @@ class LabelSmoothing:
         log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
         of_label = log_p[np.arange(len(labels)), labels]
         each = -(1.0 - self.epsilon) * of_label - self.epsilon * log_p.mean(axis=1)
-        return float(each.mean())
+        return each.mean().item()
 
 
 class TrainingLoss:

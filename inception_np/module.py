@@ -20,6 +20,7 @@ class Module:
     """
 
     buffers: tuple[str, ...] = ()  # arrays that no gradient trains
+    training = False  # for batch norm, dropout and auxiliary heads
 
     def __init__(self) -> None:
         self.pre_hooks: list[Callable[[Module, tuple[Any, ...]], Any]] = []
@@ -37,6 +38,11 @@ class Module:
             replaced = hook(self, inputs, output)
             output = output if replaced is None else replaced
         return output
+
+    def train(self, mode: bool = True) -> None:
+        """Put this module and all below it into training mode, or out of it."""
+        for _, module in self.named_modules():
+            module.training = mode
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """Yield (attribute, module) for each direct child, in order."""

@@ -308,35 +308,48 @@ def work_folder(target: Path | None) -> Iterator[Path]:
                 empty.rmdir()
 
 
-def _requests(
-    task: Task, settings: Settings, folder: Path
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Write what all workers read; return what the oracle and each backend is asked for."""
+def write_shared(task: Task, folder: Path) -> None:
+    """Write what all workers read into `folder`/work."""
     work = folder / "work"
     work.mkdir()
     save(work / "images.npy", task.images)
     (work / "weights").mkdir()
     for name, array in task.weights.arrays.items():
         save(work / "weights" / f"{name}.npy", array)
-    oracle = folder / f"{catalogue.ORACLE}-float64-propagated"
 
-    def request(
-        backend: str, device: str, jobs: list[dict[str, str]], label: str
-    ) -> dict[str, Any]:
-        return {
-            "backend": backend,
-            "device": device,
-            "folder": str(folder),
-            "network": task.weights.network,
-            "options": task.weights.options,
-            "images": str(work / "images.npy"),
-            "weights": str(work / "weights"),
-            "provenance": task.weights.provenance,
-            "onnx": str(settings.onnx.absolute()) if settings.onnx else "",
-            "oracle": str(oracle),
-            "jobs": jobs,
-            "result": str(work / f"{label}.json"),
-        }
+
+def request_of(
+    task: Task,
+    settings: Settings,
+    folder: Path,
+    backend: str,
+    device: str,
+    jobs: list[dict[str, str]],
+    label: str,
+) -> dict[str, Any]:
+    """Return what a worker is asked for, after `write_shared`; `label` names its result file."""
+    work = folder / "work"
+    return {
+        "backend": backend,
+        "device": device,
+        "folder": str(folder),
+        "network": task.weights.network,
+        "options": task.weights.options,
+        "images": str(work / "images.npy"),
+        "weights": str(work / "weights"),
+        "provenance": task.weights.provenance,
+        "onnx": str(settings.onnx.absolute()) if settings.onnx else "",
+        "oracle": str(folder / f"{catalogue.ORACLE}-float64-propagated"),
+        "jobs": jobs,
+        "result": str(work / f"{label}.json"),
+    }
+
+
+def _requests(
+    task: Task, settings: Settings, folder: Path
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Write what all workers read; return what the oracle and each backend is asked for."""
+    write_shared(task, folder)
 
     def job(backend: str, dtype: str, mode: str) -> dict[str, str]:
         return {"dtype": dtype, "mode": mode, "out": str(folder / f"{backend}-{dtype}-{mode}")}
@@ -356,8 +369,10 @@ def _requests(
             for dtype in settings.dtypes
             for mode in (("propagated", "isolated") if dtype in small else ("propagated",))
         ]
-        requests.append(request(backend, settings.device, jobs, backend))
-    return request(catalogue.ORACLE, "cpu", oracle_jobs, "oracle"), requests
+        requests.append(request_of(task, settings, folder, backend, settings.device, jobs, backend))
+    return request_of(
+        task, settings, folder, catalogue.ORACLE, "cpu", oracle_jobs, "oracle"
+    ), requests
 
 
 def _failed(worker: Worker) -> bool:

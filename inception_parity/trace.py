@@ -37,9 +37,11 @@ class Run:
     backend: str
     dtype: str
     device: str
-    mode: str  # propagated: from the images; isolated: each layer from the oracle's input
+    # propagated: from the images; isolated: each layer from the oracle's input; training
+    mode: str
     images: str  # digest of the images as the network got them
     weights: str  # digest of the weights as read back from the network
+    recipe: str = ""  # how it was trained, as JSON
 
     def task(self) -> dict[str, Any]:
         """Return what has to be the same in two traces for them to be comparable."""
@@ -48,6 +50,7 @@ class Run:
             "options": self.options,
             "images": self.images,
             "weights": self.weights,
+            **({"recipe": self.recipe} if self.recipe else {}),
         }
 
 
@@ -253,7 +256,7 @@ class Trace:
         if record.get("sha256") != _seal(record):
             raise InputError(f"{file}: changed since it was written; run it again")
         run = self.run
-        modes = ("propagated", "isolated")
+        modes = ("propagated", "isolated", "training")
         for word, words in ((run.backend, BACKENDS), (run.dtype, DTYPES), (run.mode, modes)):
             if word not in words:
                 raise InputError(f"{file}: {word!r}, but should be one of {', '.join(words)}")

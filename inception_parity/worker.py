@@ -107,8 +107,10 @@ def _run_jobs(request: dict[str, Any], result: dict[str, Any], backend: Any, ima
                 net = loaded(backend, made, weights)
             if job["mode"] == "export":
                 _export(request, job, backend, net, size)
-                continue
-            record(backend, net, made, images, weights, Path(job["out"]), oracle)
+            elif job["mode"] == "training":
+                _train(backend, net, made, request, images, weights, Path(job["out"]))
+            else:
+                record(backend, net, made, images, weights, Path(job["out"]), oracle)
         except UnavailableError as error:
             result["unsupported"][job["dtype"]] = str(error)
 
@@ -120,6 +122,24 @@ def _export(
 
     origin = export.Origin(request["network"], request["options"], request["provenance"])
     export.write(backend, net, origin, size, Path(job["out"]))
+
+
+def _train(
+    backend: Any, net: Any, job: Any, request: dict[str, Any], images: Any, weights: Any, out: Path
+) -> None:
+    """Leave a training trace: a backend's of its steps, or what the oracle knows of the first."""
+    from .training_task import Recipe
+
+    recipe = Recipe.read(request["recipe"])
+    if request["backend"] == "np":
+        from .derivatives import record_oracle
+
+        record_oracle(backend, net, job, recipe, images, weights, out)
+    else:
+        from .backends.steps import record_training
+
+        counts = request["counts"]
+        record_training(backend, net, job, recipe, images, weights, counts, out)
 
 
 def _oracle(request: dict[str, Any]) -> Any:

@@ -225,3 +225,16 @@ def test_keras_optimizer_is_restored_from_its_config(setting: str) -> None:
     assert {k: again.get_config()[k] for k in settings} == pytest.approx(settings)
     ours.learning_rate = 0.5
     assert float(type(ours).from_config(ours.get_config()).learning_rate) == 0.5
+
+
+def test_native_optimizers_differ_where_it_is_said() -> None:
+    """What docs/training-check.md shows: a native optimiser is the definition, or visibly isn't."""
+    if not {"pt", "tf", "mx"} <= set(chosen_backends()):
+        pytest.skip("shows pt, tf and mx beside each other")
+    from benchmarks.native_optimizers import rows
+
+    for title, native, what, apart in rows():
+        if what == "the definition itself":
+            assert apart < 1e-14, (title, native)
+        else:
+            assert apart > 1e-9, (title, native, what)

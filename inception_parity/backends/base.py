@@ -24,9 +24,11 @@ from .. import catalogue
 from ..numerics import to_dtype
 from ..trace import INPUT as INPUT
 from ..trace import Run, Trace, TraceWriter, digest
+from ..training_task import Recipe
 
 Before = Callable[[tuple[Any, ...]], tuple[Any, ...]]
 After = Callable[[tuple[Any, ...], Any], None]
+Factors = Callable[[tuple[int, ...]], NDArray[np.float64]]
 
 
 class UnavailableError(Exception):
@@ -38,6 +40,7 @@ class Adapter(ABC):
 
     name: ClassVar[str]
     dtypes: ClassVar[tuple[str, ...]] = ("float64", "float32")
+    bn_momentum: ClassVar[float] = 0.9  # share of batch norm's old statistics, as it is kept
 
     def __init__(self, device: str) -> None:
         self.device = device
@@ -88,6 +91,41 @@ class Adapter(ABC):
     @abstractmethod
     def dtype_of(self, tensor: Any) -> str:
         """Return the name of the tensor's dtype."""
+
+    def dropout(self, module: Any) -> float | None:
+        """Return with what probability a module drops values; None if it isn't a dropout."""
+        return None
+
+    def multiply_by(self, module: Any, factors: Factors) -> Callable[[], None]:
+        """Let a dropout layer, in training, multiply by what `factors` gives.
+
+        Args:
+            module: the layer.
+            factors: from a shape in the shared layout to the factors, asked in each step.
+
+        Returns:
+            What undoes it.
+        """
+        raise UnavailableError(f"{self.name} doesn't train")
+
+    @property
+    def bn_unbiased(self) -> bool:
+        """Whether batch norm's running variance takes in the batch's by n - 1, not by n."""
+        return False
+
+    def training(self, net: Any, recipe: Recipe) -> Any:
+        """Return the package's `Training` of a network; the recipe's frozen arrays are frozen."""
+        raise UnavailableError(f"{self.name} doesn't train")
+
+    def gradients(self, net: Any, training: Any) -> dict[str, NDArray[Any]]:
+        """Return the gradients of the mean loss in the last step, by shared name and layout."""
+        raise UnavailableError(f"{self.name} has no gradients")
+
+    def input_gradient(
+        self, net: Any, training: Any, images: NDArray[Any], labels: NDArray[Any]
+    ) -> NDArray[Any]:
+        """Return the mean loss's gradient by the images; it moves batch norm's statistics."""
+        raise UnavailableError(f"{self.name} has no gradients")
 
     def forward(self, net: Any, x: Any) -> Any:
         """Run the network on a native tensor, layer by layer, without gradients."""
@@ -185,7 +223,7 @@ def record(
     """
     with TraceWriter(out) as writer:
         read_back = backend.get_weights(net)
-        problems = _compare_weights(read_back, weights, job.dtype)
+        problems = compare_weights(read_back, weights, job.dtype)
         for name in problems:
             if name in read_back and name in weights:
                 writer.hold(name, read_back[name])  # for the diagnosis
@@ -214,7 +252,7 @@ def record(
         return writer.close(run, versions, seconds, lines)
 
 
-def _compare_weights(
+def compare_weights(
     read_back: Mapping[str, NDArray[Any]], given: Mapping[str, NDArray[Any]], dtype: str
 ) -> dict[str, str]:
     """Return what is wrong with every array that isn't held bit for bit as it was given."""

@@ -12,12 +12,14 @@ os.environ.setdefault("MXNET_ENFORCE_DETERMINISM", "1")
 os.environ.setdefault("MXNET_CUDNN_AUTOTUNE_DEFAULT", "0")
 os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
 
+import numpy as np
 from numpy.typing import NDArray
 
-from inception_mx._mxnet import mxnet
+from inception_mx._mxnet import gluon, mxnet
 
 from ..catalogue import Network
-from .base import Adapter, After, Before, UnavailableError
+from ..training_task import Recipe
+from .base import Adapter, After, Before, Factors, UnavailableError
 
 
 class Backend(Adapter):
@@ -27,6 +29,7 @@ class Backend(Adapter):
     """
 
     name = "mx"
+    bn_momentum = float(np.float32(0.9))  # MXNet keeps it so, whatever the dtype
 
     def __init__(self, device: str) -> None:
         super().__init__(device)
@@ -77,3 +80,59 @@ class Backend(Adapter):
 
     def dtype_of(self, tensor: Any) -> str:
         return str(tensor.dtype.__name__ if isinstance(tensor.dtype, type) else tensor.dtype)
+
+    def dropout(self, module: Any) -> float | None:
+        return module._rate if isinstance(module, gluon.nn.Dropout) else None
+
+    def multiply_by(self, module: Any, factors: Factors) -> Callable[[], None]:
+        def forward(x: Any) -> Any:
+            if not mxnet.autograd.is_training():
+                return x
+            return x * self.to_native(factors(x.shape), self.dtype_of(x))
+
+        module.forward = forward
+
+        def undo() -> None:
+            del module.forward  # the class's own shows again
+
+        return undo
+
+    @property
+    def bn_unbiased(self) -> bool:
+        return self.device == "gpu"  # cuDNN's
+
+    def training(self, net: Any, recipe: Recipe) -> Any:
+        import inception_mx
+        from inception_mx.training import Training
+        from inception_mx.weights import _arrays
+
+        for name, parameter in _arrays(net).items():
+            if not name.endswith(("running_mean", "running_var")):
+                parameter.grad_req = "null" if name in recipe.frozen else "write"
+        loss = inception_mx.TrainingLoss(recipe.epsilon, recipe.aux_weight)
+        training = Training(net, loss, getattr(inception_mx, recipe.optimizer)(**recipe.settings))
+        if any(self.dropout(module) is not None for _, module, _ in self.modules(net)):
+            net.hybridize(False)  # what is traced once can't be given a mask per step
+        return training
+
+    def gradients(self, net: Any, training: Any) -> dict[str, NDArray[Any]]:
+        from inception_mx.weights import _arrays
+
+        # Losses are one per image, so gradients are sums; the optimiser is told 1 / N.
+        factor = training.optimizer.rescale_grad
+        return {
+            name: parameter.grad().asnumpy() * np.asarray(factor, parameter.dtype)
+            for name, parameter in _arrays(net).items()
+            if parameter.grad_req != "null"
+        }
+
+    def input_gradient(
+        self, net: Any, training: Any, images: NDArray[Any], labels: NDArray[Any]
+    ) -> NDArray[Any]:
+        dtype = self.dtype_of(next(iter(net.collect_params().values())))
+        x = self.to_native(images, dtype)
+        x.attach_grad()
+        with mxnet.autograd.record():
+            loss = training.loss(net(x), mxnet.np.array(labels, dtype="int32", ctx=self.context))
+        loss.backward()
+        return self.to_shared(x.grad) / len(labels)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..catalogue import Network
-from .base import Adapter, After, Before, UnavailableError
+from .base import Adapter, After, Before, Factors, UnavailableError
 
 
 class Backend(Adapter):
@@ -57,3 +57,14 @@ class Backend(Adapter):
 
     def dtype_of(self, tensor: Any) -> str:
         return str(tensor.dtype.name)
+
+    def dropout(self, module: Any) -> float | None:
+        return getattr(module, "p", None)
+
+    def multiply_by(self, module: Any, factors: Factors) -> Callable[[], None]:
+        module.draw = factors
+
+        def undo() -> None:
+            del module.draw  # the class's None shows again
+
+        return undo

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from ..catalogue import Network
-from .base import Adapter, After, Before, UnavailableError
+from ..training_task import Recipe
+from .base import Adapter, After, Before, Factors, UnavailableError
 
 
 class Backend(Adapter):
@@ -71,3 +72,48 @@ class Backend(Adapter):
     def forward(self, net: Any, x: Any) -> Any:
         with torch.no_grad():
             return net(x)
+
+    def dropout(self, module: Any) -> float | None:
+        return module.p if isinstance(module, torch.nn.Dropout) else None
+
+    def multiply_by(self, module: Any, factors: Factors) -> Callable[[], None]:
+        def forward(x: torch.Tensor) -> torch.Tensor:
+            if not module.training:
+                return x
+            return x * self.to_native(factors(tuple(x.shape)), self.dtype_of(x))
+
+        module.forward = forward
+
+        def undo() -> None:
+            del module.forward  # the class's own shows again
+
+        return undo
+
+    @property
+    def bn_unbiased(self) -> bool:
+        return True
+
+    def training(self, net: Any, recipe: Recipe) -> Any:
+        import inception_pt
+        from inception_pt.training import Training
+
+        for name, parameter in net.named_parameters():
+            parameter.requires_grad_(name not in recipe.frozen)
+        optimizer = getattr(inception_pt, recipe.optimizer)(net.parameters(), **recipe.settings)
+        return Training(
+            net, inception_pt.TrainingLoss(recipe.epsilon, recipe.aux_weight), optimizer
+        )
+
+    def gradients(self, net: Any, training: Any) -> dict[str, NDArray[Any]]:
+        found = {name: parameter.grad for name, parameter in net.named_parameters()}
+        return {n: self.to_shared(g).copy() for n, g in found.items() if g is not None}
+
+    def input_gradient(
+        self, net: Any, training: Any, images: NDArray[Any], labels: NDArray[Any]
+    ) -> NDArray[Any]:
+        net.train()
+        dtype = self.dtype_of(next(net.parameters()))
+        x = self.to_native(images, dtype).requires_grad_()
+        loss = training.loss(net(x), torch.from_numpy(labels).to(self.torch_device))
+        (gradient,) = torch.autograd.grad(loss, x)
+        return self.to_shared(gradient)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -16,7 +17,21 @@ from numpy.typing import NDArray
 
 from ..catalogue import Network
 from ..layout import nhwc_to_shared, shared_to_nhwc
-from .base import Adapter, After, Before, UnavailableError
+from ..training_task import Recipe
+from .base import Adapter, After, Before, Factors, UnavailableError
+
+
+@contextlib.contextmanager
+def precision(dtype: str) -> Iterator[None]:
+    """Let Keras make everything in `dtype`; floatx decides what it turns a plain number into."""
+    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
+    try:
+        keras.config.set_floatx(dtype)
+        keras.config.set_dtype_policy(dtype)
+        yield
+    finally:
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
 
 
 class Backend(Adapter):
@@ -48,16 +63,8 @@ class Backend(Adapter):
         return versions
 
     def build(self, network: Network, options: Mapping[str, Any], dtype: str) -> Any:
-        floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
-        try:
-            # floatx decides what Keras turns a plain number into.
-            keras.config.set_floatx(dtype)
-            keras.config.set_dtype_policy(dtype)
-            with tf.device(self.tf_device):
-                return network.build(self.package, options)
-        finally:
-            keras.config.set_floatx(floatx)
-            keras.config.set_dtype_policy(policy)
+        with precision(dtype), tf.device(self.tf_device):
+            return network.build(self.package, options)
 
     def modules(self, net: Any) -> Iterator[tuple[str, Any, bool]]:
         from inception_tf.weights import named_layers
@@ -100,3 +107,73 @@ class Backend(Adapter):
     def forward(self, net: Any, x: Any) -> Any:
         with tf.device(self.tf_device):
             return net(x, training=False)
+
+    def dropout(self, module: Any) -> float | None:
+        return float(module.rate) if isinstance(module, keras.layers.Dropout) else None
+
+    def multiply_by(self, module: Any, factors: Factors) -> Callable[[], None]:
+        def call(x: Any, training: bool = False) -> Any:
+            if not training:
+                return x
+
+            def draw(shape: NDArray[Any]) -> NDArray[Any]:
+                axes = (0, 3, 1, 2) if len(shape) == 4 else range(len(shape))
+                return shared_to_nhwc(factors(tuple(int(shape[i]) for i in axes)))
+
+            # A function of NumPy's: in a graph it is called in every step.
+            drawn = tf.numpy_function(draw, [tf.shape(x)], tf.float64)
+            drawn.set_shape(x.shape)
+            return x * tf.cast(drawn, x.dtype)
+
+        module.call = call
+
+        def undo() -> None:
+            del module.call  # the class's own shows again
+
+        return undo
+
+    def training(self, net: Any, recipe: Recipe) -> Any:
+        import inception_tf
+        from inception_tf.training import Training
+        from inception_tf.weights import _arrays
+
+        for name, variable in _arrays(net).items():
+            if not name.endswith(("running_mean", "running_var")):
+                variable.trainable = name not in recipe.frozen
+        with precision(net.dtype), tf.device(self.tf_device):
+            loss = inception_tf.TrainingLoss(recipe.epsilon, recipe.aux_weight, dtype=net.dtype)
+            optimizer = getattr(inception_tf, recipe.optimizer)(**recipe.settings)
+            training = Training(net, loss, optimizer)
+        self._keep_gradients(training)
+        return training
+
+    def _keep_gradients(self, training: Any) -> None:
+        """Let the optimiser show what it is given, which is nowhere else to be seen."""
+        from inception_tf.weights import _arrays, _to_shared
+
+        names = {id(variable): name for name, variable in _arrays(training.network).items()}
+        kept_gradients = vars(training)["kept_gradients"] = {}
+        apply = training.optimizer.apply
+
+        def kept(gradients: Any, variables: Any = None) -> Any:
+            for gradient, variable in zip(gradients, variables, strict=True):
+
+                def keep(array: NDArray[Any], name: str = names[id(variable)]) -> None:
+                    kept_gradients[name] = _to_shared(array).copy()
+
+                tf.numpy_function(keep, [gradient], [])
+            return apply(gradients, variables)
+
+        training.optimizer.apply = kept
+
+    def gradients(self, net: Any, training: Any) -> dict[str, NDArray[Any]]:
+        return dict(training.kept_gradients)
+
+    def input_gradient(
+        self, net: Any, training: Any, images: NDArray[Any], labels: NDArray[Any]
+    ) -> NDArray[Any]:
+        x = self.to_native(images, net.dtype)
+        with tf.device(self.tf_device), tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = training.loss(labels, net(x, training=True))
+        return self.to_shared(tape.gradient(loss, x))

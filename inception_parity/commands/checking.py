@@ -37,6 +37,7 @@ from . import (
     err,
     out,
     progress,
+    training_mode,
     words,
 )
 
@@ -142,8 +143,19 @@ def check_command(
     everything: Annotated[
         bool, typer.Option("--all", help="Every network, with each of its notable options.")
     ] = False,
+    mode: Annotated[str, typer.Option(help="`inference`, or `training` for a few steps.")] = (
+        "inference"
+    ),
+    optimizer: training_mode.Optimizer = None,
+    lr: training_mode.Lr = None,
+    steps: training_mode.Steps = None,
+    freeze: training_mode.Freeze = None,
 ) -> None:
     """Check that backends agree with the float64 oracle, at every endpoint.
+
+    With `--mode training` they train: losses, gradients, batch norm's statistics and
+    the weights after one and after all steps are compared. `--batch` is then the
+    images in a step, 4 by default.
 
     Exit code 0: all agree. 1: something diverges. 2: bad usage or input.
     3: a backend that was asked for is missing, crashed or timed out, or nothing
@@ -175,6 +187,20 @@ def check_command(
             require_writable(file)
     if keep is not None:
         checks.refuse_full(keep)
+    given = training_mode.given(mode, optimizer=optimizer, lr=lr, steps=steps, frozen=freeze)
+    if mode == "training":
+        every = len(images.photographs()) if image_path is None else None
+
+        def load(name: str, chosen: Mapping[str, Any]) -> checks.Task:
+            return task_of(name, chosen, weights_file, seed, image_path, size, every)
+
+        if junit_file is not None or page_file is not None:
+            raise InputError("--mode training writes no JUnit file and no page; leave them out")
+        if "onnx" in how.backends:
+            raise InputError("an ONNX file can't be trained; leave --onnx and that backend out")
+        batch_size = {} if batch is None else {"batch": batch}
+        code = training_mode.run(wanted, {**given, **batch_size}, how, load, keep, json_file)
+        raise typer.Exit(code)
     results: list[checks.CheckResult] = []
     sheets: list[Sheet] = []
     for number, (name, chosen) in enumerate(wanted, 1):
@@ -309,6 +335,12 @@ def settings_of(
 def _require_reference(trace: Trace, reference: Trace) -> None:
     """Raise InputError unless `reference` is something to hold `trace` against."""
     ours, theirs = trace.run, reference.run
+    for one in (trace, reference):
+        if one.run.mode == "training":
+            raise InputError(
+                f"{one.folder}: a trace of training, which is judged by `check --mode training` "
+                "beside the others of its run"
+            )
     if UNIT_ROUNDOFF[theirs.dtype] > UNIT_ROUNDOFF[ours.dtype]:
         raise InputError(
             f"{reference.folder}: in {theirs.dtype}, too coarse to judge {ours.dtype} by; "

@@ -1,0 +1,172 @@
+"""Training checks on a terminal and as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .. import catalogue
+from ..training_check import TrainingResult
+from ..training_compare import SHOWN, Row
+
+FORMAT = "inception-parity training report 1"
+MOST_NAMES = 4  # of arrays that don't agree
+
+
+def show(console: Console, result: TrainingResult) -> None:
+    """Print what came out for one network."""
+    subject, recipe = result.subject, result.recipe
+    options = " ".join(f"{k}={str(v).lower()}" for k, v in subject.options.items())
+    settings = " ".join(f"{k}={v}" for k, v in recipe.settings.items())
+    height, width = subject.size
+    console.print(Text(f"{subject.network}  {options}", style="bold"))
+    console.print(
+        f"weights: {subject.provenance}; {recipe.steps} steps of {recipe.batch} images at "
+        f"{height}x{width}; {recipe.optimizer} {settings}; label smoothing {recipe.epsilon:g}"
+        + (f", heads weigh {recipe.aux_weight:g}" if subject.options.get("use_aux") else "")
+        + (f"; frozen: {len(recipe.frozen)} arrays" if recipe.frozen else ""),
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(_table(result))
+    for row in result.rows:
+        if row.fails:
+            console.print(_failure(row), highlight=False, soft_wrap=True)
+    for (backend, dtype), lines in result.loaders.items():
+        if lines:
+            said = f"{backend} {dtype}  loader: {'; '.join(lines[:MOST_NAMES])}"
+            console.print(Text(said, style="bold red"), soft_wrap=True)
+    for name, outcome in result.outcomes.items():
+        if outcome.status != "ok":
+            said = f"{name}  {outcome.status}: {outcome.message}"
+            console.print(Text(said, style="yellow"), soft_wrap=True)
+        for dtype, why in outcome.unsupported.items():
+            console.print(Text(f"{name}  {dtype}: not run; {why}", style="dim"), soft_wrap=True)
+    for line in notes(result):
+        console.print(line, style="dim", highlight=False, soft_wrap=True)
+    console.print(_verdict(result))
+
+
+def _table(result: TrainingResult) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in (
+        "backend",
+        "dtype",
+        "what",
+        "held against",
+        "verdict",
+        "agree",
+        "worst rel.",
+        "at",
+    ):
+        table.add_column(name, no_wrap=True)
+    for row in result.rows:
+        style = "bold red" if row.fails else "dim" if row.verdict == SHOWN else "green"
+        agree = f"{row.total - len(row.wrong)}/{row.total}"
+        table.add_row(
+            catalogue.BACKENDS[row.backend].title, row.dtype, _words(row.quantity, result),
+            row.against, Text(row.verdict, style=style), agree,
+            "–" if row.worst is None else f"{row.worst:.1e}", row.at,
+        )  # fmt: skip
+    return table
+
+
+def _words(quantity: str, result: TrainingResult) -> str:
+    what, _, which = quantity.partition(".")
+    if not which:
+        return what
+    return f"{what}, step {result.recipe.steps if which == 'K' else which}"
+
+
+def _failure(row: Row) -> Text:
+    text = Text(f"{row.backend} {row.dtype} {row.quantity}  ")
+    text.append("FAIL", style="bold red")
+    if row.problem:
+        text.append(f"   {row.problem}")
+    names = ", ".join(row.wrong[:MOST_NAMES])
+    more = f" and {len(row.wrong) - MOST_NAMES} more" if len(row.wrong) > MOST_NAMES else ""
+    text.append(
+        f"\n    against {row.against}: {len(row.wrong)} of {row.total} differ: {names}{more}"
+    )
+    if row.worst is not None and row.limit is not None:
+        text.append(f"\n    worst {row.worst:.1e} at {row.at}, limit {row.limit:.0e}")
+    return text
+
+
+def notes(result: TrainingResult) -> list[str]:
+    """Return what was brought to one convention before it was compared, and what can't be."""
+    found = []
+    recipe, counts = result.recipe, result.counts
+    if counts:
+        low, high = min(counts.values()), max(counts.values())
+        found.append(
+            f"Batch norm's running variance: PyTorch takes in the batch's by n - 1, the oracle, "
+            f"Keras and MXNet by n; PyTorch's is multiplied by (n - 1)/n, n from {low} to {high}. "
+            "MXNet keeps the momentum 0.9 as float32(0.9), and is taken at that."
+        )
+    if result.idle and recipe.optimizer == "Adam":
+        found.append(
+            f"Adam makes whole steps of the rounding in gradients that are 0 in truth: weights of "
+            f"{len(result.idle)} biases before batch norm are not judged."
+        )
+    if len(result.settings.backends) == 2:
+        found.append("Two backends that differ differ from each other; the oracle's rows say who.")
+    fused = recipe.optimizer == "RMSProp" or not recipe.settings.get("momentum")
+    fused = fused and recipe.optimizer != "Adam" and "mx" in result.settings.backends
+    numbers = {k: v for k, v in recipe.settings.items() if isinstance(v, float)}
+    inexact = [f"{k}={v:g}" for k, v in numbers.items() if float(np.float32(v)) != v]
+    if fused and inexact:
+        found.append(
+            f"MXNet's fused operator rounds {', '.join(inexact)} to float32, which float64 shows; "
+            "give a power of two."
+        )
+    return found
+
+
+def _verdict(result: TrainingResult) -> Text:
+    failing = list(dict.fromkeys(row.backend for row in result.rows if row.fails))
+    failing += [b for (b, _), lines in result.loaders.items() if lines and b not in failing]
+    broken = [name for name, outcome in result.outcomes.items() if outcome.status != "ok"]
+    if result.exit_code == 0:
+        count = len(result.settings.backends)
+        who = "The backend agrees" if count == 1 else f"All {count} backends agree"
+        return Text(f"{who} in training. ({result.seconds:.1f} s)", style="bold green")
+    parts = [f"{', '.join(failing)} diverge{'s' if len(failing) == 1 else ''}"] if failing else []
+    parts += [f"{', '.join(broken)} didn't finish"] if broken else []
+    parts += [] if parts else ["nothing could be run"]
+    return Text(f"{'; '.join(parts)}. ({result.seconds:.1f} s)", style="bold red")
+
+
+def record(results: list[TrainingResult]) -> dict[str, Any]:
+    """Return one record for all training checks of a call; the keys are in docs/json.md."""
+    return {
+        "format": FORMAT,
+        "mode": "training",
+        "exit_code": max((result.exit_code for result in results), default=0),
+        "checks": [_check(result) for result in results],
+    }
+
+
+def _check(result: TrainingResult) -> dict[str, Any]:
+    subject, settings = result.subject, result.settings
+    return {
+        "network": subject.network,
+        "options": subject.options,
+        "weights": {"provenance": subject.provenance, "sha256": subject.sha256},
+        "images": list(subject.image_names),
+        "size": list(subject.size),
+        "device": settings.device,
+        "recipe": asdict(result.recipe),
+        "seconds": result.seconds,
+        "exit_code": result.exit_code,
+        "outcomes": {name: asdict(outcome) for name, outcome in result.outcomes.items()},
+        "losses": {f"{b} {d}": losses for (b, d), losses in result.losses.items()},
+        "loaders": {f"{b} {d}": lines for (b, d), lines in result.loaders.items()},
+        "rows": [{**asdict(row), "fails": row.fails} for row in result.rows],
+        "notes": notes(result),
+    }

@@ -1,0 +1,203 @@
+"""Training in three frameworks beside each other, and beside the oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inception_parity.backends import adapter
+from inception_parity.trace import Trace
+from inception_parity.training_compare import (
+    EACH_OTHER,
+    IDENTICAL,
+    LIMIT,
+    QUANTITIES,
+    ROUNDING,
+    SHOWN,
+    judge,
+)
+from inception_parity.training_task import PRESETS, Recipe
+
+from . import headed
+
+FRAMEWORKS = ("pt", "tf", "mx")
+
+
+def trained(
+    how: Recipe, folder: Path, dtypes: tuple[str, ...] = ("float64",), graph: bool = False
+) -> tuple[dict[tuple[str, str], Trace], Trace]:
+    traces = {
+        (name, dtype): headed.train(name, how, folder / f"{name}-{dtype}", dtype, graph=graph)
+        for name in FRAMEWORKS
+        for dtype in dtypes
+    }
+    return traces, headed.oracle(how, folder / "np")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_frameworks_agree_in_training(preset: str, tmp_path: Path) -> None:
+    how = headed.recipe(preset, frozen=("conv3.conv.weight",))
+    traces, oracle = trained(how, tmp_path, graph=preset == "momentum")
+    rows = judge(traces, oracle, headed.weights(), how)
+    assert {row.quantity for row in rows} == set(QUANTITIES)
+    assert [row for row in rows if row.verdict not in (ROUNDING, IDENTICAL)] == []
+    # Adam moves a bias before batch norm by rounding, and the running mean takes it along.
+    bound = LIMIT if preset == "adam" else 1e-12
+    assert max(row.worst or 0.0 for row in rows) < bound
+    for trace in traces.values():
+        assert trace.loader == []
+        # Trained at all: weights have moved, and the loss with them.
+        assert len(set(trace.array("loss").tolist())) == how.steps
+        moved = trace.array("weights.K fc.weight") - headed.weights()["fc.weight"]
+        assert np.abs(moved).max() > 1e-3
+
+
+def test_float32_is_shown_beside_float64(tmp_path: Path) -> None:
+    how = headed.recipe()
+    traces, oracle = trained(how, tmp_path, ("float64", "float32"))
+    rows = [r for r in judge(traces, oracle, headed.weights(), how) if r.dtype == "float32"]
+    assert {row.verdict for row in rows} == {SHOWN}
+    for quantity in EACH_OTHER:
+        own = [r.worst for r in rows if r.quantity == quantity and r.against == "its float64 run"]
+        others = [r.worst for r in rows if r.quantity == quantity and r.against == "each other"]
+        assert len(own) == len(others) == len(FRAMEWORKS)
+        assert all(1e-9 < worst < 1e-4 for worst in own)
+        assert all(0 <= worst < 1e-4 for worst in others)
+
+
+def test_single_backend_is_judged_by_the_oracle_alone(framework: str, tmp_path: Path) -> None:
+    how = headed.recipe()
+    traces = {(framework, "float64"): headed.train(framework, how, tmp_path / "trace")}
+    rows = judge(traces, headed.oracle(how, tmp_path / "np"), headed.weights(), how)
+    assert [row.quantity for row in rows] == ["loss", "statistics.1", "derivative", "update"]
+    assert not any(row.fails for row in rows)
+
+
+def test_oracles_derivative_is_the_limit_of_differences(tmp_path: Path) -> None:
+    """By central differences of the loss, extrapolated to a step of 0 after Richardson."""
+    import inception_np
+    from inception_parity.derivatives import IMAGES, direction, spread
+    from inception_parity.training_task import batches, dropout_factors
+
+    how = headed.recipe()
+    oracle = headed.oracle(how, tmp_path / "np")
+    weights = {name: w.astype(np.float64) for name, w in headed.weights().items()}
+    net = headed.in_numpy()
+    net.dropout.draw = lambda shape: dropout_factors(how, 0, "dropout", shape, 0.4)
+    net.train()
+    x, labels = next(batches(headed.images(), headed.CLASSES, how))
+    loss = inception_np.TrainingLoss(how.epsilon, how.aux_weight)
+
+    def at(step: float, along: int | None) -> float:
+        moved = {
+            name: w
+            if along is None or name.endswith(("mean", "var"))
+            else w + step * spread(w) * direction(name, w.shape, along)
+            for name, w in weights.items()
+        }
+        inception_np.set_weights(net, moved)
+        shifted = x + step * direction(IMAGES, x.shape, 0) if along is None else x
+        return loss(net(shifted), labels)
+
+    for along in (0, 1, 2, None):
+        h = 1e-5
+        near, far = ((at(s, along) - at(-s, along)) / (2 * s) for s in (h, 2 * h))
+        found = oracle.array(f"derivative {IMAGES if along is None else along}")[0]
+        assert found == pytest.approx((4 * near - far) / 3, rel=1e-7)
+
+
+def statistics(net: object, framework: str) -> dict[str, np.ndarray]:
+    found = adapter(framework).get_weights(net)
+    return {n: a for n, a in found.items() if n.startswith("stem.norm.running")}
+
+
+def forward_in_torch(net: Callable[..., object], x: np.ndarray) -> Callable[[], object]:
+    import torch
+
+    net.train()  # type: ignore[attr-defined]
+    net(torch.from_numpy(x))
+    return lambda: None
+
+
+def forward_in_keras(net: Callable[..., object], x: np.ndarray) -> Callable[[], object]:
+    net(np.ascontiguousarray(x.transpose(0, 2, 3, 1)), training=True)
+    return lambda: None
+
+
+def forward_in_mxnet(net: Callable[..., object], x: np.ndarray) -> Callable[[], object]:
+    from inception_mx._mxnet import mxnet
+
+    with mxnet.autograd.record():
+        logits, _ = net(mxnet.np.array(x, dtype="float64"))  # type: ignore[misc]
+    return logits.backward
+
+
+FORWARD = {"pt": forward_in_torch, "tf": forward_in_keras, "mx": forward_in_mxnet}
+
+
+def test_forward_pass_in_training_moves_statistics_as_stated(framework: str) -> None:
+    """A tenth of the way to the batch's; PyTorch's variance by n - 1; MXNet in the backward."""
+    x = np.random.default_rng(0).standard_normal((4, 3, headed.SIZE, headed.SIZE)) + 1.0
+    net = headed.build(framework)
+    before = statistics(net, framework)
+    outputs: list[np.ndarray] = []
+    backend = adapter(framework)
+    stem = next(m for path, m, _ in backend.modules(net) if path == "stem.conv")
+    undo = backend.attach(
+        stem, lambda args: args, lambda _, y: outputs.append(backend.to_shared(y).copy())
+    )
+    backward = FORWARD[framework](net, x)
+    undo()
+    if framework == "mx":
+        after = statistics(net, framework)
+        assert all(np.array_equal(after[name], before[name]) for name in before)
+        backward()
+    after = statistics(net, framework)
+    batch = outputs[0]
+    ddof = 1 if framework == "pt" else 0
+    mean, var = batch.mean(axis=(0, 2, 3)), batch.var(axis=(0, 2, 3), ddof=ddof)
+    m = float(np.float32(0.9)) if framework == "mx" else 0.9
+    for name, part in (("stem.norm.running_mean", mean), ("stem.norm.running_var", var)):
+        expected = m * before[name] + (1 - m) * part
+        np.testing.assert_allclose(after[name], expected, rtol=1e-12)
+
+
+def test_oracle_in_training_is_its_formulas() -> None:
+    import inception_np.layers as layers
+
+    x = np.random.default_rng(0).standard_normal((4, 2, 3, 5)) * 3 + 1
+    norm = layers.BatchNorm2d(2, 1e-3)
+    norm.weight[:], norm.bias[:] = (2.0, 3.0), (0.5, -0.5)
+    norm.train()
+    y = norm(x)
+    flat = x.transpose(1, 0, 2, 3).reshape(2, -1)
+    scaled = (flat - flat.mean(1, keepdims=True)) / np.sqrt(flat.var(1, keepdims=True) + 1e-3)
+    expected = scaled * [[2.0], [3.0]] + [[0.5], [-0.5]]
+    np.testing.assert_allclose(y.transpose(1, 0, 2, 3).reshape(2, -1), expected, rtol=1e-12)
+    np.testing.assert_allclose(norm.running_mean, 0.1 * flat.mean(1), rtol=1e-12)
+    np.testing.assert_allclose(norm.running_var, 0.9 + 0.1 * flat.var(1), rtol=1e-12)
+    dropout = layers.Dropout(0.5)
+    assert dropout(x) is x
+    dropout.train()
+    with pytest.raises(ValueError, match="no `draw` is given"):
+        dropout(x)
+    dropout.draw = lambda shape: np.full(shape, 2.0)
+    assert np.array_equal(dropout(x), 2 * x)
+
+
+def test_lr_that_float32_rounds_is_seen_where_mxnet_fuses(tmp_path: Path) -> None:
+    """0.1 in float32 is off by 1.5e-8 of itself, and so is every step."""
+    how = headed.recipe("sgd", settings={"lr": 0.1}, steps=1)
+    traces, oracle = trained(how, tmp_path)
+    rows = {(r.backend, r.quantity): r for r in judge(traces, oracle, headed.weights(), how)}
+    for name in ("pt", "tf"):
+        assert not rows[name, "update"].fails
+        assert not rows[name, "weights.1"].fails
+    step = abs(float(np.float32(0.1)) - 0.1) / 0.1
+    assert 1.4e-8 < step < 1.6e-8
+    assert rows["mx", "update"].worst is not None
+    assert LIMIT < rows["mx", "update"].worst < 10 * step
+    assert rows["mx", "weights.1"].fails
