@@ -23,6 +23,8 @@ RUNS = (
     ("-m", "benchmarks.cold_check", "googlenet", "--set", "in_channels=3"),
     ("-m", "benchmarks.page"),
     ("-m", "benchmarks.page", "shot"),
+    ("-m", "benchmarks.onnx_matrix"),
+    ("-m", "benchmarks.fuzz_onnx"),
     ("-m", "inception_parity.cli", "check", "--all"),
 )
 

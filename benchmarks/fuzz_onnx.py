@@ -30,7 +30,7 @@ from parity_tests.mutations import mutated
 
 from .random_checks import RESULTS
 
-SLACK = 1 << 16  # bytes of objects that have nothing to do with the size of the file
+TINY = 4096  # bytes; below that a file's own size says nothing about memory
 SECONDS = 20  # for one file
 MORE = 1 << 30  # bytes of memory
 
@@ -87,8 +87,9 @@ def read_all(count: int) -> dict[str, Any]:
                 outcomes["refused"] += 1
             except Exception as error:
                 outcomes[f"{type(error).__name__} [{number}]"] += 1
-            taken = tracemalloc.get_traced_memory()[1] - before - SLACK
-            most = max(most, taken / max(1, len(damaged)))
+            if len(damaged) >= TINY:
+                taken = tracemalloc.get_traced_memory()[1] - before
+                most = max(most, taken / len(damaged))
         tracemalloc.stop()
     return {"what": "read", "files": count, "outcomes": dict(outcomes), "times_the_size": most}
 
