@@ -68,6 +68,9 @@ PLACES = {
 }
 
 
+RIGHT = {"one weight": "one-weight", "one eps": "eps", "one pixel of padding": "padding-value"}
+
+
 def traced(bench: Bench, backend: str, dtype: str, out: Path, plant: Any = None) -> Trace:
     adapter: Adapter = backend_of(backend)
     net = bench.net(backend, dtype)
@@ -126,7 +129,7 @@ def main() -> None:
         for path in paths:
             mine = [r for r in rows if (r["kind"], r["path"]) == (kind, path)]
             found = [r["size"] for r in mine if r["alarm"] and r["first"] == path]
-            named = [r["size"] for r in mine if r["cause"]]
+            named = [r["size"] for r in mine if r["cause"] == RIGHT[kind]]
             line = f"{kind} at {path}: found down to {_least(found)}, explained to {_least(named)}"
             seen = {t: [r["size"] for r in mine if r["others"][t]] for t in usable}
             line += "; " + ", ".join(

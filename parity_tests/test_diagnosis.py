@@ -107,3 +107,12 @@ def test_pools_are_computed_as_the_oracle_does(
     for counted in (False, True):
         site = mistakes.avg_pool(kernel, stride, padding, counted, (9, 8))
         assert np.allclose(compute(site), site.reference, rtol=1e-13)
+
+
+def test_a_tiny_difference_is_not_taken_for_other_weights() -> None:
+    site = mistakes.conv((14, 14), 3)
+    wrong = site.reference.copy()
+    wrong[:, :, 0, 0] += 1e-8
+    found = diagnose(replace(site, observed=wrong), pairs=False)
+    assert found.findings == []
+    assert "at the border only" in found.note

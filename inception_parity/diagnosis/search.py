@@ -187,7 +187,7 @@ def _confirmed(tried: list[_Tried], before: float) -> list[_Tried]:
 
 def _less(one: _Tried, before: float) -> bool:
     assert one.after is not None
-    if one.candidate.limit is not None and one.candidate.limit > one.candidate.site.limit:
+    if one.candidate.cause == "downcast" and one.candidate.limit is not None:
         return one.after <= 2 * before  # rounding that can't be repeated; it has other evidence
     return one.after < 0.1 * before
 
