@@ -26,7 +26,7 @@ from rich.progress import track
 
 from inception_parity import catalogue
 from inception_parity.backends import Job, record
-from inception_parity.compare import Report, compare
+from inception_parity.comparison import Report, compare
 from inception_parity.diagnosis import Diagnosis
 from inception_parity.diagnosis.traces import diagnose_trace
 from inception_parity.trace import INPUT, Trace

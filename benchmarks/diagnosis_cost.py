@@ -19,7 +19,7 @@ import numpy as np
 
 from inception_np.pools import AvgPool
 from inception_parity.backends import Job, record
-from inception_parity.compare import compare
+from inception_parity.comparison import compare
 from inception_parity.diagnosis.traces import diagnose_trace
 from parity_tests.faults import on_output
 from parity_tests.harness import Bench, backend_of

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from inception_parity.compare import LIMIT_FLOORS
+from inception_parity.comparison import LIMIT_FLOORS
 from inception_parity.floors import SEEDS
 from parity_tests.harness import Bench
 

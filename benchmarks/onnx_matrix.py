@@ -23,7 +23,7 @@ from rich.progress import track
 from inception_parity import catalogue, export
 from inception_parity.backends import Job, adapter, record
 from inception_parity.backends.onnx import Backend
-from inception_parity.compare import compare
+from inception_parity.comparison import compare
 from inception_parity.trace import Trace
 from parity_tests.harness import Bench
 

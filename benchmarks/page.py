@@ -19,7 +19,7 @@ from PIL import Image
 
 from inception_parity import catalogue, cli, floors, images, weights
 from inception_parity.backends import Job, adapter, loaded, record
-from inception_parity.compare import compare
+from inception_parity.comparison import compare
 from inception_parity.diagnosis.traces import diagnose_trace
 from inception_parity.report import page
 from inception_parity.report.sheet import Column, Sheet, data

@@ -20,7 +20,7 @@ import numpy as np
 from rich.progress import track
 
 from inception_parity.backends import Adapter, Job, record
-from inception_parity.compare import compare
+from inception_parity.comparison import compare
 from inception_parity.diagnosis.traces import diagnose_trace
 from inception_parity.trace import Trace
 from parity_tests.faults import Undo, in_numpy, on_weight, wrong_eps

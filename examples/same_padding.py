@@ -13,7 +13,7 @@ from rich.console import Console
 
 from inception_parity import images, weights
 from inception_parity.backends import Job, adapter, loaded, record
-from inception_parity.compare import compare
+from inception_parity.comparison import compare
 from inception_parity.diagnosis.traces import diagnose_trace
 from inception_parity.report.terminal import show_report
 

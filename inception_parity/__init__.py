@@ -18,12 +18,10 @@ __all__ = ["InputError", "capture", "compare", "load", "save"]
 __version__ = "0.1.0"
 
 # Fetched when they are asked for, so that a pytest that merely has our plugin stays quick.
-_WHERE = {"capture": ".ports", "load": ".weights", "save": ".weights"}
+_WHERE = {"capture": ".ports", "compare": ".ports", "load": ".weights", "save": ".weights"}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "compare":  # a module, which can be called
-        return import_module(".compare", __name__)
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_WHERE[name], __name__), name)

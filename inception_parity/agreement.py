@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from .compare import LIMIT_FLOAT64, Report
+from .comparison import LIMIT_FLOAT64, Report
 from .numerics import UNIT_ROUNDOFF
 from .trace import Trace
 

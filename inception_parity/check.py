@@ -24,7 +24,7 @@ from . import catalogue
 from . import images as image_files
 from .agreement import Pair
 from .collect import Collector, state
-from .compare import Report
+from .comparison import Report
 from .errors import InputError, OracleError
 from .processes import Outcome, Worker, workers
 from .trace import Trace, digest, save

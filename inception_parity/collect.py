@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from . import catalogue, floors
 from .agreement import Pair, oracle_suspected, pairs
-from .compare import Report, compare
+from .comparison import Report, compare
 from .diagnosis.traces import best_report, diagnose_trace
 from .errors import InputError
 from .processes import Outcome, Worker

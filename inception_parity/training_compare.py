@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .compare import IDENTICAL, ROUNDING, WRONG
+from .comparison import IDENTICAL, ROUNDING, WRONG
 from .derivatives import DIRECTIONS, IMAGES, direction, spread
 from .numerics import to_dtype
 from .trace import Trace

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from . import catalogue, images, libraries
 from .check import work_folder
-from .compare import LIMIT_FLOAT64
+from .comparison import LIMIT_FLOAT64
 from .processes import Outcome, workers
 from .trace import INPUT, Trace, save
 

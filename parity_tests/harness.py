@@ -14,7 +14,7 @@ import numpy as np
 
 from inception_parity import catalogue, floors, images, weights
 from inception_parity.backends import Adapter, Job, adapter, record, run_job
-from inception_parity.compare import Report, compare
+from inception_parity.comparison import Report, compare
 from inception_parity.trace import Trace
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from inception_parity import weights
 from inception_parity.backends import Job, record
-from inception_parity.compare import compare
+from inception_parity.comparison import compare
 from inception_parity.diagnosis import Diagnosis, Site, diagnose
 from inception_parity.diagnosis.traces import best_report, diagnose_trace
 from inception_parity.images import load, photographs

@@ -11,7 +11,7 @@ import pytest
 from inception_parity import images, weights
 from inception_parity.agreement import oracle_suspected
 from inception_parity.backends import Adapter, Job, loaded, record
-from inception_parity.compare import compare
+from inception_parity.comparison import compare
 
 from .conftest import chosen_backends
 from .faults import FAULTS, Case, Fault, module_at, on_output

@@ -17,7 +17,7 @@ import pytest
 from inception_parity import catalogue, export, weights
 from inception_parity.backends import Job, adapter, loaded, run_job
 from inception_parity.backends.onnx import LRN, Backend, Network, _decimals, checked
-from inception_parity.compare import compare
+from inception_parity.comparison import compare
 from inception_parity.errors import InputError
 from inception_parity.exporters import graph_of
 

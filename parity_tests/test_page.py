@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from inception_parity import cli
-from inception_parity.compare import compare
+from inception_parity.comparison import compare
 from inception_parity.diagnosis import Diagnosis, Finding
 from inception_parity.errors import InputError
 from inception_parity.report import page, pictures
@@ -39,7 +39,7 @@ def picture_of(found, reference, full=True):
 
 
 def tiny_comparison(found, reference):
-    from inception_parity.compare import WRONG, Comparison
+    from inception_parity.comparison import WRONG, Comparison
 
     result = Comparison("x", "", True, WRONG)
     if found.shape == reference.shape and np.isfinite(found).all():

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from inception_parity import check as checks
-from inception_parity.compare import UNJUDGED, compare
+from inception_parity.comparison import UNJUDGED, compare
 from inception_parity.diagnosis import Diagnosis, Finding
 from inception_parity.processes import Outcome
 from inception_parity.report import junit, record

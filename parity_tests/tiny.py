@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from inception_parity.compare import Report, compare
+from inception_parity.comparison import Report, compare
 from inception_parity.diagnosis import Diagnosis
 from inception_parity.report.sheet import Column, Sheet, data
 from inception_parity.trace import INPUT, Run, Trace, TraceWriter, digest

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from .. import catalogue, export, floors, images, weights
 from .. import check as checks
-from ..compare import UNJUDGED, require_same_task
-from ..compare import compare as compare_traces
+from ..comparison import UNJUDGED, require_same_task
+from ..comparison import compare as compare_traces
 from ..diagnosis.traces import diagnose_trace
 from ..errors import InputError, nearest
 from ..numerics import UNIT_ROUNDOFF

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import catalogue
-from ..compare import LIMIT_FLOAT64, LIMIT_FLOORS, Comparison, Report
+from ..comparison import LIMIT_FLOAT64, LIMIT_FLOORS, Comparison, Report
 from ..floors import Floors
 from ..numerics import to_dtype
 from ..trace import INPUT, Trace

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compare import (
+from ..comparison import (
     IDENTICAL,
     ROUNDING,
     SUSPICIOUS,

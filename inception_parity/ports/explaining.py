@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compare import LIMIT_FLOAT64
+from ..comparison import LIMIT_FLOAT64
 from ..diagnosis import Site, diagnose
 from ..diagnosis.forward import CannotComputeError, compute
 from .graph import Graph, Node, squeezed

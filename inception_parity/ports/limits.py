@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..compare import IDENTICAL, LIMIT_FLOAT64, LIMIT_FLOORS, ROUNDING, WRONG, Comparison
+from ..comparison import IDENTICAL, LIMIT_FLOAT64, LIMIT_FLOORS, ROUNDING, WRONG, Comparison
 from ..numerics import UNIT_ROUNDOFF
 from .record import ModelTrace
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from ..check import CheckResult
-from ..compare import UNJUDGED, Comparison, Report
+from ..comparison import UNJUDGED, Comparison, Report
 from .terminal import numbers
 
 # XML 1.0 has no way to write these.

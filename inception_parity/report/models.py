@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..compare import LIMIT_FLOAT64, LIMIT_FLOORS, Comparison
+from ..comparison import LIMIT_FLOAT64, LIMIT_FLOORS, Comparison
 from ..diagnosis import Diagnosis
 from ..ports.comparing import ModelReport, SettingDifference
 from ..ports.limits import LIMIT_FLOAT32

@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import __version__, catalogue
 from ..check import CheckResult
-from ..compare import UNJUDGED
+from ..comparison import UNJUDGED
 from ..trace import Trace
 from ..weights import write_whole
 from . import terminal

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..check import CheckResult
-from ..compare import LIMIT_FLOAT64, LIMIT_FLOORS, Report
+from ..comparison import LIMIT_FLOAT64, LIMIT_FLOORS, Report
 from ..diagnosis import Diagnosis
 
 FORMAT = "inception-parity report 1"

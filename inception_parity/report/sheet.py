@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..compare import (
+from ..comparison import (
     IDENTICAL,
     LIMIT_FLOAT64,
     LIMIT_FLOORS,

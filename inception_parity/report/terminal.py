@@ -11,7 +11,7 @@ from rich.text import Text
 from .. import catalogue
 from ..agreement import Pair
 from ..check import CheckResult
-from ..compare import LIMIT_FLOAT64, LIMIT_FLOORS, UNJUDGED, Comparison, Report
+from ..comparison import LIMIT_FLOAT64, LIMIT_FLOORS, UNJUDGED, Comparison, Report
 from ..diagnosis import Diagnosis, Finding
 from ..processes import Outcome
 

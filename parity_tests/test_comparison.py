@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inception_parity.compare import (
+from inception_parity.comparison import (
     IDENTICAL,
     LIMIT_FLOORS,
     ROUNDING,

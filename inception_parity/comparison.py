@@ -8,10 +8,8 @@ from agrees is guilty; the others that are wrong carry its error on.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -317,18 +315,3 @@ def _top1(trace: Trace, oracle: Trace, floors: Mapping[str, float]) -> tuple[int
 def _short(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 60 else text[:12] + "…"
-
-
-class _Callable(ModuleType):
-    """This module, callable: `inception_parity.compare(a, b)` is for anybody's two models.
-
-    The package's attribute `compare` is this module as soon as anything imports it.
-    """
-
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        from .ports import compare
-
-        return compare(*args, **options)
-
-
-sys.modules[__name__].__class__ = _Callable
