@@ -110,8 +110,11 @@ def test_killed_training_goes_on_bit_for_bit(framework, data, tmp_path, load_ada
     assert (kept.position.epoch, kept.position.step) == (1, 2)
     run(cut, kept, data)
     require_same(cut, whole)
-    # It would be no wonder if nothing had been learnt, or nothing dropped.
-    assert history[1]["train_loss"] < history[0]["train_loss"]
+    # It would be no wonder if nothing had been trained. (Whether ten steps with dropout lower
+    # the loss is a matter of luck.)
+    trained = checkpoint.read(whole).weights
+    kernels = [name for name in trained if name.endswith("weight")]
+    assert [name for name in kernels if np.array_equal(trained[name], start.weights[name])] == []
 
 
 def test_test_says_the_same_in_every_backend(data, framework, tmp_path, load_adapter):
