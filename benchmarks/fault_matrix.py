@@ -4,7 +4,9 @@
 
 Rows go to benchmarks/results/fault_matrix.jsonl; a run goes on where it stopped. A
 fault is planted where it changes something: SAME padding at stride 2, say, changes
-nothing on odd sizes, and ceil mode nothing where the windows fit.
+nothing on odd sizes, and ceil mode nothing where the windows fit. Beside those of
+parity_tests/faults.py: BGR images, images resized otherwise, float32 passed off as
+float64, and two rows of the table exchanged.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from inception_parity import catalogue
 from parity_tests.faults import FAULTS, Case
 from parity_tests.harness import Bench
 
+from .network_faults import WHOLE
 from .random_checks import RESULTS
 
 SIZES = (96, 97, 224)
@@ -48,6 +51,18 @@ def main() -> None:
                 rows.append(row)
                 out.write(json.dumps(row) + "\n")
                 out.flush()
+            for backend in catalogue.default_backends():
+                for plant in WHOLE:
+                    if (batch_norm, size, backend, plant.__name__) not in done:
+                        found = plant(bench, backend)
+                        row = {
+                            "batch_norm": batch_norm, "size": size, "backend": backend,
+                            "fault": plant.__name__, "alarm": found["alarm"],
+                            "expected": found["expected"], "first": found["first"],
+                            "loader": [], "named": "", "logits": found["outputs"],
+                        }  # fmt: skip
+                        rows.append(row)
+                        out.write(json.dumps(row) + "\n")
             bench.close()
     right = sum(row["first"] == row["expected"] for row in rows)
     named = [row for row in rows if row["named"]]

@@ -38,10 +38,11 @@ def dot(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return float(np.einsum("i,i->", a, b))
 
 
-def relative_l2(array: NDArray[Any], reference: NDArray[np.float64]) -> float:
+def relative_l2(array: NDArray[Any], reference: NDArray[Any]) -> float:
     """Return |array - reference| / |reference| in float64; 0 where both are 0, else infinity."""
     noise = norm = 0.0
     for part, truth in blocks(array, reference):
+        truth = truth.astype(np.float64, copy=False)
         difference = np.subtract(part, truth, dtype=np.float64)
         noise += dot(difference, difference)
         norm += dot(truth, truth)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from . import catalogue, images, libraries
 from .check import work_folder
 from .comparison import LIMIT_FLOAT64
+from .numerics import relative_l2
 from .processes import Outcome, workers
 from .trace import INPUT, Trace, save
 
@@ -266,13 +267,6 @@ def _row(side: Side, ours: Trace, theirs: Trace) -> Row:
         logits = float(np.abs(found - expected).max() / np.abs(expected).max())
     size = (int(height), int(width))
     return Row(side.title, theirs.run.dtype, size, len(common), worst, at, logits, problem)
-
-
-def relative_l2(found: NDArray[Any], expected: NDArray[Any]) -> float:
-    """Return |found - expected| / |expected|; of two that are all zeros, 0."""
-    norm = float(np.linalg.norm(expected.astype(np.float64)))
-    error = float(np.linalg.norm(found.astype(np.float64) - expected))
-    return error / norm if norm else (0.0 if error == 0.0 else float("inf"))
 
 
 def _versions(

@@ -44,7 +44,7 @@ def _work(request: dict[str, Any], result: dict[str, Any]) -> None:
         try:
             seen = TOPICS[name].runs[request["backend"]]()
             cells[name] = Cell(seen.default, dict(seen.numbers), seen.ours)
-        except Exception as error:
+        except Exception as error:  # costs its cell of the table, which says so
             cells[name] = Cell(problem=f"the experiment failed: {error!r}"[:300])
     record = {
         "versions": backend.versions(),

@@ -84,7 +84,7 @@ class Gluon(Framework):
 
         try:
             output = run()
-        except Exception:
+        except Exception:  # what the wrong interface leads to, unless a layer has run
             if recorder.layers.keys() - set(recorder.inputs):
                 raise
             output = _other(run)  # of the older interface, or of the newer one
