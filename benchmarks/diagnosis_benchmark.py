@@ -152,6 +152,11 @@ def run_case(number: int, scene: Scene) -> dict[str, Any]:
 def plant_one(
     kind: int, backend: str, scene: Scene, rng: np.random.Generator
 ) -> dict[str, Any] | None:
+    """Plant a kind at a drawn place, and look.
+
+    Returns:
+        The row, or None if it has no place, lets the network crash, or changes no output.
+    """
     bench = scene.bench
     adapter, plant = backend_of(backend), None
     if kind < len(KINDS):

@@ -22,18 +22,21 @@ ADAM = {"lr": 0.0625}
 
 
 def torch_optim(name: str, **settings: Any) -> Callable[[Any], Any]:
+    """Return what makes PyTorch's own optimiser of some parameters."""
     import torch
 
     return lambda params: getattr(torch.optim, name)(params, **settings)
 
 
 def keras_optim(name: str, **settings: Any) -> Callable[[], Any]:
+    """Return what makes Keras' own optimiser."""
     import keras
 
     return lambda: getattr(keras.optimizers, name)(**settings)
 
 
 def mxnet_optim(name: str, **settings: Any) -> Callable[[], Any]:
+    """Return what makes MXNet's own optimiser."""
     from inception_mx._mxnet import mxnet
 
     return lambda: getattr(mxnet.optimizer, name)(**settings)

@@ -36,6 +36,8 @@ OPTIONS = {"in_channels": 3, "batch_norm": True}
 
 
 def one_weight(path: str, size: float) -> Any:
+    """One weight of a kernel is 1 + `size` times what it should be."""
+
     def change(w: Any) -> Any:
         at = np.unravel_index(np.argsort(np.abs(w), axis=None)[w.size // 2], w.shape)
         w[at] *= 1 + size  # a weight of middling size
@@ -45,6 +47,7 @@ def one_weight(path: str, size: float) -> Any:
 
 
 def one_eps(path: str, size: float) -> Any:
+    """The eps of a batch norm is 1 + `size` times what it should be."""
     return wrong_eps(path, 1e-3, 1e-3 * (1 + size))
 
 
@@ -72,6 +75,7 @@ RIGHT = {"one weight": "one-weight", "one eps": "eps", "one pixel of padding": "
 
 
 def traced(bench: Bench, backend: str, dtype: str, out: Path, plant: Any = None) -> Trace:
+    """Run a backend with a fault planted for as long, and leave a trace in `out`."""
     adapter: Adapter = backend_of(backend)
     net = bench.net(backend, dtype)
     undo: Undo = plant(adapter, net) if plant is not None else lambda: None
@@ -83,6 +87,7 @@ def traced(bench: Bench, backend: str, dtype: str, out: Path, plant: Any = None)
 
 
 def run_case(bench: Bench, kind: str, path: str, size: float, folder: Path) -> dict[str, Any]:
+    """Plant a fault of one size; return what the check and other rules say of it."""
     make, _ = PLACES[kind]
     plant = make(path, size)
     wide = traced(bench, "pt", "float64", folder / "wide", plant)

@@ -63,11 +63,13 @@ def row_of(result: TrainingResult, preset: str) -> dict[str, Any]:
 
 
 def key(row: dict[str, Any]) -> tuple[str, ...]:
+    """Return what tells one run from another."""
     return (row["network"], json.dumps(row["options"], sort_keys=True), str(row["size"]),
             str(row["batch"]), row["optimizer"], ",".join(row["dtypes"]))  # fmt: skip
 
 
 def worst(row: dict[str, Any], quantity: str, dtype: str, against: str) -> float | None:
+    """Return the worst of a quantity over backends, or None if it has no number."""
     found = [
         r["worst"] for r in row["rows"]
         if (r["quantity"], r["dtype"], r["against"]) == (quantity, dtype, against)
