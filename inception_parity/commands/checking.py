@@ -167,21 +167,7 @@ def check_command(
     if backends is None and onnx_file is not None:
         asked = (*asked, "onnx")
     how = settings_of(list(asked), words(dtypes), device, pythons, timeout, onnx_file)
-    if everything and (network or settings or weights_file or onnx_file):
-        raise InputError("--all goes with no network, --set, --weights or --onnx of its own")
-    if onnx_file is not None and len(network or ()) > 1:
-        raise InputError("--onnx goes with one network, the one that the file is")
-    if onnx_file is not None and not network:
-        network = [export.describe(onnx_file).origin.network]
-    if weights_file is not None and len(network or ()) > 1:
-        raise InputError("--weights goes with one network, whose weights they are")
-    wanted: list[tuple[str, Mapping[str, Any]]] = [
-        (name, parse_settings(settings)) for name in dict.fromkeys(network or ["googlenet"])
-    ]
-    if everything:
-        wanted = [(n.name, v) for n in catalogue.NETWORKS.values() for v in n.variants]
-    for name, chosen in wanted:  # what can't be used is refused before any work
-        catalogue.network(name).resolve(chosen)
+    wanted = _wanted(network, settings, weights_file, onnx_file, everything)
     for file in (json_file, junit_file, page_file):
         if file is not None:
             require_writable(file)
@@ -189,15 +175,15 @@ def check_command(
         checks.refuse_full(keep)
     given = training_mode.given(mode, optimizer=optimizer, lr=lr, steps=steps, frozen=freeze)
     if mode == "training":
+        if junit_file is not None or page_file is not None:
+            raise InputError("--mode training writes no JUnit file and no page; leave them out")
+        if "onnx" in how.backends:
+            raise InputError("an ONNX file can't be trained; leave --onnx and that backend out")
         every = len(images.photographs()) if image_path is None else None
 
         def load(name: str, chosen: Mapping[str, Any]) -> checks.Task:
             return task_of(name, chosen, weights_file, seed, image_path, size, every)
 
-        if junit_file is not None or page_file is not None:
-            raise InputError("--mode training writes no JUnit file and no page; leave them out")
-        if "onnx" in how.backends:
-            raise InputError("an ONNX file can't be trained; leave --onnx and that backend out")
         batch_size = {} if batch is None else {"batch": batch}
         code = training_mode.run(wanted, {**given, **batch_size}, how, load, keep, json_file)
         raise typer.Exit(code)
@@ -220,6 +206,38 @@ def check_command(
             out.print(f"traces: {place}", highlight=False, soft_wrap=True)
     if everything:
         terminal.show_matrix(out, results)
+    _write(results, sheets, json_file, junit_file, page_file)
+    raise typer.Exit(record.exit_code(results))
+
+
+def _wanted(
+    networks: list[str] | None, settings: list[str] | None, weights_file: Path | None,
+    onnx_file: Path | None, everything: bool,
+) -> list[tuple[str, Mapping[str, Any]]]:  # fmt: skip
+    """Return the networks to check, each with the options that were given."""
+    if everything and (networks or settings or weights_file or onnx_file):
+        raise InputError("--all goes with no network, --set, --weights or --onnx of its own")
+    if onnx_file is not None and len(networks or ()) > 1:
+        raise InputError("--onnx goes with one network, the one that the file is")
+    if onnx_file is not None and not networks:
+        networks = [export.describe(onnx_file).origin.network]
+    if weights_file is not None and len(networks or ()) > 1:
+        raise InputError("--weights goes with one network, whose weights they are")
+    wanted: list[tuple[str, Mapping[str, Any]]] = [
+        (name, parse_settings(settings)) for name in dict.fromkeys(networks or ["googlenet"])
+    ]
+    if everything:
+        wanted = [(n.name, v) for n in catalogue.NETWORKS.values() for v in n.variants]
+    for name, chosen in wanted:  # what can't be used is refused before any work
+        catalogue.network(name).resolve(chosen)
+    return wanted
+
+
+def _write(
+    results: list[checks.CheckResult], sheets: list[Sheet], json_file: Path | None,
+    junit_file: Path | None, page_file: Path | None,
+) -> None:  # fmt: skip
+    """Write the reports that were asked for."""
     if json_file is not None:
         weights.write_whole(json_file, record.dumps(record.record(results)).encode())
     if junit_file is not None:
@@ -227,7 +245,6 @@ def check_command(
     if page_file is not None:
         page.write(page_file, sheets)
         out.print(f"page: {page_file}", highlight=False, soft_wrap=True)
-    raise typer.Exit(record.exit_code(results))
 
 
 def _source(
