@@ -21,6 +21,7 @@ from inception_parity import catalogue, check, images, weights
 from inception_parity.training_check import TrainingResult, check_training
 from inception_parity.training_task import PRESETS, make_recipe
 
+from .parts import add_part, part_of
 from .random_checks import RESULTS
 
 STEPS = 10
@@ -114,6 +115,7 @@ def main() -> None:
     parser.add_argument("--dtypes", default="float64,float32")
     parser.add_argument("--optimizers", default=",".join(PRESETS))
     parser.add_argument("--largest", type=int, default=10_000, help="the largest size to run")
+    add_part(parser)
     arguments = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     file = RESULTS / "training_matrix.jsonl"
@@ -122,29 +124,26 @@ def main() -> None:
     settings = check.Settings(
         catalogue.default_backends(), tuple(arguments.dtypes.split(",")), timeout=3000.0
     )
+    wanted = [
+        (case, preset) for case in CASES for preset in arguments.optimizers.split(",")
+        if arguments.only in case[0] and case[2] <= arguments.largest
+        and (case[2] < 224 or preset in SHORT)
+    ]  # fmt: skip
     with file.open("a") as out:
-        for name, options, size, batch in CASES:
-            if arguments.only not in name or size > arguments.largest:
-                continue
+        for (name, options, size, batch), preset in part_of(wanted, arguments.part):
             shared = weights.seeded(name, options, 0)
-            every = len(images.photographs())
-            task = check.make_task(shared, None, (size, size), every)
-            for preset in arguments.optimizers.split(","):
-                wanted = {"network": name, "options": shared.options, "size": size,
-                          "batch": batch, "optimizer": preset,
-                          "dtypes": settings.dtypes}  # fmt: skip
-                if key(wanted) in done or (size >= 224 and preset not in SHORT):
-                    continue
-                recipe = make_recipe(
-                    name, shared.options, optimizer=preset, batch=batch, steps=STEPS
-                )
-                result = check_training(task, recipe, settings)
-                row = row_of(result, preset)
-                rows.append(row)
-                out.write(json.dumps(row, default=float) + "\n")
-                out.flush()
-                failing = [f"{r.backend} {r.quantity}" for r in result.rows if r.fails]
-                print(name, preset, size, f"{result.seconds:.0f} s", *failing, flush=True)
+            asked = {"network": name, "options": shared.options, "size": size,
+                     "batch": batch, "optimizer": preset, "dtypes": settings.dtypes}  # fmt: skip
+            if key(asked) in done:
+                continue
+            task = check.make_task(shared, None, (size, size), len(images.photographs()))
+            recipe = make_recipe(name, shared.options, optimizer=preset, batch=batch, steps=STEPS)
+            result = check_training(task, recipe, settings)
+            rows.append(row_of(result, preset))
+            out.write(json.dumps(rows[-1], default=float) + "\n")
+            out.flush()
+            failing = [f"{r.backend} {r.quantity}" for r in result.rows if r.fails]
+            print(name, preset, size, f"{result.seconds:.0f} s", *failing, flush=True)
     print(table(rows))
     steps = [worst(row, "weights.1", "float64", "each other") for row in rows]
     known = [value for value in steps if value is not None]
