@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inception_parity import check, weights
 from inception_parity.backends import adapter
 from inception_parity.trace import Trace
+from inception_parity.training_check import check_training
 from inception_parity.training_compare import (
     EACH_OTHER,
     IDENTICAL,
@@ -19,7 +21,7 @@ from inception_parity.training_compare import (
     SHOWN,
     judge,
 )
-from inception_parity.training_task import PRESETS, Recipe
+from inception_parity.training_task import PRESETS, Recipe, make_recipe
 
 from . import headed
 
@@ -201,3 +203,17 @@ def test_lr_that_float32_rounds_is_seen_where_mxnet_fuses(tmp_path: Path) -> Non
     assert rows["mx", "update"].worst is not None
     assert LIMIT < rows["mx", "update"].worst < 10 * step
     assert rows["mx", "weights.1"].fails
+
+
+def test_steps_on_a_gpu_are_judged_by_the_oracle(
+    framework: str, load_adapter: Callable[..., object]
+) -> None:
+    load_adapter(framework, "gpu")  # without a GPU, skips
+    shared = weights.seeded("googlenet", {"in_channels": 3, "batch_norm": True}, 0)
+    task = check.make_task(shared, None, (64, 64), 4)
+    how = make_recipe("googlenet", shared.options, batch=4, steps=2)
+    settings = check.Settings((framework,), ("float64",), device="gpu")
+    result = check_training(task, how, settings)
+    assert [row.quantity for row in result.rows] == ["loss", "statistics.1", "derivative", "update"]
+    assert [row for row in result.rows if row.fails] == []
+    assert result.exit_code == 0
