@@ -127,6 +127,13 @@ class Worker:
             self.process.stdin.close()
 
 
+def cores() -> int:
+    """Return how many cores this process may use: a container or `taskset` can grant fewer."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
@@ -141,7 +148,7 @@ def workers(
     """Run a worker for each request while the context lasts; none outlives it."""
     started: list[Worker] = []
     # More threads than cores wait for each other, and they do so at full speed.
-    threads = max(1, (os.cpu_count() or 1) // max(1, len(requests)))
+    threads = max(1, cores() // max(1, len(requests)))
     try:
         for request in requests:
             # One by one: those that did start are ended if the next one can't.

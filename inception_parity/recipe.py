@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from . import catalogue
 from .data import AUGMENTATIONS, PIXELS, Feed
 from .errors import InputError, nearest
+from .processes import cores
 
 OPTIMIZERS = {"sgd": "SGD", "nesterov": "SGD", "adam": "Adam", "rmsprop": "RMSProp"}
 PRECISIONS = ("float32", "bfloat16")
@@ -72,7 +72,7 @@ class Recipe:
             "lr": LR.get(kind),
             "momentum": MOMENTUM.get(kind, 0.0),
             "aux_weight": catalogue.network(values["network"]).aux_weight,
-            "threads": os.cpu_count() or 1,
+            "threads": cores(),
         }
         values.update({k: v for k, v in computed.items() if values[k] is None})
         _require(values)
