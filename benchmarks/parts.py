@@ -2,13 +2,18 @@
 
 With `--part 2/8` a benchmark does the second of eight parts: every eighth case. Each part
 writes its own rows; the files of results of all parts, one after the other, are the whole.
+Parts that run side by side may write to one file.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 Case = TypeVar("Case")
 
@@ -31,6 +36,31 @@ def part_of(cases: Iterable[Case], part: tuple[int, int]) -> Iterator[Case]:
     for number, case in enumerate(cases):
         if number % n == i - 1:
             yield case
+
+
+def in_time(cases: Iterable[Case], seconds: float) -> Iterator[Case]:
+    """Yield cases, none after so many seconds."""
+    end = time.monotonic() + seconds
+    for case in cases:
+        if time.monotonic() > end:
+            return
+        yield case
+
+
+def read_rows(file: Path) -> list[dict[str, Any]]:
+    """Return the rows of a file of results, in whatever order; none where there is no file."""
+    return [json.loads(s) for s in file.read_text().splitlines()] if file.exists() else []
+
+
+def append_rows(file: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Add rows to a file of results, in one write: others may write to it too."""
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    file.parent.mkdir(exist_ok=True)
+    end = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(end, text.encode())
+    finally:
+        os.close(end)
 
 
 def _part(text: str) -> tuple[int, int]:

@@ -2,17 +2,21 @@
 
     python -m benchmarks.random_checks calibrate --cases 60
     python -m benchmarks.random_checks clean --cases 200
+    python -m benchmarks.random_checks networks --cases 320 --part 2/16
     python -m benchmarks.random_checks faults --cases 200
+    python -m benchmarks.random_checks networks --report
 
 A case is drawn by its number alone: network, options, size, batch, seed of the
-weights. `calibrate` draws other cases than the other two; the limit in floors was
-fixed on it. Rows go to benchmarks/results/, and a run goes on where it stopped.
+weights. `calibrate`, `clean` and `faults` are GoogLeNets, `networks` are clean checks of
+all the others; `calibrate` draws other cases than the rest, and the limit in floors was
+fixed on it. Rows go to benchmarks/results/, in any order, and a run goes on where it
+stopped.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +25,42 @@ from rich.progress import track
 
 from inception_parity import catalogue
 from parity_tests.faults import FAULTS, Case
-from parity_tests.harness import Bench, backend_of
+from parity_tests.harness import Bench, backend_of, forget_networks
+
+from .parts import add_part, append_rows, in_time, part_of, read_rows
 
 RESULTS = Path(__file__).parent / "results"
-FIRST = {"calibrate": 1_000_000, "clean": 0, "faults": 0}
+FIRST = {"calibrate": 1_000_000, "clean": 0, "networks": 2_000_000, "faults": 0}
 LARGEST = {"calibrate": 129, "clean": 81, "faults": 81}  # sides of images stay below
 # Few lengths of logits where nothing hangs on them: networks are built once for all cases.
 CLASSES = {"calibrate": (2, 7, 10, 100, 1000), "clean": (10, 1000), "faults": (10, 1000)}
 NETWORKS = ("googlenet",)
+
+# What `networks` draws from: network, options, the smallest side that it takes, and how far
+# sides go beyond. Small sides, because what is computed is the same, and the oracle is slow.
+PLAIN: dict[str, Any] = {"use_aux": False}
+HEADS: dict[str, Any] = {"return_aux": True}
+TORCHVISION = {"third_kernel": 3, "pool4_kernel": 2, "bn_eps": 1e-3, "transform_input": True}
+CONFIGURATIONS: tuple[tuple[str, dict[str, Any], int, int], ...] = (
+    ("inception_v1", PLAIN, 33, 48),
+    ("inception_v1", {"lrn": True, **PLAIN}, 33, 48),
+    ("ceil_googlenet", PLAIN, 33, 48),
+    ("ceil_googlenet", HEADS, 33, 48),
+    ("ceil_googlenet", {**TORCHVISION, **PLAIN}, 33, 48),
+    ("ceil_googlenet", {**TORCHVISION, **HEADS}, 33, 48),
+    ("inception_v2", PLAIN, 75, 24),
+    ("inception_v2", HEADS, 75, 24),
+    ("inception_v3", PLAIN, 75, 24),
+    ("inception_v3", {"count_include_pad": True, **PLAIN}, 75, 24),
+    ("inception_v3", {"bn_scale": False, **PLAIN}, 75, 24),
+    ("inception_v3", {"bn_eps": 1e-5, "transform_input": True, **PLAIN}, 75, 24),
+    # V1's heads take 209 to 256.
+    ("inception_v1", HEADS, 209, 16),
+    ("inception_v1", {"lrn": True, **HEADS}, 209, 16),
+    ("googlenet", {"batch_norm": True}, 33, 48),
+    ("googlenet", {}, 33, 48),
+)
+BLOCK = 5  # cases in a row that share a network, so that it is built once for them
 
 
 def draw(number: int, what: str) -> dict[str, Any]:
@@ -49,10 +81,40 @@ def draw(number: int, what: str) -> dict[str, Any]:
         "options": options,
         "size": [int(n) for n in rng.integers(33, LARGEST[what], size=2)],
         "batch": int(rng.integers(1, 4)),
-        # The halves are slow on a CPU: every eighth case has them.
-        "dtypes": ["float64", "float32", *(("bfloat16", "float16") if number % 8 == 0 else ())],
+        "dtypes": dtypes(number),
         "seed": int(rng.integers(1_000_000)),
     }
+
+
+def draw_network(number: int) -> dict[str, Any]:
+    """Return the case of this number, of any network: square, even or odd, or neither."""
+    block = (number - FIRST["networks"]) // BLOCK
+    network, options, least, more = CONFIGURATIONS[block % len(CONFIGURATIONS)]
+    shared = np.random.default_rng((block, 3))  # what the cases of a block have in common
+    options = {
+        "in_channels": 3 if "transform_input" in options else int(shared.choice([1, 3])),
+        "num_classes": int(shared.choice([10, 1000])),
+        **options,
+    }
+    rng = np.random.default_rng(number)
+    height, width = (int(n) for n in rng.integers(least, least + more, size=2))
+    if rng.integers(3) < 2:
+        width = height
+    large = least > 200
+    return {
+        "number": number,
+        "network": network,
+        "options": options,
+        "size": [height, width],
+        "batch": 1 if large else int(rng.integers(1, 4)),
+        "dtypes": dtypes(number),
+        "seed": int(rng.integers(1_000_000)),
+    }
+
+
+def dtypes(number: int) -> list[str]:
+    """Return the dtypes of a case. The halves are slow on a CPU: every eighth has them."""
+    return ["float64", "float32", *(("bfloat16", "float16") if number % 8 == 0 else ())]
 
 
 def clean_rows(case: dict[str, Any], bench: Bench) -> list[dict[str, Any]]:
@@ -99,6 +161,34 @@ def fault_rows(case: dict[str, Any], bench: Bench) -> list[dict[str, Any]]:
     return [row]
 
 
+def summary(what: str, rows: list[dict[str, Any]]) -> str:
+    """Return how many runs there were of what, and every alarm."""
+    cases = {row["number"]: row for row in rows}
+    alarms = [row for row in rows if row["alarm"]]
+    lines = [f"{what}: {len(cases)} cases, {len(rows)} runs, {len(alarms)} alarms"]
+    for key in ("network", "backend", "dtype", "mode"):
+        counts = Counter(row[key] for row in rows if key in row)
+        lines.append(f"  {key}: " + ", ".join(f"{k} {n}" for k, n in sorted(counts.items())))
+    if what == "faults":
+        missed = [row for row in rows if not row["alarm"]]
+        lines.append(f"  {len(missed)} missed: {[row['fault'] for row in missed]}")
+        return "\n".join(lines)
+    for dtype in sorted({row["dtype"] for row in rows}):
+        mine = [row for row in rows if row["dtype"] == dtype]
+        if dtype == "float64":
+            worst = max(row["worst_rel_l2"] or 0.0 for row in mine)
+            lines.append(f"  worst in float64: relative L2 {worst:.1e}")
+        else:
+            most = max((max(row["floors"].values(), default=0.0) for row in mine), default=0.0)
+            lines.append(f"  worst in {dtype}: {most:.1f} floors")
+    lines += [
+        f"  alarm: {row['number']} {row['network']} {row['options']} {row['size']} "
+        f"{row['backend']} {row['dtype']} {row['mode']}: {row['first']} {row['problem'] or ''}"
+        for row in alarms
+    ]
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Run the cases that are not in the results yet."""
     parser = argparse.ArgumentParser(
@@ -106,37 +196,30 @@ def main() -> None:
     )
     parser.add_argument("what", choices=FIRST)
     parser.add_argument("--cases", type=int, default=200)
-    parser.add_argument(
-        "--part",
-        type=int,
-        nargs=2,
-        default=(0, 1),
-        metavar=("I", "N"),
-        help="only the numbers that leave I when divided by N",
-    )
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after these")
+    parser.add_argument("--report", action="store_true", help="only count what is there")
+    add_part(parser)
     arguments = parser.parse_args()
-    RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"{arguments.what}.jsonl"
-    lines = file.read_text().splitlines() if file.exists() else []
-    rows = [json.loads(line) for line in lines]
-    done = {row["number"] for row in rows}
-    numbers = range(FIRST[arguments.what], FIRST[arguments.what] + arguments.cases)
-    run = fault_rows if arguments.what == "faults" else clean_rows
-    with file.open("a") as out:
-        part, parts = arguments.part
-        todo = [n for n in numbers if n not in done and n % parts == part]
-        for number in track(todo, arguments.what):
-            case = draw(number, arguments.what)
-            size = (case["size"][0], case["size"][1])
-            bench = Bench.make(case["network"], case["options"], size, case["batch"], case["seed"])
-            new = run(case, bench)
-            bench.close()
-            rows += new
-            out.write("".join(json.dumps(row) + "\n" for row in new))
-            out.flush()
-    alarms = [row for row in rows if row["alarm"]]
-    print(f"{arguments.what}: {len({r['number'] for r in rows})} cases, {len(rows)} runs, "
-          f"{len(alarms)} alarms")  # fmt: skip
+    what = arguments.what
+    file = RESULTS / f"{what}.jsonl"
+    done = {row["number"] for row in read_rows(file)}
+    numbers = range(FIRST[what], FIRST[what] + arguments.cases)
+    # A part has whole blocks, of which each is built for once.
+    step = BLOCK if what == "networks" else 1
+    blocks = part_of((numbers[i : i + step] for i in range(0, len(numbers), step)), arguments.part)
+    todo = [number for block in blocks for number in block if number not in done]
+    built: tuple[Any, ...] = ()
+    todo = [] if arguments.report else todo
+    for number in track(in_time(todo, arguments.seconds), what, len(todo), disable=not todo):
+        case = draw_network(number) if what == "networks" else draw(number, what)
+        if what == "networks" and (case["network"], case["options"]) != built:
+            forget_networks()  # which take memory
+            built = (case["network"], case["options"])
+        size = (case["size"][0], case["size"][1])
+        bench = Bench.make(case["network"], case["options"], size, case["batch"], case["seed"])
+        append_rows(file, (fault_rows if what == "faults" else clean_rows)(case, bench))
+        bench.close()
+    print(summary(what, read_rows(file)))
 
 
 if __name__ == "__main__":

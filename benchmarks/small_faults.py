@@ -1,6 +1,8 @@
 """Small faults: down to which relative size are they found, and how far do others see?
 
     python -m benchmarks.small_faults
+    python -m benchmarks.small_faults --part 2/16
+    python -m benchmarks.small_faults --report
 
 One weight, one eps or one pixel of padding is wrong by a relative size from 1e-2
 to 1e-12, at two places each, in PyTorch. Ours looks in float64 (limit 1e-10 at
@@ -11,8 +13,9 @@ Rows go to benchmarks/results/small_faults.jsonl; a run goes on where it stopped
 
 from __future__ import annotations
 
-import json
+import argparse
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,8 @@ from parity_tests.faults import Undo, in_numpy, on_weight, wrong_eps
 from parity_tests.harness import Bench, backend_of
 from parity_tests.mistakes import convolve
 
-from .diagnosis_benchmark import others
+from .diagnosis_benchmark import TOOLS, others
+from .parts import add_part, append_rows, in_time, part_of, read_rows
 from .random_checks import RESULTS
 
 FILE = RESULTS / "small_faults.jsonl"
@@ -70,8 +74,9 @@ PLACES = {
     "one pixel of padding": (one_pixel, ("b1.0.conv", "b3.0.p3_2.conv")),
 }
 
-
 RIGHT = {"one weight": "one-weight", "one eps": "eps", "one pixel of padding": "padding-value"}
+CLEAN = ("nothing", "", 0.0)  # the case without a fault: what alarms there can tell nothing
+CASES = (CLEAN, *((k, p, s) for k, (_, paths) in PLACES.items() for p in paths for s in SIZES))
 
 
 def traced(bench: Bench, backend: str, dtype: str, out: Path, plant: Any = None) -> Trace:
@@ -88,8 +93,7 @@ def traced(bench: Bench, backend: str, dtype: str, out: Path, plant: Any = None)
 
 def run_case(bench: Bench, kind: str, path: str, size: float, folder: Path) -> dict[str, Any]:
     """Plant a fault of one size; return what the check and other rules say of it."""
-    make, _ = PLACES[kind]
-    plant = make(path, size)
+    plant = PLACES[kind][0](path, size) if kind in PLACES else None
     wide = traced(bench, "pt", "float64", folder / "wide", plant)
     report = compare(wide, bench.oracle)
     found = diagnose_trace(report, wide, bench.oracle, bench.shared.arrays)
@@ -104,43 +108,61 @@ def run_case(bench: Bench, kind: str, path: str, size: float, folder: Path) -> d
     }  # fmt: skip
 
 
-def _least(sizes: list[float]) -> str:
-    return f"{min(sizes):.0e}" if sizes else "never"
+def _least(sizes: Iterable[float]) -> str:
+    least = min(sizes, default=None)
+    return "never" if least is None else f"1e{round(np.log10(least))}"
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the smallest size that each finds, as Markdown for docs/diagnosis.md.
+
+    A rule that alarms without a fault gets no column, and is named below.
+    """
+    known = {(r["kind"], r["path"], r["size"]): r for r in rows}
+    clean = known.get(CLEAN)
+    blind = [t for t in TOOLS if clean is None or clean["others"][t]]
+    usable = [t for t in TOOLS if t not in blind]
+    lines = [
+        "| wrong | found | explained | " + " | ".join(TOOLS[t] for t in usable) + " |",
+        "|---|---|---|" + "---|" * len(usable),
+    ]
+    for kind, (_, paths) in PLACES.items():
+        for path in paths:
+            mine = [r for s in SIZES if (r := known.get((kind, path, s))) is not None]
+            cells = [
+                _least(r["size"] for r in mine if r["alarm"] and r["first"] == path),
+                _least(r["size"] for r in mine if r["cause"] == RIGHT[kind]),
+                *(_least(r["size"] for r in mine if r["others"][t]) for t in usable),
+            ]
+            lines.append(f"| {kind} of `{path}` | {' | '.join(cells)} |")
+    if clean is not None and clean["alarm"]:
+        lines += ["", f"The check alarms without a fault, at {clean['first']}."]
+    lines += ["", f"Alarm without any fault: {', '.join(TOOLS[t] for t in blind) or 'none'}."]
+    missing = sum(case not in known for case in CASES)
+    if missing:
+        lines += ["", f"{missing} of {len(CASES)} cases haven't been run."]
+    return "\n".join(lines)
 
 
 def main() -> None:
     """Run what isn't in the results yet, and print the smallest size that each finds."""
-    RESULTS.mkdir(exist_ok=True)
-    rows = [json.loads(s) for s in FILE.read_text().splitlines()] if FILE.exists() else []
-    done = {(r["kind"], r["path"], r["size"]) for r in rows}
-    cells = [(k, p, s) for k, (_, paths) in PLACES.items() for p in paths for s in SIZES]
-    todo = [cell for cell in cells if cell not in done]
-    bench = Bench.make("googlenet", OPTIONS, (48, 41), 2)
-    traced(bench, "tf", "float32", bench.folder / "tf")
-    with tempfile.TemporaryDirectory() as folder:
-        clean = traced(bench, "pt", "float32", Path(folder) / "clean")
-        report = compare(clean, bench.oracle)
-        usable = others(clean, Trace.read(bench.folder / "tf"), report)
-    print("alarms without a fault:", ", ".join(k for k, v in usable.items() if v) or "none")
-    with FILE.open("a") as out:
-        for kind, path, size in track(todo, "small faults"):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after these")
+    parser.add_argument("--report", action="store_true", help="only count what is there")
+    add_part(parser)
+    arguments = parser.parse_args()
+    done = {(r["kind"], r["path"], r["size"]) for r in read_rows(FILE)}
+    todo = [case for case in part_of(CASES, arguments.part) if case not in done]
+    if todo and not arguments.report:
+        bench = Bench.make("googlenet", OPTIONS, (48, 41), 2)
+        traced(bench, "tf", "float32", bench.folder / "tf")
+        for case in track(in_time(todo, arguments.seconds), "small faults", len(todo)):
             with tempfile.TemporaryDirectory(dir=bench.folder) as folder:
-                row = run_case(bench, kind, path, size, Path(folder))
-            rows.append(row)
-            out.write(json.dumps(row) + "\n")
-            out.flush()
-    bench.close()
-    for kind, (_, paths) in PLACES.items():
-        for path in paths:
-            mine = [r for r in rows if (r["kind"], r["path"]) == (kind, path)]
-            found = [r["size"] for r in mine if r["alarm"] and r["first"] == path]
-            named = [r["size"] for r in mine if r["cause"] == RIGHT[kind]]
-            line = f"{kind} at {path}: found down to {_least(found)}, explained to {_least(named)}"
-            seen = {t: [r["size"] for r in mine if r["others"][t]] for t in usable}
-            line += "; " + ", ".join(
-                f"{t} {'-' if usable[t] else _least(s)}" for t, s in seen.items()
-            )
-            print(line)
+                append_rows(FILE, [run_case(bench, *case, Path(folder))])
+        bench.close()
+    print(table(read_rows(FILE)))
 
 
 if __name__ == "__main__":
