@@ -22,6 +22,7 @@ from .commands import (
     exporting,
     models,
     out,
+    racing,
     training,
 )
 from .errors import InputError, OracleError
@@ -34,6 +35,7 @@ COMMANDS = (
     differing,
     exporting,
     models,
+    racing,
     training,
 )  # imported, they register
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from . import catalogue, checkpoint, weights
 from .backends import Adapter, adapter
 from .checkpoint import Checkpoint, Position
@@ -49,7 +51,7 @@ class StoppedError(Exception):
 
 
 class DivergedError(Exception):
-    """The loss isn't finite any more; the last checkpoint is from before."""
+    """Loss or weights aren't finite any more; the last checkpoint's weights are."""
 
 
 def initial(recipe: Recipe) -> SharedWeights:
@@ -121,12 +123,12 @@ class _Run:
         return self.recipe.feed
 
     def save(self) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint; one that nobody can go on from doesn't replace the last."""
         self._tick()
-        state = Checkpoint(
-            self.recipe, self.position, self.backend.get_weights(self.net),
-            self.training.get_state(),
-        )  # fmt: skip
+        arrays = self.backend.get_weights(self.net)
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise DivergedError(f"weights are infinite or NaN after step {self.position.steps}")
+        state = Checkpoint(self.recipe, self.position, arrays, self.training.get_state())
         checkpoint.write(self.folder / checkpoint.FILE, state)
         self.written = time.monotonic()
 
@@ -140,10 +142,7 @@ class _Run:
         p = self.position
         images = self.feed.images(self.data.train, p.step)
         if not math.isfinite(loss):
-            raise DivergedError(
-                f"the loss is {loss} at step {p.step + 1} of epoch {p.epoch + 1}; "
-                "give a smaller --lr, or other weights to begin with"
-            )
+            raise DivergedError(f"the loss is {loss} at step {p.step + 1} of epoch {p.epoch + 1}")
         p.step, p.steps, p.images = p.step + 1, p.steps + 1, p.images + images
         p.loss, p.right = p.loss + loss * images, p.right + right
         self.watch.step(images, p.loss / p.images)
@@ -164,6 +163,8 @@ class _Run:
         self.save()  # the test may be interrupted as well
         started = time.monotonic()
         test_loss, test_right = evaluate(self.training, self.feed, self.data, self.watch)
+        if not math.isfinite(test_loss):
+            raise DivergedError(f"the test's loss is {test_loss} after epoch {p.epoch + 1}")
         images, tested = p.images, len(self.data.test)
         record = {
             "epoch": p.epoch + 1,
@@ -228,7 +229,7 @@ def train(
     Raises:
         InputError: something can't be written; the last checkpoint is intact.
         StoppedError: `watch.stop()` said so; a checkpoint was written.
-        DivergedError: the loss became infinite or NaN; the last checkpoint is from before.
+        DivergedError: loss or weights became infinite or NaN; the last checkpoint's are not.
         UnavailableError: the backend can't be loaded.
     """
     recipe = start.recipe

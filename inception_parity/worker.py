@@ -68,6 +68,9 @@ def _work(request: dict[str, Any], result: dict[str, Any], start: float) -> None
         else:
             backend = adapter(request["backend"], request["device"])
         result["import_seconds"] = time.perf_counter() - start
+        if "race" in request:
+            _race(backend, request)
+            return
         images = np.load(request["images"])
         _run_jobs(request, result, backend, images)
     except UnavailableError as error:
@@ -76,14 +79,26 @@ def _work(request: dict[str, Any], result: dict[str, Any], start: float) -> None
         result.update(status="refused", message=str(error))
 
 
+def _weights(request: dict[str, Any]) -> dict[str, Any]:
+    """Return the weights as memory maps: all workers share the same pages."""
+    import numpy as np
+
+    files = sorted(Path(request["weights"]).glob("*.npy"))
+    return {f.name.removesuffix(".npy"): np.load(f, mmap_mode="r") for f in files}
+
+
+def _race(backend: Any, request: dict[str, Any]) -> None:
+    from . import racer
+
+    racer.run(backend, request["race"], _weights(request))
+
+
 def _run_jobs(request: dict[str, Any], result: dict[str, Any], backend: Any, images: Any) -> None:
     import numpy as np
 
     from .backends import Job, UnavailableError, loaded, record
 
-    files = sorted(Path(request["weights"]).glob("*.npy"))
-    # All workers map the same pages, instead of a copy each.
-    weights = {f.name.removesuffix(".npy"): np.load(f, mmap_mode="r") for f in files}
+    weights = _weights(request)
     net: Any = None
     loaded_as: tuple[str, dict[str, Any]] = ("", {})
     size, folder = (images.shape[2], images.shape[3]), Path(request["result"]).parent

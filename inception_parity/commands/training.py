@@ -152,14 +152,14 @@ def train_command(
 def _train(start: Checkpoint, data: DataSet, folder: Path, watch: bars.Watch, every: float) -> None:
     recipe, position = start.recipe, start.position
     title = catalogue.BACKENDS[recipe.backend].title
-    watch.say(
-        f"{recipe.network} in {title} on {recipe.data}: {len(data.train):,} images to train with, "
-        f"{len(data.test):,} to test with; from {data.note}"
-    )
-    if position.steps:
-        watch.say(f"going on after {position.epoch} epochs and {position.step} steps")
     try:
         with trains.locked(folder), watch.heeding():
+            watch.say(
+                f"{recipe.network} in {title} on {recipe.data}: {len(data.train):,} images to "
+                f"train with, {len(data.test):,} to test with; from {data.note}"
+            )
+            if position.steps:
+                watch.say(f"going on after {position.epoch} epochs and {position.step} steps")
             trains.train(start, data, folder, watch, every)
     except UnavailableError as error:
         err.print(Text(str(error), style="yellow"))
@@ -168,7 +168,8 @@ def _train(start: Checkpoint, data: DataSet, folder: Path, watch: bars.Watch, ev
         err.print(f"stopped; to go on: inception-parity train --resume {folder}", highlight=False)
         raise typer.Exit(INTERRUPTED) from None
     except trains.DivergedError as error:
-        err.print(Text(f"diverged: {error}", style="yellow"))
+        how = "give a smaller --lr, or other weights to begin with"
+        err.print(Text(f"diverged: {error}; {how}", style="yellow"))
         raise typer.Exit(checks.DIVERGE) from None
     except BaseException:
         if watch.asked:  # twice

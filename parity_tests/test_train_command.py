@@ -1,0 +1,254 @@
+"""The commands `train`, `evaluate` and `race`, as a user calls them."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inception_parity import InputError, catalogue, checkpoint, data_files, train, weights
+from inception_parity.checkpoint import FILE
+
+from . import tiny_training as tiny
+from .command import call, require_clear_error, start, use_temporary, wait_for
+from .conftest import chosen_backends
+
+BACKENDS = [name for name in chosen_backends() if name != catalogue.ORACLE]
+ANY = BACKENDS[0] if BACKENDS else "pt"
+FOLDER = ("--data", "fashion-mnist", "--data-folder", "data")
+SMALL = (*FOLDER, "--size", "24", "--batch", "8", "--lr", "0.01", "--threads", "1")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    temporary = use_temporary(tmp_path / "temporary", monkeypatch)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    tiny.write_fashion(Path("data"), train=36, test=20)
+    yield
+    # PyTorch makes a folder of its own there, when it first makes an optimiser.
+    assert [p.name for p in temporary.iterdir() if "inception-parity" in p.name] == []
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Put the tiny network into the catalogue, and leave this process's threads alone."""
+    monkeypatch.setitem(catalogue.NETWORKS, "tiny", tiny.tiny())
+    monkeypatch.setattr(train, "use_threads", lambda count: None)
+
+
+def begun(**given) -> Path:
+    """Leave a training that has just begun in `begun`; return its folder."""
+    data = data_files.load("fashion-mnist", Path("data"))
+    folder = Path("begun")
+    folder.mkdir()
+    checkpoint.write(folder / FILE, train.begin(tiny.recipe(data, backend=ANY, **given)))
+    return folder
+
+
+def test_killed_command_resumes_bit_for_bit():
+    """Killed by SIGKILL in an epoch, then stopped by SIGINT, then left alone."""
+    words = ("train", "googlenet", "--backend", ANY, *SMALL, "--epochs", "2", "--optimizer", "adam")
+    whole = start(*words, "--out", "whole")
+    said = whole.communicate(timeout=280)
+    assert whole.returncode == 0, said
+    resume = ("train", "--resume", "cut", "--data-folder", "data", "--checkpoint-every", "0")
+
+    def steps() -> int:
+        try:
+            return checkpoint.read(Path("cut")).position.steps
+        except InputError:  # there is none yet
+            return -1
+
+    for words_, number, least in (
+        ((*words, "--out", "cut", "--checkpoint-every", "0"), signal.SIGKILL, 2),
+        (resume, signal.SIGINT, 6),
+    ):
+        process = start(*words_)
+        wait_for(lambda least=least: steps() >= least)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=120)
+        if number == signal.SIGINT and process.returncode:
+            assert process.returncode == 130, (out, err)
+            assert "to go on: inception-parity train --resume cut" in err
+            assert "Traceback" not in err
+    last = start(*resume)
+    out, err = last.communicate(timeout=120)
+    assert last.returncode == 0, (out, err)
+    ours, theirs = (checkpoint.read(Path(name)) for name in ("cut", "whole"))
+    for found, expected in ((ours.weights, theirs.weights), (ours.optimizer, theirs.optimizer)):
+        assert [n for n in expected if found[n].tobytes() != expected[n].tobytes()] == []
+    assert sorted(p.name for p in Path("cut").iterdir()) == [
+        ".lock", FILE, train.CURVES, train.METRICS, train.WEIGHTS
+    ]  # fmt: skip
+
+
+def test_trained_network_is_tested_and_begun_from_by_command(capsys, quick):
+    done = call(capsys, "train", "tiny", "--backend", ANY, *FOLDER, "--epochs", "2", "--out", "t")
+    assert done.code == 0, done
+    assert [line.split()[:2] for line in done.out.splitlines()[:2]] == [
+        ["epoch", "1"],
+        ["epoch", "2"],
+    ]
+    record = json.loads(Path("t", train.METRICS).read_text().splitlines()[-1])
+    expected = f"({record['test_right']} of 20)"
+    for backend in BACKENDS:
+        found = call(capsys, "evaluate", "t", "--backend", backend, "--data-folder", "data")
+        assert found.code == 0, found
+        assert expected in found.out
+    file = Path("t", train.WEIGHTS)
+    found = call(capsys, "evaluate", file, "--backend", ANY, *FOLDER, "--json")
+    assert json.loads(found.out)["test_right"] == record["test_right"]
+    again = call(
+        capsys, "train", "tiny", "--backend", ANY, *FOLDER, "--epochs", "1", "--out", "u",
+        "--init", file, "--lr", "0",
+    )  # fmt: skip
+    assert again.code == 0, again
+    ours, theirs = (weights.read(Path(f, train.WEIGHTS)).arrays for f in ("u", "t"))
+    assert all((ours[n] == theirs[n]).all() for n in ours if "running" not in n)
+
+
+RESUMED = {
+    "network": (("googlenet",), "network tiny, but googlenet was asked for"),
+    "option": (("--set", "in_channels=3"), "'in_channels': 1, 'num_classes': 10}, but {"),
+    "backend": (("--backend", "torch"), f"backend {ANY}, but torch was asked for"),
+    "optimizer": (("--optimizer", "adam"), "optimizer sgd, but adam was asked for"),
+    "lr": (("--lr", "0.25"), "lr 0.125, but 0.25 was asked for"),
+    "size": (("--size", "13x12"), "height 12, but 13 was asked for"),
+    "data": (("--data", "cifar-10"), "a training on fashion-mnist, but --data cifar-10 was asked"),
+    "images": (("--train-images", "8"), "train-images 36, but 8 was asked for"),
+    "fewer epochs": (("--epochs", "0"), "--epochs 0, but 0 are done already"),
+    "weights": (("--init", "seeded"), "init d2l, but seeded was asked for"),
+}
+
+
+@pytest.mark.parametrize(("words", "message"), RESUMED.values(), ids=RESUMED)
+def test_checkpoint_of_another_training_is_refused(capsys, quick, words, message):
+    folder = begun()
+    before = (folder / FILE).read_bytes()
+    done = call(capsys, "train", *words, "--resume", folder, "--data-folder", "data")
+    require_clear_error(done, message)
+    assert [(p.name, p.read_bytes()) for p in folder.iterdir()] == [(FILE, before)]
+
+
+def test_other_data_than_the_trainings_are_refused(capsys, quick):
+    folder = begun()
+    tiny.write_fashion(Path("data"), train=36, test=21)
+    done = call(capsys, "train", "--resume", folder, "--data-folder", "data")
+    require_clear_error(done, "fashion-mnist: not the data that the training began with (from data")
+    done = call(capsys, "evaluate", folder, "--data-folder", "data")
+    require_clear_error(done, "not the data that the training began with")
+
+
+REFUSED = {
+    "nothing": (("train",), "give --out for a new training, or --resume"),
+    "both": (("train", "--out", "a", "--resume", "b"), "give --out for a new training, or"),
+    "no network": (("train", "--out", "a"), "give a network and --data, or --resume"),
+    "no data": (("train", "googlenet", "--out", "a"), "give a network and --data"),
+    "no such network": (("train", "googlenett", *SMALL, "--out", "a"), "did you mean googlenet"),
+    "no training there": (("train", "--resume", "data"), "data: no training in this folder"),
+    "no folder there": (("train", "--resume", "no"), "no: no such file"),
+    "unwritable": (("train", "googlenet", *SMALL, "--out", "/proc/a"), "/proc/a: can't be written"),
+    "under a file": (("train", "googlenet", *SMALL, "--out", "data/t10k-labels-idx1-ubyte/a"),
+                     "can't be written"),
+    "full folder": (("train", "googlenet", *SMALL, "--out", "data"), "data: exists and isn't emp"),
+    "too small": (("train", "inception_v1", *FOLDER, "--size", "32", "--out", "a"), "--size"),
+    "too few classes": (("train", "googlenet", *SMALL, "--set", "num_classes=9", "--out", "a"),
+                        "num_classes=9, but fashion-mnist has 10"),
+    "two channels": (("train", "googlenet", *SMALL, "--set", "in_channels=2", "--out", "a"),
+                     "in_channels=2, but images have 1 or 3 channels"),
+    "wrong weights": (("train", "googlenet", *SMALL, "--init", "data/t10k-labels-idx1-ubyte",
+                       "--out", "a"), "t10k-labels-idx1-ubyte"),
+    "never": (("train", "googlenet", *SMALL, "--checkpoint-every", "-1", "--out", "a"),
+              "--checkpoint-every -1, but should be 0 seconds or more"),
+    "oracle": (("train", "googlenet", *SMALL, "--backend", "np", "--out", "a"), "--backend np"),
+    "evaluate nothing": (("evaluate", "no"), "no: no such file"),
+    "evaluate data": (("evaluate", "data/t10k-labels-idx1-ubyte"), "t10k-labels-idx1-ubyte"),
+    "race alone": (("race", "googlenet", *FOLDER, "--backends", ANY, "--dtypes", "float32",
+                    "--out", "a"), "a race needs two runners"),
+    "race in float16": (("race", "googlenet", *FOLDER, "--dtypes", "float16", "--out", "a"),
+                        "no dtype 'float16'"),
+    "race of the oracle": (("race", "googlenet", *FOLDER, "--backends", "np,pt", "--out", "a"),
+                           "np is the oracle"),
+    "race of no steps": (("race", "googlenet", *FOLDER, "--steps", "0", "--out", "a"), "--steps 0"),
+    "race into a full folder": (("race", "googlenet", *FOLDER, "--out", "data"), "isn't empty"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_used_is_refused_and_nothing_is_left(capsys, words, message):
+    require_clear_error(call(capsys, *words), message)
+    assert [p.name for p in Path.cwd().iterdir()] == ["data"]
+
+
+def test_damaged_data_and_checkpoints_are_refused(capsys, quick):
+    folder = begun()
+    file = folder / FILE
+    content = file.read_bytes()
+    file.write_bytes(content[:-9])
+    require_clear_error(call(capsys, "train", "--resume", folder), FILE)
+    file.write_bytes(content[:-9] + b"123456789")
+    require_clear_error(call(capsys, "evaluate", folder), "its content has changed")
+    Path("data/train-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03")
+    done = call(capsys, "train", "tiny", *FOLDER, "--out", "a")
+    require_clear_error(done, "train-images-idx3-ubyte: not an idx file")
+    assert not Path("a").exists()
+
+
+def test_new_training_does_not_replace_another(capsys, quick):
+    folder = begun()
+    done = call(capsys, "train", "tiny", *FOLDER, "--out", folder)
+    require_clear_error(done, "begun: holds a training; go on with --resume, or give another")
+
+
+def test_divergence_ends_with_1_and_says_what_to_do(capsys, quick):
+    """Of loss, test and weights, each may be the first that isn't finite."""
+    words = ("train", "tiny", "--backend", ANY, *FOLDER, "--out")
+    for folder, batch, decay, message in (
+        ("a", "16", "0", "diverged: the loss is"),
+        ("b", "36", "0", "diverged: the test's loss is"),
+        ("c", "36", "1e20", "diverged: weights are infinite or NaN after step 1"),
+    ):
+        wild = ("--lr", "1e30", "--batch", batch, "--weight-decay", decay, "--init", "seeded")
+        done = call(capsys, *words, folder, *wild)
+        assert done.code == 1
+        assert message in done.err
+        assert "give a smaller --lr" in done.err
+        kept = checkpoint.read(Path(folder))
+        assert all(np.isfinite(array).all() for array in kept.weights.values())
+        assert kept.position.history == []
+
+
+@pytest.mark.skipif(len(BACKENDS) < 2, reason="a race needs two backends")
+def test_race_agrees_in_float64_and_leaves_steps_and_picture(capsys):
+    two = [name for name in ("pt", "mx", "tf") if name in BACKENDS][:2]
+    done = call(
+        capsys, "race", "googlenet", *FOLDER, "--backends", ",".join(two), "--size", "24",
+        "--batch", "4", "--steps", "2", "--out", "race",
+    )  # fmt: skip
+    assert done.code == 0, done
+    steps = [json.loads(line) for line in Path("race/race.jsonl").read_text().splitlines()]
+    assert [step["step"] for step in steps] == [1, 2]
+    a, b = two
+    for step in steps:
+        assert step["apart"][f"{a} and {b} float64"] < 1e-10 < step["moved"]
+        assert 1e-10 < step["apart"][f"{a} and {b} float32"] < 1e-4
+        assert step["loss"][f"{a} float64"] == pytest.approx(step["loss"][f"{b} float64"], 1e-10)
+        assert step["distance"][f"{a} float64"] < 1e-10 < step["distance"][f"{a} float32"]
+        assert len(step["layers"][f"{a} float64"]) == 58  # convolutions and the classifier
+    assert "float64: " in done.out
+    assert "float32: " in done.out
+    assert "apart after step 1" in done.out
+    assert "more than rounding" not in done.out
+    assert Path("race/race.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "race"])
+def test_help_teaches(capsys, command):
+    done = call(capsys, command, "--help")
+    assert done.code == 0
+    words = {"train": "--resume", "evaluate": "whichever trained it", "race": "race.jsonl"}
+    assert words[command] in done.out
