@@ -35,7 +35,7 @@ from parity_tests.fault_kinds import IMAGES, KINDS
 from parity_tests.harness import Bench, backend_of
 from parity_tests.layer_faults import Place
 
-from .diagnosis_report import TOOLS, page, readme, summary
+from .diagnosis_report import TOOLS, page, readme
 from .parts import add_part, append_rows, in_time, part_of, read_rows
 from .random_checks import RESULTS
 
@@ -296,7 +296,8 @@ def main() -> None:
         if scene is not None:
             scene.bench.close()
     rows = read()
-    print(summary(rows), readme(rows), page(rows), sep="\n\n") if rows else print("no rows")
+    if rows:
+        print("README.md:", readme(rows), "docs/diagnosis.md:", page(rows), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ FAULTS = {
         "Mixed_5b.pool", AvgPool(3, 1, 1, count_include_pad=True)
     ),
     "noise at Conv2d_2b_3x3.conv": on_output("Conv2d_2b_3x3.conv", scrambled),
+    "noise at Conv2d_1a_3x3.act": on_output("Conv2d_1a_3x3.act", scrambled),
     "noise at Conv2d_4a_3x3.conv": on_output("Conv2d_4a_3x3.conv", scrambled),
     "noise at Mixed_7c.concat": on_output("Mixed_7c.concat", scrambled),
 }

@@ -52,7 +52,7 @@ def summary(rows: list[Row]) -> str:
 
 
 def readme(rows: list[Row]) -> str:
-    """Return the README's table: `check` beside other tools' rules."""
+    """Return what the README has of them: `check` beside other tools' rules."""
     found = planted(rows)
     n = len(found)
     missed = sum(not row["alarm"] for row in found)
@@ -60,6 +60,9 @@ def readme(rows: list[Row]) -> str:
     one = share([row for row in found if top(row, 1)], n)
     three = share([row for row in found if top(row, 3)], n)
     lines = [
+        summary(rows),
+        "(`python -m benchmarks.diagnosis_benchmark`), and what other rules say of their outputs:",
+        "",
         "| rule | missed | names the layer | names the cause |",
         "|---|---|---|---|",
         f"| `check` | {missed} | {right} | first {one}, among three {three} |",
@@ -75,9 +78,11 @@ def readme(rows: list[Row]) -> str:
 
 
 def page(rows: list[Row]) -> str:
-    """Return docs/diagnosis.md's tables: by framework, by network, and every miss."""
+    """Return what docs/diagnosis.md has: by framework, by network, and every miss."""
     found = planted(rows)
     lines = [
+        f"{summary(rows)}:",
+        "",
         "| | faults | detected | layer named | cause first | among three |",
         "|---|---|---|---|---|---|",
         _line("all", found),

@@ -69,6 +69,16 @@ def test_unchanged_copy_agrees(capsys, made, copy):
     assert call(capsys, "compare", copy, made).code == 0
 
 
+def test_compare_writes_a_page(capsys, made, copy):
+    done = call(capsys, "compare", copy, made, "--report", "page.html")
+    assert done.code == 0, done
+    text = Path("page.html").read_text()
+    assert "NumPy oracle float64 agrees with NumPy oracle float64." in text
+    assert f"inception-parity compare {copy} {made} --seed 0" in text
+    refused = call(capsys, "compare", copy, made, "--report", "none/page.html")
+    require_clear_error(refused, "there is no folder")
+
+
 RECORDS = {
     "other weights": (set_run(weights="0" * 64), "are traces of different runs (weights: "),
     "other options": (set_run(options={"in_channels": 3}), "traces of different runs (options: "),

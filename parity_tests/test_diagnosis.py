@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from inception_parity.diagnosis import Candidate, Site, diagnose, search
-from inception_parity.diagnosis.forward import compute
+from inception_parity.diagnosis.forward import compute, erf, output_of
 
 from . import mistakes
 from .mistake_table import MISTAKES
@@ -116,3 +117,25 @@ def test_a_tiny_difference_is_not_taken_for_other_weights() -> None:
     found = diagnose(replace(site, observed=wrong), pairs=False)
     assert found.findings == []
     assert "at the border only" in found.note
+
+
+def test_erf_is_that_of_the_c_library() -> None:
+    x = np.concatenate([np.linspace(-7, 7, 4001), [1e-300, 0.0, np.inf, -np.inf]])
+    truth = np.array([math.erf(v) for v in x])
+    assert np.abs(erf(x) - truth).max() <= 2.3e-16
+    assert np.isnan(erf(np.array([np.nan])))
+
+
+@pytest.mark.parametrize("elementwise", [True, False])
+def test_what_is_done_to_a_known_output_is_as_if_all_were_computed(elementwise: bool) -> None:
+    site = mistakes.conv().but(stride=(2, 2))
+    done = site.then("halved", lambda y: y / 2).then("cut", np.tanh, elementwise)
+    whole, some = compute(done), compute(done, [2, 0])
+    known = site.then("halved", lambda y: y / 2)
+    for each in (site, known):
+        output_of(each)
+    again = known.then("cut", np.tanh, elementwise)
+    assert np.array_equal(compute(again), whole)
+    assert np.array_equal(compute(again, [2, 0]), some)
+    assert np.array_equal(whole, np.tanh(compute(site) / 2))
+    assert compute(again.but(stride=(1, 1))).shape != whole.shape  # another layer: not known

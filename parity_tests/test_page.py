@@ -126,6 +126,21 @@ def test_histograms_count_every_value_of_small_arrays():
     assert pool.counts[bars["reference"]][16] == middle
 
 
+def test_histograms_are_numpys_to_the_last_value():
+    rng = np.random.default_rng(0)
+    for n in range(60):
+        size = 1e-310 if n == 0 else 10 ** rng.uniform(-12, 5)
+        values = rng.standard_normal(rng.integers(2, 3000)) * size
+        if n % 3 == 1:
+            values = np.round(values, 1)  # many on the edges of bins
+        values[1::2] *= n % 2 or n == 0
+        size = np.abs(values).max()
+        for low, high in ((values.min(), values.max()), (-size, size)):
+            if low < high:
+                expected = np.histogram(values, pictures.BINS, (low, high))[0]
+                assert pictures._histogram(values, low, high).tolist() == expected.tolist()
+
+
 @pytest.mark.parametrize(
     "shape", [(3,), (2, 7), (2, 5, 1, 1), (2, 6, 9), (1, 2, 3, 4, 5), (2, 1, 1, 40)]
 )

@@ -7,14 +7,17 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from selenium.webdriver.common.keys import Keys
 
 from inception_parity.diagnosis import Diagnosis, Finding
-from inception_parity.report import page
+from inception_parity.ports import compare
+from inception_parity.report import models_page, page
 
 from . import tiny
 from .browser import Browser
+from .conftest import chosen_backends
 from .test_page import HOSTILE
 
 CULPRIT_CELL = f'[data-at="{tiny.CULPRIT}|1"]'
@@ -39,6 +42,26 @@ def file(folder: Path) -> Path:
     made = tiny.sheet(folder, diagnosis=Diagnosis(tiny.CULPRIT, "conv 1x1", [found]))
     page.write(folder / "page.html", [made])
     return folder / "page.html"
+
+
+@pytest.fixture(scope="module")
+def models_file(folder: Path) -> Path:
+    """Return the page of two PyTorch models, whose layers are numbers; one adds a bias twice."""
+    if "pt" not in chosen_backends():
+        pytest.skip("its models are torch's")
+    import torch
+    from torch import nn
+
+    original, port = (
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3, 2)) for _ in range(2)
+    )
+    port.load_state_dict(original.state_dict())
+    with torch.no_grad():
+        port[2].bias *= 2
+    found = compare(original, port, np.random.default_rng(0).standard_normal((2, 3, 9, 9)))
+    command = ["inception-parity", "compare-models", "nets:original", "nets:port"]
+    page.write(folder / "models.html", [models_page.sheet_of(found, command)])
+    return folder / "models.html"
 
 
 def panel(browser: Browser) -> str:
@@ -316,3 +339,27 @@ def test_controls_have_names_and_ids_are_unique(browser, file):
     levels = [int(h.tag_name[1]) for h in browser.all("h1, h2, h3, h4")]
     assert levels[0] == 1
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+
+def test_page_of_two_models_names_the_culprit_and_answers_clicks(browser, models_file):
+    browser.open(models_file)
+    assert "They differ: 2 of 4 layers and outputs." in browser.one("h1").text
+    names = [h.get_attribute("textContent") for h in browser.all(".graph thead th")]
+    assert names == ["block", "second: Sequential"]
+    assert browser.one(".panel h3").text == "2"
+    assert "An error starts here" in panel(browser)
+    assert "the bias is added twice" in panel(browser)
+    assert "guilty" in browser.one('[data-at="2|0"]').get_attribute("class")
+    browser.one('[data-at="1|0"]').click()
+    assert browser.one(".panel h3").text == "1"
+    assert len(browser.all(".panel canvas")) == 3  # both, and their difference
+    text = browser.one("body").text
+    assert "compare-models nets:original nets:port" in text
+    assert "weights: 2 bias" in text  # what differs
+    clean_log(browser)
+
+
+def test_page_of_two_models_fits_a_phone(browser, models_file):
+    browser.open(models_file, width=320, height=800, prefers_color_scheme="dark")
+    assert browser.run("return document.documentElement.scrollWidth") <= 320
+    clean_log(browser)

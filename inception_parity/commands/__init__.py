@@ -54,6 +54,9 @@ Pythons = Annotated[
 ]
 Timeout = Annotated[float, typer.Option(help="Seconds after which a backend is given up.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+PageFile = Annotated[
+    Path | None, typer.Option("--report", help="Write one HTML page there, to look at.")
+]
 
 
 def words(text: str) -> list[str]:

@@ -27,6 +27,7 @@ from . import (
     Json,
     NetworkName,
     OnnxFile,
+    PageFile,
     Pythons,
     Seed,
     Set,
@@ -82,6 +83,7 @@ def compare_command(
     as_json: Json = False,
     weights_file: WeightsFile = None,
     seed: Seed = 0,
+    page_file: PageFile = None,
 ) -> None:
     """Compare two kept traces, endpoint by endpoint, and look for the cause.
 
@@ -89,6 +91,8 @@ def compare_command(
     trace is judged only where this machine has measured the noise floors of the
     same run, in a `check`; otherwise it is shown.
     """
+    if page_file is not None:
+        require_writable(page_file)
     ours, theirs = Trace.read(trace), Trace.read(reference)
     for one in (ours, theirs):
         one.verify()
@@ -104,12 +108,19 @@ def compare_command(
             report.diagnosis = diagnose_trace(report, ours, theirs, shared.arrays, known)
         elif not as_json:
             err.print("For the cause, give the run's weights with --weights or --seed.")
+    if page_file is not None:
+        command = ["inception-parity", "compare", str(trace), str(reference)]
+        command += ["--weights", str(weights_file)] if weights_file else ["--seed", str(seed)]
+        with progress() as say:
+            page.write(page_file, [page.of_traces(report, ours, theirs, command, say)])
     if as_json:
         print(record.dumps(record.report_record(report)), end="")
     else:
         terminal.show_report(out, report)
         if report.verdict == UNJUDGED:
             out.print("Not judged: this machine has no noise floors of this run; `check` it first.")
+        if page_file is not None:
+            out.print(f"page: {page_file}", highlight=False, soft_wrap=True)
     raise typer.Exit(checks.DIVERGE if report.fails else checks.AGREE)
 
 
@@ -134,9 +145,7 @@ def check_command(
     junit_file: Annotated[
         Path | None, typer.Option("--junit", help="Write a report there, as JUnit's XML.")
     ] = None,
-    page_file: Annotated[
-        Path | None, typer.Option("--report", help="Write one HTML page there, to look at.")
-    ] = None,
+    page_file: PageFile = None,
     pythons: Pythons = None,
     timeout: Timeout = 600,
     keep: Annotated[Path | None, typer.Option(help="A folder for all traces, to be made.")] = None,

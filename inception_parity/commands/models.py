@@ -22,7 +22,7 @@ from .. import images, weights
 from ..errors import InputError, nearest
 from ..options import parse_size, require_writable
 from ..report import record
-from . import app, err, out, progress
+from . import PageFile, app, err, out, progress
 
 MOST_VALUES = 2**28  # of a random input: 2 GB
 PHOTOGRAPHS = "photographs"
@@ -78,9 +78,7 @@ def compare_models(
         bool, typer.Option("--show-match", help="Print the whole match, layer by layer.")
     ] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write a report there.")] = None,
-    page_file: Annotated[
-        Path | None, typer.Option("--report", help="Write one HTML page there, to look at.")
-    ] = None,
+    page_file: PageFile = None,
     keep: Annotated[Path | None, typer.Option(help="A folder for both traces, to be made.")] = None,
 ) -> None:
     """Compare a model with the one that it was made from: any two, of any framework.

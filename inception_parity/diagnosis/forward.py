@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from .site import Array, Pads, Site
+from .site import Array, Pads, Post, Site
 
 Channels = Sequence[int] | None  # those wanted of the output; None: all
+FEW = 8  # channels of a convolution that are computed in another way than all of them
 
 
 class CannotComputeError(Exception):
@@ -27,6 +28,9 @@ def compute(site: Site, channels: Channels = None) -> Array:
     Raises:
         CannotComputeError: a layer with this mistake can't be computed.
     """
+    before = site.kept.get("before")
+    if before is not None and "output" in before.kept:
+        return _then(site.post[-1], before.kept["output"], channels)
     early = channels if all(post.elementwise for post in site.post) else None
     inputs = []
     for array in site.inputs:
@@ -44,13 +48,36 @@ def compute(site: Site, channels: Channels = None) -> Array:
     return y if channels is None or early is not None else take(y, channels)
 
 
+def _then(post: Post, y: Array, channels: Channels) -> Array:
+    """Return what is left of a known output after something was done to it."""
+    try:
+        with np.errstate(all="ignore"):
+            if post.elementwise:
+                return post.apply(take(y, channels))
+            return take(post.apply(y), channels)
+    except (ValueError, IndexError, ZeroDivisionError) as error:
+        raise CannotComputeError(str(error)) from error
+
+
+def output_of(site: Site) -> Array:
+    """Return the site's output, computed once for all who ask; it mustn't be changed.
+
+    Raises:
+        CannotComputeError: as `compute`.
+    """
+    if "output" not in site.kept:
+        site.kept["output"] = compute(site)
+    output: Array = site.kept["output"]
+    return output
+
+
 def residual(site: Site) -> Array:
     """Return what is observed beyond what the site gives.
 
     Raises:
         CannotComputeError: it can't be computed, or has another shape.
     """
-    y = compute(site)
+    y = output_of(site)
     if y.shape != site.seen.shape:
         raise CannotComputeError(f"shape {y.shape}, but {site.seen.shape} was seen")
     return site.seen - y
@@ -118,8 +145,11 @@ def _conv(site: Site, inputs: list[Array], channels: Channels) -> Array:
     rows = list(range(len(weight)) if channels is None else channels)
     if x.ndim != 4 or weight.shape[1] * groups != x.shape[1] or len(weight) % groups:
         raise CannotComputeError("the kernel has other channels than the input")
-    per_group = len(weight) // groups
     y: Any = 0.0
+    if groups == 1 and len(rows) <= FEW:
+        y = _few_channels(x, weight[rows], site.get("stride"), site.get("dilation"))
+        return y + bias[rows][:, None, None] if bias is not None else y
+    per_group = len(weight) // groups
     for (u, v), seen in windows(x, weight.shape[2:], site.get("stride"), site.get("dilation")):
         taps = weight[rows, :, u, v]
         if groups == 1:
@@ -133,6 +163,29 @@ def _conv(site: Site, inputs: list[Array], channels: Channels) -> Array:
                       for r, t in zip(rows, taps, strict=True)]  # fmt: skip
             y = y + np.stack(chosen, axis=1)
     return y + bias[rows][:, None, None] if bias is not None else y
+
+
+def _few_channels(x: Array, weight: Array, stride: Any, dilation: Any) -> Array:
+    """Return a convolution to few channels: products with all of `x`, of which parts are added.
+
+    That copies no windows of `x`, which is most of the work where there are few channels.
+    """
+    out, channels, rows, columns = weight.shape
+    height = _out(x.shape[2], rows, stride[0], dilation[0])
+    width = _out(x.shape[3], columns, stride[1], dilation[1])
+    flat = x.reshape(*x.shape[:2], -1)
+    y = np.zeros((len(x), out, height, width))
+    for u in range(rows):
+        taps = weight[:, :, u].transpose(2, 0, 1).reshape(-1, channels)
+        product = np.matmul(taps, flat).reshape(len(x), columns, out, *x.shape[2:])
+        top = u * dilation[0]
+        for v in range(columns):
+            left = v * dilation[1]
+            y += product[
+                :, v, :, top : top + (height - 1) * stride[0] + 1 : stride[0],
+                left : left + (width - 1) * stride[1] + 1 : stride[1],
+            ]  # fmt: skip
+    return y
 
 
 def _dense(site: Site, inputs: list[Array], channels: Channels) -> Array:
@@ -231,8 +284,30 @@ def _global_pool(site: Site, inputs: list[Array], channels: Channels) -> Array:
     return reduce.get(site.get("reduce"), np.mean)(x, axis=(2, 3), keepdims=keep)
 
 
-def _erf(x: Array) -> Array:
-    return np.reshape([math.erf(v) for v in x.reshape(-1)], x.shape)
+_ERF_STEP, _ERF_END = 1 / 32, 6.0  # beyond which erf is 1 in float64
+
+
+def _erf_table() -> Array:
+    """Return erf's Taylor coefficients, up to the 7th, at every step from 0 to the end."""
+    at = np.arange(0, _ERF_END + _ERF_STEP, _ERF_STEP)
+    terms = [np.array([math.erf(a) for a in at]), 2 / math.sqrt(math.pi) * np.exp(-(at**2))]
+    for n in range(1, 7):  # of the derivatives: d[n + 1] = -2 a d[n] - 2 (n - 1) d[n - 1]
+        terms.append(-2 * at * terms[n] - 2 * (n - 1) * terms[n - 1] * (n > 1))
+    return np.stack([term / math.factorial(n) for n, term in enumerate(terms)])
+
+
+_ERF = _erf_table()
+
+
+def erf(x: Array) -> Array:
+    """Return the error function, to float64's precision; NumPy has none."""
+    size = np.fmin(np.abs(x), _ERF_END)
+    at = np.rint(size / _ERF_STEP).astype(np.intp)
+    apart = size - at * _ERF_STEP
+    y: Any = 0.0
+    for terms in _ERF[::-1]:
+        y = y * apart + terms[at]
+    return np.array(np.sign(x) * y)
 
 
 def softmax(x: Array) -> Array:
@@ -252,7 +327,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     ),
     "softplus": lambda x: np.logaddexp(0.0, x),
     "silu": lambda x: x / (1 + np.exp(-x)),
-    "gelu": lambda x: x * 0.5 * (1 + _erf(x / math.sqrt(2))),
+    "gelu": lambda x: x * 0.5 * (1 + erf(x / math.sqrt(2))),
     "gelu_tanh": lambda x: (
         0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
     ),

@@ -7,8 +7,9 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .forward import ACTIVATIONS, compute, softmax
+from .forward import ACTIVATIONS, output_of, softmax
 from .mends import layer_line, layer_name, words
 from .site import Array, Candidate, Mend, Site
 
@@ -92,7 +93,7 @@ def twice(site: Site) -> Iterator[Candidate]:
     same = site.inputs and site.inputs[0].shape == site.reference.shape
     if same and len(site.inputs) == 1 and site.kind not in ("input", "output", "dropout"):
         try:
-            once = compute(site)
+            once = output_of(site)
         except Exception:  # then it can't be applied again either
             return
         again = site.fed(once)
@@ -104,7 +105,7 @@ def times(site: Site) -> Iterator[Candidate]:
     """The output times a number, or something added to all of it."""
     if not site.same_shape:
         return
-    y = compute(site)
+    y = output_of(site)
     if y.shape != site.seen.shape:
         return
     power = float(np.vdot(y, y))
@@ -123,7 +124,7 @@ def dropout(site: Site) -> Iterator[Candidate]:
     """Dropout that is active: values are either gone, or all larger by the same factor."""
     if not site.same_shape:
         return
-    y = compute(site)
+    y = output_of(site)
     if y.shape != site.seen.shape:
         return
     there = np.abs(y) > 1e-9 * np.abs(y).max(initial=0.0)
@@ -186,7 +187,7 @@ def reordered(site: Site) -> Iterator[Candidate]:
     """Channels, or images, in another order, found by matching them."""
     if not site.same_shape:
         return
-    y = compute(site)
+    y = output_of(site)
     if y.shape != site.seen.shape:
         return
     for axis, cause, what in ((1, "channel-order", "channels"), (0, "batch-order", "images")):
@@ -196,20 +197,18 @@ def reordered(site: Site) -> Iterator[Candidate]:
         n = len(order)
         plain = list(order)
         how, cost = f"in another order ({', '.join(map(str, plain[:6]))}, …)", 4
+        by = -plain[0] % n
         if plain == list(range(n))[::-1]:
             how, cost = "reversed", 2
-        else:
-            for by in range(1, n):
-                if plain == list(np.roll(range(n), by)):
-                    how, cost = f"shifted by {by if by <= n // 2 else by - n}", 2
-                    break
+        elif np.array_equal(plain, np.roll(range(n), by)):
+            how, cost = f"shifted by {by if by <= n // 2 else by - n}", 2
         text = f"the output's {what} are {how}"
         mend = words(other=f"{what} in the reference's order; for kernels see their layout")
         moved = site.then("reordered", partial(np.take, indices=order, axis=axis), False)
         yield Candidate(cause, text, mend, moved, cost)
 
 
-def _matched(truth: Array, seen: Array) -> Array | None:
+def _matched(truth: Array, seen: Array) -> NDArray[np.intp] | None:
     """Return for each of `seen` which of `truth` it is; None if it is as it should be."""
     count = len(truth)
     if count < 2:
@@ -220,8 +219,11 @@ def _matched(truth: Array, seen: Array) -> Array | None:
     marks, found = a @ probes, b @ probes
     if not np.isfinite(found).all():
         return None
-    apart = np.abs(found[:, None, :] - marks[None, :, :]).sum(axis=2)
-    order = apart.argmin(axis=1)
+    order = np.empty(count, dtype=np.intp)
+    for start in range(0, count, 64):  # small pieces, that stay in the cache
+        some = found[start : start + 64]
+        apart = sum(np.abs(np.subtract.outer(some[:, i], marks[:, i])) for i in range(3))
+        order[start : start + 64] = np.argmin(apart, axis=1)
     identity = np.array_equal(order, np.arange(count))
     return None if identity or len(set(order.tolist())) < 2 else order
 

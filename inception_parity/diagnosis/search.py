@@ -7,13 +7,14 @@ channels first; only what agrees there is computed whole.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from . import convolutions, inputs, norms, outputs, pools, precision, windows, wiring
-from .forward import CannotComputeError, compute, take
+from .forward import CannotComputeError, compute, output_of, take
 from .mends import pick
 from .site import Candidate, Diagnosis, Explanation, Finding, Site, distance
 
@@ -36,7 +37,7 @@ BY_KIND: dict[str, tuple[Explanation, ...]] = {
 }
 FARFETCHED = 6  # from this cost on two simple mistakes are likelier than one
 MOST_PAIRS = 4000
-WORK = 3e9  # numbers that all pairs together may look at
+WORK = 6e9  # numbers that all pairs together may look at
 CHANNELS = 4  # on which candidates are computed first
 # Not tried as the second of two mistakes: too dear, or able to explain too much.
 ALONE = (
@@ -123,7 +124,7 @@ def _search(site: Site, result: Diagnosis, pairs: bool) -> Diagnosis:
 def _described(site: Site) -> tuple[Site, str]:
     """Return the site, as an unknown layer if its description doesn't give its reference."""
     try:
-        apart = distance(compute(site), site.reference)
+        apart = distance(output_of(site), site.reference)
         why = f"off by {apart:.1e}"
     except (CannotComputeError, KeyError, TypeError) as error:
         apart, why = float("inf"), str(error)
@@ -222,14 +223,17 @@ def _closest(tried: list[_Tried], site: Site, before: float) -> Finding | None:
 
 
 def _thin(site: Site, chosen: list[int]) -> Site:
-    """Return a convolution or dense layer with a few of its output channels."""
+    """Return a convolution or dense layer with a few of its output channels, others as they are.
+
+    A copy in any case, so that what is kept of it doesn't outlive it.
+    """
     if site.kind not in ("conv", "dense") or site.get("groups") != 1 or site.seen.ndim < 2:
-        return site
+        return replace(site)
     if any(not post.elementwise for post in site.post):
-        return site
+        return replace(site)
     kept = [i for i in chosen if i < len(site.weights["weight"])]
     if len(site.weights["weight"]) != site.seen.shape[1]:
-        return site
+        return replace(site)
     return replace(
         site,
         weights={name: array[kept] for name, array in site.weights.items()},
@@ -250,6 +254,8 @@ def _pairs(
     count, work = 0, 0.0
     for first in usual:
         thin = _thin(first.candidate.site, chosen)
+        with contextlib.suppress(CannotComputeError):
+            output_of(thin)  # what is done to an output is then done to this one
         for explanation in explanations(thin):
             if explanation in ALONE:
                 continue
@@ -260,7 +266,7 @@ def _pairs(
                     continue
                 count += 1
                 work += _work(second.site)
-                left = _left(second)
+                left = _screen(second, chosen).screened
                 if left <= 1e3 * _limit(second):
                     hits.append(second.cause)
             if hits:

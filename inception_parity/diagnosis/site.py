@@ -80,6 +80,8 @@ class Site:
     sources: tuple[Any, ...] = ()
     pre: tuple[Post, ...] = ()  # done to every input
     post: tuple[Post, ...] = ()  # done to the output
+    # What `forward` keeps: the output, and the site that `then` was called on.
+    kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def but(self, **attributes: Any) -> Site:
         """Return the site with other attributes."""
@@ -96,7 +98,9 @@ class Site:
 
     def then(self, name: str, apply: Callable[[Array], Array], elementwise: bool = True) -> Site:
         """Return the site with something done to its output."""
-        return replace(self, post=(*self.post, Post(name, apply, elementwise)))
+        done = replace(self, post=(*self.post, Post(name, apply, elementwise)))
+        done.kept["before"] = self
+        return done
 
     def get(self, name: str) -> Any:
         """Return an attribute, or its default."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -122,7 +123,7 @@ class _Sites:
         if run.dtype == "float64":
             return site
         # What the layer makes of rounded numbers is what it should be held against.
-        return Site(**{**vars(site), "reference": compute(site)})
+        return replace(site, reference=compute(site))
 
     def _given(self, name: str) -> Array:
         return self._rounded(np.asarray(self.oracle.array(name)))

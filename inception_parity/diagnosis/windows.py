@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 
-from .forward import CannotComputeError, compute, padded, same_pads
+from .forward import CannotComputeError, compute, output_of, padded, same_pads
 from .mends import layer_line, same_mend
 from .site import Array, Candidate, Pads, Site
 
@@ -95,7 +95,7 @@ def padding_values(site: Site) -> Iterator[Candidate]:
 def _fitted_fill(site: Site) -> float | None:
     """Return the value that a padding would need to hold, by least squares."""
     try:
-        base = compute(site)
+        base = output_of(site)
         effect = compute(site.but(fill=1.0)) - base
     except CannotComputeError:
         return None

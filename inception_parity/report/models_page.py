@@ -28,12 +28,13 @@ def sheet_of(
     """
     first, second = made.a.run, made.b.run
     lines = text_of(made).splitlines()
-    columns = [Column(second.network, made.report, _by_first_names(made))]
+    names = f"first: {first.network}", f"second: {second.network}"  # which may be the same
+    columns = [Column(names[1], made.report, _by_first_names(made))]
     return Sheet(
         title=f"{first.network} and {second.network}",
         verdict=lines[-1],
         state=STATES[int(made.fails)],
-        reference=first.network,
+        reference=names[0],
         facts=[
             ("first", f"{first.network} ({first.backend}, {first.dtype})"),
             ("second", f"{second.network} ({second.backend}, {second.dtype})"),
@@ -41,8 +42,8 @@ def sheet_of(
         ],
         notes=[*made.a.notes, *made.b.notes, *_differences(made)],
         environment=[
-            (first.network, dict(made.a.versions)),
-            (second.network, dict(made.b.versions)),
+            (names[0], dict(made.a.versions)),
+            (names[1], dict(made.b.versions)),
         ],
         command=shlex.join(command),
         columns=columns,

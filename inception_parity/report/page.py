@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import __version__, catalogue
 from ..check import CheckResult
-from ..comparison import UNJUDGED
+from ..comparison import UNJUDGED, Report
 from ..trace import Trace
 from ..weights import write_whole
 from . import terminal
@@ -155,6 +155,49 @@ def of_check(
         command=shlex.join(command),
         columns=columns,
         data=data(oracle, columns, every_picture, progress),
+    )
+
+
+def of_traces(
+    report: Report,
+    trace: Trace,
+    reference: Trace,
+    command: Sequence[str],
+    progress: Callable[[str], None] = lambda text: None,
+) -> Sheet:
+    """Return the sheet of two kept traces.
+
+    Args:
+        report: their comparison.
+        trace: what was judged.
+        reference: what it was held against.
+        command: the words that repeat it.
+        progress: called with a line that says what is being done.
+    """
+    ours, theirs = trace.run, reference.run
+    name, other = (f"{catalogue.BACKENDS[run.backend].title} {run.dtype}" for run in (ours, theirs))
+    said = "diverges from" if report.fails else "agrees with"
+    if report.verdict == UNJUDGED:
+        said = "isn't judged beside"
+    columns = [Column(catalogue.BACKENDS[ours.backend].title, report, trace)]
+    options = " ".join(f"{k}={str(v).lower()}" for k, v in ours.options.items())
+    return Sheet(
+        title=f"{ours.network}, two traces",
+        verdict=f"{name} {said} {other}.",
+        state=STATES[int(report.fails)],
+        reference=other,
+        facts=[
+            ("network", ours.network),
+            ("options", options),
+            ("weights", f"sha256 {ours.weights}"),
+            ("images", f"sha256 {ours.images}"),
+            ("traces", f"{trace.folder}, {reference.folder}"),
+        ],
+        notes=[],
+        environment=[(name, dict(trace.versions)), (other, dict(reference.versions))],
+        command=shlex.join(command),
+        columns=columns,
+        data=data(reference, columns, progress=progress),
     )
 
 

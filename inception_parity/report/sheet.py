@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from numpy.typing import NDArray
+
 from ..comparison import (
     IDENTICAL,
     LIMIT_FLOAT64,
@@ -24,7 +26,7 @@ from ..comparison import (
 )
 from ..diagnosis import Finding
 from ..trace import Trace
-from .pictures import Pool, picture
+from .pictures import Means, Pool, picture
 
 VERDICTS = (IDENTICAL, ROUNDING, UNJUDGED, SUSPICIOUS, WRONG)
 MOST_FULL = 48  # endpoints with large pictures; those where an error starts come first
@@ -149,6 +151,8 @@ class _Drawer:
         self.every_picture = every_picture
         self.pool = Pool()
         self.pictures: list[dict[str, Any]] = []
+        # The reference's arrays by their files, opened once, with what all runs need of them.
+        self.references: dict[str, tuple[NDArray[Any], Means]] = {}
 
     def run(self, index: int, column: Column) -> dict[str, Any]:
         report = column.report
@@ -165,9 +169,12 @@ class _Drawer:
                 continue
             key = (found.file, expected.file)
             if full or key not in drawn:
-                ours, theirs = (t.array(endpoint.name) for t in (column.trace, self.reference))
+                if expected.file not in self.references:
+                    self.references[expected.file] = self.reference.array(endpoint.name), {}
+                theirs, means = self.references[expected.file]
+                ours = column.trace.array(endpoint.name)
                 drawn[key] = len(self.pictures)
-                self.pictures.append(picture(self.pool, endpoint, ours, theirs, full))
+                self.pictures.append(picture(self.pool, endpoint, ours, theirs, full, means))
             pictures[self.number[endpoint.name]] = drawn[key]
         return {
             "dtype": report.dtype,
