@@ -21,7 +21,7 @@ from .comparison import IDENTICAL, ROUNDING, WRONG
 from .derivatives import DIRECTIONS, IMAGES, direction, spread
 from .numerics import to_dtype
 from .trace import Trace
-from .training_task import Recipe
+from .training_task import Recipe, definition
 
 LIMIT = 1e-10  # relative, float64: one step
 # After more steps: rounding grows about fivefold in a step where there is batch norm
@@ -65,6 +65,10 @@ class Row:
     worst: float | None = None
     at: str = ""
     limit: float | None = None
+    # Those above the limit that agree nevertheless: no further apart than what the definition
+    # of the optimiser makes of the noise that gradients have.
+    above: tuple[str, ...] = ()
+    allowed: float | None = None  # for `at`, where it is one of them
     problem: str = ""  # why an array has no number: missing, NaN, misshapen, …
 
     @property
@@ -113,7 +117,8 @@ def _judge(
 ) -> Iterator[Row]:
     """Yield one quantity's row for each backend of one dtype."""
     if quantity in EACH_OTHER:
-        yield from _beside_each_other(quantity, column, weights, recipe, known)
+        noise = min(NOISES * float(oracle.array("noise")[0]), MOST_NOISE)
+        yield from _beside_each_other(quantity, column, weights, recipe, known, noise)
         if dtype != "float64":
             for backend, trace in column.items():
                 own = traces.get((backend, "float64"))
@@ -199,12 +204,14 @@ def _beside_each_other(
     weights: Weights,
     recipe: Recipe,
     known: Mapping[str, float],
+    noise: float,
 ) -> list[Row]:
     """Hold backends against each other: each array against the one nearest to the others."""
     if len(column) < 2:
         return []
     rows = {b: _empty(quantity, t, "each other", known) for b, t in column.items()}
     wrong: dict[str, list[str]] = {b: [] for b in column}
+    first = quantity == "weights.1"
     for endpoint in _names(weights, quantity, recipe):
         name = endpoint.removeprefix(quantity).strip() or endpoint
         found = {b: _array(t, endpoint) for b, t in column.items()}
@@ -219,11 +226,55 @@ def _beside_each_other(
                 row.problem = row.problem or f"{name}: {problem}"
                 wrong[backend].append(name)
             elif backend in apart:
-                if row.worst is None or apart[backend] > row.worst:
-                    row.worst, row.at = apart[backend], name
-                if row.limit is not None and not apart[backend] <= row.limit:
+                worst = row.worst is None or apart[backend] > row.worst
+                if worst:
+                    row.worst, row.at, row.allowed = apart[backend], name, None
+                if row.limit is None or apart[backend] <= row.limit:
+                    continue
+                allowed = steepness(name, column, weights, recipe, noise) if first else 0.0
+                if apart[backend] <= allowed:
+                    row.above += (name,)
+                    row.allowed = allowed if worst else row.allowed
+                else:
                     wrong[backend].append(name)
     return [_concluded(row, wrong[backend]) for backend, row in rows.items()]
+
+
+def steepness(
+    name: str, column: Mapping[str, Trace], weights: Weights, recipe: Recipe, noise: float
+) -> float:
+    """Return how far an array may be apart after one step, given how far gradients may.
+
+    The optimiser's own definition says it, element by element: it is applied to the gradient,
+    and to the gradient with noise added and taken away. Plain SGD gives back lr times the noise.
+    Adam's step has the slope lr / eps where the gradient is 0. No backend can widen it for
+    the others: the least counts of what their gradients give.
+
+    Args:
+        name: a trained array.
+        column: the traces of one dtype, by backend.
+        weights: as they were loaded.
+        recipe: how was trained.
+        noise: of gradients, relative to the array's.
+
+    Returns:
+        The relative L2 difference; 0 where no gradient can be read, or the array isn't trained.
+    """
+    found = []
+    for trace in column.values():
+        gradient = _array(trace, f"gradient.1 {name}")
+        if isinstance(gradient, str):
+            continue
+        wide = gradient.astype(np.float64)
+        each = noise * float(np.linalg.norm(wide)) / np.sqrt(wide.size)
+        after = []
+        for shifted in (wide, wide + each, wide - each):
+            stepped = {name: weights[name].astype(np.float64)}
+            definition(recipe).step(stepped, {name: shifted})
+            after.append(stepped[name])
+        apart = np.maximum(np.abs(after[1] - after[0]), np.abs(after[2] - after[0]))
+        found.append(float(np.linalg.norm(apart)) / (float(np.linalg.norm(after[0])) or 1.0))
+    return min(found, default=0.0)
 
 
 def _to_the_nearest(

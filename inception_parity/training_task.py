@@ -112,6 +112,14 @@ def make_recipe(
     )
 
 
+def definition(recipe: Recipe) -> Any:
+    """Return the recipe's optimiser as it is defined: in NumPy, before its first step."""
+    from inception_np import SGD, Adam, RMSProp
+
+    kinds = {"SGD": SGD, "Adam": Adam, "RMSProp": RMSProp}
+    return kinds[recipe.optimizer](**recipe.settings)
+
+
 def trained_arrays(network: str, options: Mapping[str, Any]) -> list[str]:
     """Return the shared names of all arrays that a gradient trains, in the oracle's order."""
     net = catalogue.network(network).build("inception_np", options)

@@ -190,6 +190,50 @@ def test_oracle_in_training_is_its_formulas() -> None:
     assert np.array_equal(dropout(x), 2 * x)
 
 
+def flat_gradient(folder: Path, name: str, gradient: list[float], after: list[float]) -> Trace:
+    """Return a trace of one step of one array."""
+    from inception_parity.trace import Run, TraceWriter
+
+    with TraceWriter(folder / name) as writer:
+        for kind, values in (("gradient.1", gradient), ("weights.1", after)):
+            writer.add(f"{kind} fc.weight", np.array(values), kind=kind)
+        run = Run("headed", {}, name, "float64", "cpu", "training", "", "", "")
+        return writer.close(run, {}, 0.0)
+
+
+def test_weights_may_be_apart_by_what_the_optimizer_makes_of_noise(tmp_path: Path) -> None:
+    """By hand: with g << eps Adam's first step is lr g / eps, and so is that of a difference."""
+    from inception_parity.training_compare import _beside_each_other, steepness
+
+    lr, eps, noise = 2.0**-7, 1e-8, 1e-12
+    how = Recipe("Adam", {"lr": lr}, 0.1, 0.3, 4, 1)
+    weights = {"fc.weight": np.array([3.0, 4.0])}
+    g = [1e-16, 1.0]  # steep at the first element, flat at the second
+    each = noise / np.sqrt(2)  # of a gradient of length 1
+    allowed = lr * each / (each + eps) / 5
+    traces = {"pt": flat_gradient(tmp_path, "pt", g, [3.0, 4.0])}
+    assert steepness("fc.weight", traces, weights, how, noise) == pytest.approx(allowed, rel=1e-2)
+    plain = Recipe("SGD", {"lr": lr}, 0.1, 0.3, 4, 1)
+    assert steepness("fc.weight", traces, weights, plain, noise) == pytest.approx(
+        lr * noise / 5, rel=1e-2
+    )
+    for share, equal in ((0.5, True), (2.0, False)):
+        other = flat_gradient(tmp_path, f"tf{share}", g, [3.0 + share * 5 * allowed, 4.0])
+        both = {**traces, "tf": other}
+        known = {"weights.1": LIMIT}
+        for recipe, agrees in ((how, equal), (plain, False)):
+            rows = _beside_each_other("weights.1", both, weights, recipe, known, noise)
+            for row in rows:
+                assert row.worst == pytest.approx(share * allowed, rel=1e-3)
+                assert row.worst > LIMIT == row.limit
+                assert row.fails is not agrees
+                assert row.above == (("fc.weight",) if agrees else ())
+                assert (row.allowed is not None) is agrees
+    # A backend whose gradient is 0 doesn't make it wider for all.
+    zero = flat_gradient(tmp_path, "zero", [0.0, 0.0], [3.0, 4.0])
+    assert steepness("fc.weight", {**traces, "tf": zero}, weights, how, noise) == 0.0
+
+
 def test_lr_that_float32_rounds_is_seen_where_mxnet_fuses(tmp_path: Path) -> None:
     """0.1 in float32 is off by 1.5e-8 of itself, and so is every step."""
     how = headed.recipe("sgd", settings={"lr": 0.1}, steps=1)

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..trace import Run, Trace, TraceWriter, digest
-from ..training_task import Recipe, batches, dropout_factors
+from ..training_task import Recipe, batches, definition, dropout_factors
 from .base import Adapter, Job, compare_weights
 
 MOMENTUM = 0.9  # share of the old statistics, in the oracle and by name in every framework
@@ -112,15 +112,12 @@ class _Keeper:
         counts: Mapping[str, int],
         writer: TraceWriter,
     ) -> None:
-        from inception_np import SGD, Adam, RMSProp
-
         self.backend = backend
         self.net = net
         self.recipe = recipe
         self.counts = counts
         self.writer = writer
-        kinds = {"SGD": SGD, "Adam": Adam, "RMSProp": RMSProp}
-        self.definition = kinds[recipe.optimizer](**recipe.settings)
+        self.definition = definition(recipe)
         self.step = 0
         self.losses: list[float] = []
         self.updates: dict[str, list[float]] = {}

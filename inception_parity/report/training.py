@@ -100,7 +100,7 @@ def _failure(row: Row) -> Text:
 
 def notes(result: TrainingResult) -> list[str]:
     """Return what was brought to one convention before it was compared, and what can't be."""
-    found = []
+    found = [_above(row) for row in result.rows if row.above]
     recipe, counts = result.recipe, result.counts
     if counts:
         low, high = min(counts.values()), max(counts.values())
@@ -126,6 +126,22 @@ def notes(result: TrainingResult) -> list[str]:
             "give a power of two."
         )
     return found
+
+
+def _above(row: Row) -> str:
+    """Say why arrays above the limit are judged equal."""
+    names = ", ".join(row.above[:MOST_NAMES])
+    more = f" and {len(row.above) - MOST_NAMES} more" if len(row.above) > MOST_NAMES else ""
+    worst = (
+        f" (worst {row.worst:.1e}, where {row.allowed:.1e} may be)"
+        if row.worst is not None and row.allowed is not None
+        else ""
+    )
+    return (
+        f"{catalogue.BACKENDS[row.backend].title}, weights after step 1: {len(row.above)} of "
+        f"{row.total} arrays are more than {row.limit:.0e} apart{worst}, and judged equal: no "
+        f"more than the optimiser's definition makes of the noise in gradients. {names}{more}."
+    )
 
 
 def _verdict(result: TrainingResult) -> Text:
