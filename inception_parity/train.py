@@ -8,6 +8,8 @@ import importlib
 import json
 import math
 import os
+import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -263,10 +265,32 @@ def network_of(recipe: Recipe, name: str, arrays: Mapping[str, Any], dtype: str 
         UnavailableError: the backend can't be loaded.
     """
     use_threads(recipe.threads)
-    backend = adapter(name, recipe.device)
-    net = backend.build(catalogue.network(recipe.network), recipe.options, dtype)
-    backend.set_weights(net, arrays)
+    with quiet():
+        backend = adapter(name, recipe.device)
+        net = backend.build(catalogue.network(recipe.network), recipe.options, dtype)
+        backend.set_weights(net, arrays)
     return backend, net
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep from standard error what libraries say while they start; all of it, if they fail.
+
+    TensorFlow and MXNet write there from C++, past Python's `sys.stderr`.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as kept, os.fdopen(os.dup(2), "wb") as real:
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            sys.stderr.flush()
+            kept.seek(0)
+            real.write(kept.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(real.fileno(), 2)
 
 
 def training_of(recipe: Recipe, net: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -86,26 +87,31 @@ def test_killed_command_resumes_bit_for_bit():
     ]  # fmt: skip
 
 
-def test_trained_network_is_tested_and_begun_from_by_command(capsys, quick):
-    done = call(capsys, "train", "tiny", "--backend", ANY, *FOLDER, "--epochs", "2", "--out", "t")
+@pytest.mark.parametrize("trainer", BACKENDS)
+def test_trained_network_is_tested_by_every_backend_alike(capsys, quick, trainer):
+    """Whoever trained it: the same images are right, and the loss is the same in float32."""
+    words = ("train", "tiny", "--backend", trainer, *FOLDER, "--epochs", "2", "--out", "t")
+    done = call(capsys, *words, "--batch", "12")
     assert done.code == 0, done
-    assert [line.split()[:2] for line in done.out.splitlines()[:2]] == [
-        ["epoch", "1"],
-        ["epoch", "2"],
-    ]
+    epochs = [line.split()[:2] for line in done.out.splitlines()[:2]]
+    assert epochs == [["epoch", "1"], ["epoch", "2"]]
     record = json.loads(Path("t", train.METRICS).read_text().splitlines()[-1])
-    expected = f"({record['test_right']} of 20)"
     for backend in BACKENDS:
-        found = call(capsys, "evaluate", "t", "--backend", backend, "--data-folder", "data")
-        assert found.code == 0, found
-        assert expected in found.out
+        words = ("evaluate", "t", "--backend", backend, "--data-folder", "data")
+        assert f"({record['test_right']} of 20)" in call(capsys, *words).out
+        found = json.loads(call(capsys, *words, "--json").out)
+        assert (found["backend"], found["test_right"]) == (backend, record["test_right"])
+        assert found["test_loss"] == pytest.approx(record["test_loss"], rel=1e-5)
+
+
+def test_weight_file_is_tested_and_begun_from(capsys, quick):
+    words = ("train", "tiny", "--backend", ANY, *FOLDER, "--epochs", "1")
+    assert call(capsys, *words, "--out", "t").code == 0
+    record = json.loads(Path("t", train.METRICS).read_text())
     file = Path("t", train.WEIGHTS)
     found = call(capsys, "evaluate", file, "--backend", ANY, *FOLDER, "--json")
     assert json.loads(found.out)["test_right"] == record["test_right"]
-    again = call(
-        capsys, "train", "tiny", "--backend", ANY, *FOLDER, "--epochs", "1", "--out", "u",
-        "--init", file, "--lr", "0",
-    )  # fmt: skip
+    again = call(capsys, *words, "--out", "u", "--init", file, "--lr", "0")
     assert again.code == 0, again
     ours, theirs = (weights.read(Path(f, train.WEIGHTS)).arrays for f in ("u", "t"))
     assert all((ours[n] == theirs[n]).all() for n in ours if "running" not in n)
@@ -160,6 +166,11 @@ REFUSED = {
                         "num_classes=9, but fashion-mnist has 10"),
     "two channels": (("train", "googlenet", *SMALL, "--set", "in_channels=2", "--out", "a"),
                      "in_channels=2, but images have 1 or 3 channels"),
+    "one image left": (("train", "googlenet", *FOLDER, "--size", "24", "--batch", "7", "--set",
+                        "batch_norm=true", "--out", "a"),
+                       "the last batch of an epoch, of 1 out of 36 images: googlenet can't be"),
+    "one image at a time": (("race", "googlenet", *FOLDER, "--size", "24", "--batch", "1", "--set",
+                             "batch_norm=true", "--out", "a"), "gets one value per channel"),
     "wrong weights": (("train", "googlenet", *SMALL, "--init", "data/t10k-labels-idx1-ubyte",
                        "--out", "a"), "t10k-labels-idx1-ubyte"),
     "never": (("train", "googlenet", *SMALL, "--checkpoint-every", "-1", "--out", "a"),
@@ -244,6 +255,18 @@ def test_race_agrees_in_float64_and_leaves_steps_and_picture(capsys):
     assert "apart after step 1" in done.out
     assert "more than rounding" not in done.out
     assert Path("race/race.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_libraries_start_in_silence_unless_they_fail(capfd):
+    with train.quiet():
+        os.write(2, b"hello from C++")
+    assert capfd.readouterr().err == ""
+    with pytest.raises(KeyError), train.quiet():
+        os.write(2, b"what went wrong")
+        raise KeyError
+    assert capfd.readouterr().err == "what went wrong"
+    os.write(2, b"later")
+    assert capfd.readouterr().err == "later"
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "race"])

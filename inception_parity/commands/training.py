@@ -19,6 +19,7 @@ from ..errors import InputError
 from ..options import parse_settings, parse_size
 from ..recipe import DEFAULTS, Recipe
 from ..report import bars, record
+from ..training_task import values_per_channel
 from . import Json, Set, app, err, out
 
 INTERRUPTED = 130
@@ -215,7 +216,23 @@ def recipe_of(
     })  # fmt: skip
     heads = {"return_aux": True} if options.get("use_aux") else {}  # they run in training
     checks.require_size(known, {**options, **heads}, (made.height, made.width))
+    _require_last_batch(made)
     return made
+
+
+def _require_last_batch(recipe: Recipe) -> None:
+    """Refuse a batch that leaves batch norm a single value: PyTorch fails, others learn nothing.
+
+    Without any spread, the norm's output is its bias whatever the image, and its gradient 0.
+    """
+    last = recipe.train_images % recipe.batch or min(recipe.batch, recipe.train_images)
+    try:
+        values_per_channel(recipe.network, recipe.options, (recipe.height, recipe.width), last)
+    except InputError as error:
+        raise InputError(
+            f"the last batch of an epoch, of {last} out of {recipe.train_images} images: {error}, "
+            "or leave some out with --train-images"
+        ) from error
 
 
 def _options(start: Checkpoint, settings: list[str] | None) -> dict[str, Any]:
