@@ -50,7 +50,7 @@ def engine_modules():
     for path in sorted((ROOT / "inception_parity").rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
         apart = parts[1] in ("backends", "exporters", "ports")
-        adapter = apart and parts[-1] in (*catalogue.BACKENDS, "onnx")
+        adapter = apart and parts[-1] in (*catalogue.BACKENDS, "onnx_running")
         adapter = adapter or (parts[1:3] == ("backends", "libraries") and len(parts) == 4)
         if parts[-1] == "__init__":
             parts, adapter = parts[:-1], False

@@ -16,7 +16,8 @@ import pytest
 
 from inception_parity import catalogue, export, weights
 from inception_parity.backends import Job, adapter, loaded, run_job
-from inception_parity.backends.onnx import LRN, Backend, Network, _decimals, checked
+from inception_parity.backends.onnx import Backend, Network, checked
+from inception_parity.backends.onnx_running import LRN, decimals
 from inception_parity.comparison import compare
 from inception_parity.errors import InputError
 from inception_parity.exporters import graph_of
@@ -218,7 +219,7 @@ def test_layers_compute_what_the_oracle_s_do(framework, size):
 
 def test_float64_constants_are_the_decimals_that_were_meant():
     given = np.array([1e-3, 0.458, -0.03, 3.0, -np.inf], np.float32)
-    assert _decimals(given).tolist() == [1e-3, 0.458, -0.03, 3.0, -math.inf]
+    assert decimals(given).tolist() == [1e-3, 0.458, -0.03, 3.0, -math.inf]
 
 
 def test_reference_normalises_every_channel():

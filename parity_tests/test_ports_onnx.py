@@ -117,3 +117,23 @@ def test_a_file_is_not_changed_and_weights_are_copied(tmp_path: Path) -> None:
     made = compare(net, file, X, copy_weights=True)
     assert not made.fails, made.text()
     assert file.read_bytes() == before
+
+
+def test_local_response_norm_goes_over_the_channels_in_float64_too(tmp_path: Path) -> None:
+    """onnx's own reference goes over the images, which shows as soon as they aren't as many."""
+    from onnx import TensorProto, helper, save
+    from torch import nn
+
+    net = nn.Sequential(nn.LocalResponseNorm(5, alpha=0.1, beta=0.75, k=2.0))
+    x = np.random.default_rng(0).standard_normal((2, 7, 4, 6))
+    node = helper.make_node("LRN", ["x"], ["y"], size=5, alpha=0.1, beta=0.75, bias=2.0)
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, x.shape) for n in ("x", "y")]
+    graph = helper.make_graph([node], "norm", values[:1], values[1:])
+    save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10),
+        tmp_path / "norm.onnx",
+    )
+    made = compare(net, tmp_path / "norm.onnx", x)
+    assert not made.fails, made.text()
+    assert made.report.worst is not None
+    assert made.report.worst.rel_l2 <= 1e-13

@@ -1,29 +1,20 @@
-"""ONNX: a file, run by ONNX Runtime in float32 and by onnx's reference in float64.
-
-The reference is the specification in NumPy: slow, and the only one of the two that
-computes in float64. An attribute of ONNX is a float32 number, so that an eps of 0.001 is
-0.0010000000474974513 in every file; in float64 attributes and constants are taken for the
-shortest decimals that they are the nearest to, which is what was meant.
-"""
+"""ONNX: a file, run by ONNX Runtime in float32 and by onnx's reference in float64."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-# Unless it is told so before it is loaded, ONNX Runtime reports what it does to its makers.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+from .onnx_running import as_float64, reference, session_options  # before ONNX Runtime
 
+# isort: split
 import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, checker, helper, numpy_helper, shape_inference
-from onnx.reference import ReferenceEvaluator
-from onnx.reference.op_run import OpRun
 
 from .. import catalogue, export
 from ..errors import InputError
@@ -34,22 +25,6 @@ PROVIDERS = {
     "cpu": ["CPUExecutionProvider"],
     "gpu": [("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"],
 }
-
-
-class LRN(OpRun):  # type: ignore[misc]
-    """Local response normalisation as the specification has it.
-
-    onnx's own, up to 1.23.2, goes over the images where it should over the
-    channels (onnx#7805).
-    """
-
-    def _run(
-        self, x: Any, alpha: Any = None, beta: Any = None, bias: Any = None, size: Any = None
-    ) -> tuple[Any]:
-        before, after = (size - 1) // 2, size // 2
-        squares = np.pad(x**2, ((0, 0), (before, after), (0, 0), (0, 0)))
-        total = sum(squares[:, i : i + x.shape[1]] for i in range(size))
-        return ((x / (bias + alpha / size * total) ** beta).astype(x.dtype),)
 
 
 class Layer:
@@ -98,7 +73,7 @@ class Network:
         self.layers = [Layer(path, t, path not in inner) for path, t in endpoints.items()]
         self._cut()
         self.run_all = self._runner(self.model, [t for t in endpoints.values() if t != self.input])
-        self.run_plain = self._runner(self.model, [])
+        self.run_plain = self._runner(self.model, []) if dtype == "float32" else None
 
     def _cut(self) -> None:
         """Give every leaf the operators between its inputs and its output."""
@@ -143,24 +118,15 @@ class Network:
         shown.graph.output.extend(
             helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names
         )
-        options = onnxruntime.SessionOptions()
-        threads = os.environ.get("OMP_NUM_THREADS", "")  # a worker's share of the cores
-        options.intra_op_num_threads = int(threads) if threads.isdigit() else 0
-        options.log_severity_level = 4  # an error is raised; nothing is printed beside it
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         with _blamed("ONNX Runtime refuses the model"):
             return onnxruntime.InferenceSession(
-                shown.SerializeToString(), options, providers=PROVIDERS[self.device]
+                shown.SerializeToString(), session_options(), providers=PROVIDERS[self.device]
             )
 
     @staticmethod
     def _reference(model: Any, names: list[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
         with _blamed("onnx's reference refuses the model"):
-            evaluator = ReferenceEvaluator(model, new_ops=[LRN])
-        for node in evaluator.rt_nodes_:
-            for attribute in node.onnx_node.attribute:
-                if attribute.type == onnx.AttributeProto.FLOAT:
-                    setattr(node, attribute.name, float(_decimals(np.float32(attribute.f))))
+            evaluator = reference(model)
 
         def run(feeds: dict[str, Any]) -> dict[str, Any]:
             with _blamed("onnx's reference can't run the model"):
@@ -173,7 +139,7 @@ class Network:
 
         A layer whose inputs a hook has replaced is run once more, by itself. The
         network's outputs are those of the file as it stands, which ONNX Runtime may
-        simplify where nothing inside is asked for.
+        simplify where nothing inside is asked for; the reference doesn't.
         """
         (x,) = self.root.before((x,))
         tensors = {self.input: x, **self.run_all({self.input: x})}
@@ -184,7 +150,7 @@ class Network:
             if layer.leaf and any(a is not b for a, b in zip(given, args, strict=True)):
                 output = self._alone(layer, given)
             layer.after(given, output)
-        plain = self.run_plain({self.input: x})
+        plain = tensors if self.run_plain is None else self.run_plain({self.input: x})
         outputs = tuple(plain[name] for name in self.outputs)
         self.root.after((x,), outputs)
         return outputs
@@ -305,32 +271,6 @@ def checked(file: Path) -> Any:
         if any(side < 0 for side in sides) or np.prod(sides, dtype=np.float64) > MOST_VALUES:
             raise InputError(f"{value.name}: shape {sides} for one image, which is absurd")
     return model
-
-
-def as_float64(model: Any) -> Any:
-    """Return the model in float64: weights as they are, constants as the decimals they mean."""
-    wide = onnx.ModelProto()
-    wide.CopyFrom(model)
-    for tensor in wide.graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT:
-            with np.errstate(invalid="ignore"):  # a NaN in a file is the comparison's to name
-                array = numpy_helper.to_array(tensor).astype(np.float64)
-            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
-    for node in wide.graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t") and attribute.t.data_type == TensorProto.FLOAT:
-                array = _decimals(numpy_helper.to_array(attribute.t))
-                attribute.t.CopyFrom(numpy_helper.from_array(array, attribute.t.name))
-    for value in (*wide.graph.input, *wide.graph.output):
-        value.type.tensor_type.elem_type = TensorProto.DOUBLE
-    del wide.graph.value_info[:]
-    return wide
-
-
-def _decimals(array: Any) -> NDArray[np.float64]:
-    """Turn float32 numbers into the float64 ones nearest to their shortest decimals."""
-    flat = [float(str(number)) for number in np.asarray(array, np.float32).reshape(-1)]
-    return np.array(flat, np.float64).reshape(np.shape(array))
 
 
 @contextlib.contextmanager

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..backends.onnx_running import as_float64, meant, reference, session_options  # first
+
+# isort: split
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import TensorProto, numpy_helper
+from onnx import numpy_helper
 
 from ..errors import InputError
 from .base import Array, Framework, Replacements
@@ -127,10 +130,11 @@ def _inputs(proto: Any) -> list[Any]:
 
 def _as_dtype(proto: Any, dtype: str, replaced: Replacements) -> Any:
     """Return a copy that computes in `dtype`, with some weights replaced."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
     if dtype == "float64":
-        _widen(copy.graph)
+        copy = as_float64(proto)
+    else:
+        copy = onnx.ModelProto()
+        copy.CopyFrom(proto)
     for tensor in copy.graph.initializer:
         if tensor.name in replaced:
             wide = np.ascontiguousarray(replaced[tensor.name], dtype=dtype)
@@ -138,53 +142,16 @@ def _as_dtype(proto: Any, dtype: str, replaced: Replacements) -> Any:
     return copy
 
 
-def _widen(graph: Any) -> None:
-    """Turn a graph's float32 into float64: weights as they are, constants as what they mean.
-
-    A constant of 0.1 is the float32 nearest to it in every file; in float64 it is 0.1.
-    """
-    for tensor in graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT:
-            array = numpy_helper.to_array(tensor).astype(np.float64)
-            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t") and attribute.t.data_type == TensorProto.FLOAT:
-                array = numpy_helper.to_array(attribute.t)
-                exact = np.array([_meant(v) for v in array.reshape(-1)]).reshape(array.shape)
-                attribute.t.CopyFrom(numpy_helper.from_array(exact, attribute.t.name))
-            if node.op_type == "Cast" and attribute.i == TensorProto.FLOAT:
-                attribute.i = TensorProto.DOUBLE
-    for value in (*graph.input, *graph.output):
-        if value.type.tensor_type.elem_type == TensorProto.FLOAT:
-            value.type.tensor_type.elem_type = TensorProto.DOUBLE
-    del graph.value_info[:]
-
-
-def _meant(number: Any) -> float:
-    """Return the shortest decimal that a float32 number is the nearest to: 0.001, say."""
-    return float(str(np.float32(number)))
-
-
 def _everything(proto: Any, arrays: dict[str, Array], dtype: str) -> dict[str, Array]:
     """Run the model, and return every array that a node gives."""
     names = [name for node in proto.graph.node for name in node.output if name]
     if dtype == "float64":
-        from onnx.reference import ReferenceEvaluator
-
-        evaluator = ReferenceEvaluator(proto)
-        for step in evaluator.rt_nodes_:
-            for attribute in step.onnx_node.attribute:
-                if attribute.type == onnx.AttributeProto.FLOAT:
-                    setattr(step, attribute.name, _meant(attribute.f))
-        ran = evaluator.run(None, arrays, intermediate=True)
+        ran = reference(proto).run(None, arrays, intermediate=True)
         return {name: np.asarray(ran[name]) for name in names if ran.get(name) is not None}
     known = {output.name for output in proto.graph.output}
     proto.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in known)
-    options = onnxruntime.SessionOptions()
+    options = session_options()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
     session = onnxruntime.InferenceSession(
         proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
@@ -218,7 +185,7 @@ def _record(
         return
     value = values[output] = Value(output, array)
     attributes = {
-        a.name: _meant(a.f) if a.type == onnx.AttributeProto.FLOAT else
+        a.name: meant(a.f) if a.type == onnx.AttributeProto.FLOAT else
         onnx.helper.get_attribute_value(a) for a in node.attribute
     }  # fmt: skip
     given = [constants.get(name) for name in node.input]
