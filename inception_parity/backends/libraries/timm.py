@@ -16,6 +16,7 @@ class Backend(torchvision.Backend):
     path = staticmethod(timm.path)
 
     def load_models(self) -> Any:
+        torchvision.models()  # timm imports torchvision, which has to be helped in some builds
         import timm
 
         return timm
