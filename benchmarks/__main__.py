@@ -15,6 +15,7 @@ RUNS = (
     ("-m", "benchmarks.network_faults"),
     ("-m", "benchmarks.network_matrix", "--page", "docs/networks.md"),
     ("-m", "benchmarks.conversions"),
+    ("-m", "benchmarks.onnx_conversions"),
     ("-m", "benchmarks.fuzz_formats", "--cases", "1000"),
     ("-m", "benchmarks.diagnosis_benchmark"),
     ("-m", "benchmarks.small_faults"),

@@ -2,19 +2,21 @@
 
     python -m benchmarks.conversions
     python -m benchmarks.conversions --only keras
+    python -m benchmarks.conversions --part 2/6
 
 Files are made by the libraries' own functions, with random weights and statistics such
 as trained networks have: variances from 1e-3 to 10, kernels that give such variances,
 no weight or bias that is 0 or 1. Each source runs beside our networks in all three
 frameworks, on its own size and an odd and an even one, in float64 and float32, heads
-included where it has them. Last, and for comparison, Keras' weights copied into
-torchvision's network, as is often done. Rows go to benchmarks/results/conversions.jsonl,
-and a run goes on where it stopped.
+included where it has them; timm only where it is installed. Last, and for comparison,
+Keras' weights copied into torchvision's network, as is often done. Rows go to
+benchmarks/results/conversions.jsonl, and a run goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import subprocess
 import sys
@@ -28,12 +30,15 @@ from inception_parity import catalogue, libraries, weights
 from inception_parity.identify import identify
 from inception_parity.verify import Side, Size, verify
 
+from .parts import add_part, part_of
+
 RESULTS = Path(__file__).parent / "results" / "conversions.jsonl"
 LIMITS = {"float64": 1e-10, "float32": 1e-5}  # of logits, relative to the largest
 SQUARES: tuple[Size, ...] = ((299, 299), (97, 97), (128, 128))
 SOURCES: dict[str, tuple[str, str, str, tuple[Size, ...]]] = {  # library, network, file, sizes
     "torchvision googlenet": ("torchvision", "ceil_googlenet", "googlenet.pth", SQUARES),
     "torchvision inception_v3": ("torchvision", "inception_v3", "v3.pth", SQUARES),
+    "timm inception_v3": ("timm", "inception_v3", "timm.pth", SQUARES),
     "keras InceptionV3": ("keras", "inception_v3", "v3.weights.h5", SQUARES),
     "gluon inception_v3": (
         *("gluon", "inception_v3", "v3.params"),
@@ -71,17 +76,32 @@ def trained_like(library: str, network: str, seed: int = 7) -> dict[str, Any]:
 def make(library: str, network: str, path: Path) -> None:
     """Write a file by the library's own network and functions."""
     arrays = trained_like(library, network)
-    {"torchvision": _torchvision, "keras": _keras, "gluon": _gluon}[library](network, arrays, path)
+    makers = {"torchvision": _torchvision, "timm": _timm, "keras": _keras, "gluon": _gluon}
+    makers[library](network, arrays, path)
 
 
 def _torchvision(network: str, arrays: dict[str, Any], path: Path) -> None:
-    import torch
-
     from inception_parity.backends.libraries.torchvision import models
 
     kind = models().googlenet if network == "ceil_googlenet" else models().inception_v3
     net = kind(weights=None, init_weights=False, aux_logits=True)
-    names = libraries.module("torchvision").names(network, arrays, None)
+    _save_state(net, "torchvision", network, arrays, path)
+
+
+def _timm(network: str, arrays: dict[str, Any], path: Path) -> None:
+    from inception_parity.backends.libraries.torchvision import models
+
+    models()  # timm imports torchvision, which has to be helped in some builds
+    import timm
+
+    net = timm.create_model(network, pretrained=False, aux_logits=True)
+    _save_state(net, "timm", network, arrays, path)
+
+
+def _save_state(net: Any, library: str, network: str, arrays: dict[str, Any], path: Path) -> None:
+    import torch
+
+    names = libraries.module(library).names(network, arrays, None)
     state = {names[name]: torch.from_numpy(array) for name, array in arrays.items()}
     missing, unexpected = net.load_state_dict(state, strict=False)
     assert not unexpected
@@ -131,10 +151,10 @@ def rows_of(title: str, folder: Path) -> list[dict[str, Any]]:
     """Make a source, and run it beside ours."""
     library, network, file, sizes = SOURCES[title]
     path = folder / file
-    _made(library, network, path)
+    made(library, network, path)
     found = identify(path, library)
     arrays = found.arrays()
-    source = _side(library, found.options, arrays, path)
+    source = side(library, found.options, arrays, path)
     targets = [Side(backend, found.options, arrays) for backend in catalogue.default_backends()]
     done = verify(network, source, targets, sizes)
     if done.broken or done.reason:
@@ -145,7 +165,7 @@ def rows_of(title: str, folder: Path) -> list[dict[str, Any]]:
 def naive(folder: Path) -> list[dict[str, Any]]:
     """Copy Keras' weights into torchvision's network, whose pools count their padding."""
     path, copied = folder / "v3.weights.h5", folder / "copied.pth"
-    _made("keras", "inception_v3", path)
+    made("keras", "inception_v3", path)
     found = identify(path, "keras")
     arrays = found.arrays()
     info = libraries.module("torchvision").LIBRARY
@@ -155,17 +175,24 @@ def naive(folder: Path) -> list[dict[str, Any]]:
     from inception_parity.formats import torch as torch_files
 
     torch_files.write(copied, {names[name]: array for name, array in theirs.items()})
-    source = _side("keras", found.options, arrays, path)
-    done = verify(found.network, source, [_side("torchvision", options, theirs, copied)], SQUARES)
+    source = side("keras", found.options, arrays, path)
+    done = verify(found.network, source, [side("torchvision", options, theirs, copied)], SQUARES)
     return [{"source": "naive", **vars(row)} for row in done.rows]
 
 
-def _side(library: str, options: dict[str, Any], arrays: dict[str, Any], path: Path) -> Side:
+def side(library: str, options: dict[str, Any], arrays: dict[str, Any], path: Path) -> Side:
+    """Return a library's own network with a file."""
     backend = libraries.module(library).LIBRARY.backend
     return Side(backend, options, arrays, library, path)
 
 
-def _made(library: str, network: str, path: Path) -> None:
+def there(title: str) -> bool:
+    """Return whether a library is installed; timm, which nothing here needs, may not be."""
+    library = SOURCES[title][0] if title in SOURCES else ""
+    return library != "timm" or importlib.util.find_spec("timm") is not None
+
+
+def made(library: str, network: str, path: Path) -> None:
     """Make a file in a process of its own, which ends with its framework."""
     if not path.exists():
         words = ["--make", library, network, str(path)]
@@ -176,6 +203,7 @@ def main() -> None:
     """Run what hasn't been run, keep the rows, print all; exit code 1 beyond a limit."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="sources whose title has this word")
+    add_part(parser)
     parser.add_argument("--make", nargs=3, help=argparse.SUPPRESS)
     words = parser.parse_args()
     if words.make:
@@ -184,8 +212,8 @@ def main() -> None:
     kept = [json.loads(line) for line in RESULTS.open()] if RESULTS.exists() else []
     done = {row["source"] for row in kept}
     with tempfile.TemporaryDirectory() as folder:
-        for title in (*SOURCES, "naive"):
-            if title in done or words.only not in title:
+        for title in part_of((*SOURCES, "naive"), words.part):
+            if title in done or words.only not in title or not there(title):
                 continue
             place = Path(folder)
             new = naive(place) if title == "naive" else rows_of(title, place)

@@ -1,6 +1,6 @@
 """Every network with its notable options, exported from every framework, against the oracle.
 
-    python -m benchmarks.onnx_matrix [--sizes source] [--float64]
+    python -m benchmarks.onnx_matrix [--sizes source] [--float64] [--part 2/8]
 
 Each file is run in ONNX Runtime, endpoint by endpoint, propagated and isolated, in units of
 the noise floors; its weights are read back; and the three files' outputs are compared bit by
@@ -27,6 +27,7 @@ from inception_parity.comparison import compare
 from inception_parity.trace import Trace
 from parity_tests.harness import Bench
 
+from .parts import add_part, part_of
 from .random_checks import RESULTS
 
 SMALL = {
@@ -102,6 +103,7 @@ def main() -> None:
     )
     parser.add_argument("--sizes", choices=("small", "source"), default="small")
     parser.add_argument("--float64", action="store_true", help="and onnx.reference, of one file")
+    add_part(parser)
     arguments = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     file = RESULTS / "onnx_matrix.jsonl"
@@ -112,7 +114,7 @@ def main() -> None:
         size = network.size if arguments.sizes == "source" else size
         cells += [(network.name, dict(v), size) for v in network.variants]
     done = [(r["network"], r["settings"], tuple(r["size"])) for r in rows]
-    todo = [cell for cell in cells if cell not in done]
+    todo = [cell for cell in part_of(cells, arguments.part) if cell not in done]
     with file.open("a") as out:
         for name, settings, size in track(todo, "onnx"):
             new = rows_of(name, settings, size, arguments.float64)

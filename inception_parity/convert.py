@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import secrets
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,10 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import catalogue, export, libraries, weights
+from . import catalogue, export, libraries, onnx_target, weights
 from .errors import InputError
 from .identify import Found, identify
-from .libraries import SHARED, Library
+from .libraries import ONNX, SHARED, Library
 from .verify import Side, Size, Verification, verify
 from .weights import SharedWeights, write_whole
 
@@ -41,6 +42,7 @@ class Conversion:
     weights: SharedWeights
     to: str
     verification: Verification | None  # None: not asked for
+    size: Size | None = None  # (height, width) of images, where the target is made for one
 
 
 def convert(
@@ -52,6 +54,7 @@ def convert(
     network: str | None = None,
     settings: Mapping[str, Any] | None = None,
     backends: Sequence[str] | None = None,
+    size: Size | None = None,
     prove: bool = True,
     timeout: float = 600.0,
     progress: Callable[[str], None] = lambda text: None,
@@ -61,11 +64,14 @@ def convert(
     Args:
         source: a file of any format in `formats`.
         target: the file to write; for a library its suffix says in which format.
-        to: `shared`, or one of `libraries.LIBRARIES`.
+        to: `shared`, `onnx`, or one of `libraries.LIBRARIES`.
         library: whose the source is, where that is in doubt.
         network: our name of its network, where that is in doubt.
         settings: options that the file can't tell, such as `transform_input`.
         backends: which of ours the source is compared with, for `shared`; all by default.
+            For `onnx`, the one that is exported; by default the source's own framework.
+        size: (height, width) of the images that an ONNX file takes; by default those that
+            the network is made for.
         prove: whether to run both sides; otherwise the target is marked unverified.
         timeout: seconds after which a network that runs is given up.
         progress: called with a line that says what is being done.
@@ -74,15 +80,25 @@ def convert(
         InputError: the source can't be used, or the target can't hold its network.
         DisagreeError: the two sides don't agree; nothing is written then.
         UnprovenError: one of them crashed, or took too long; nothing is written.
+        onnx_target.ExportError: the network couldn't be exported; nothing is written.
     """
     info = _target(target, to)
+    if size is not None and to != ONNX:
+        raise InputError(f"a size is for {ONNX} alone: {to} files take images of any")
     progress("reading")
     found = identify(source, library, network, settings)
     shared = read(found)
     if info is not None:
         _require_room(found, shared, info)
+    if to == ONNX:
+        size = onnx_target.size_of(found, size)
+        backends = [onnx_target.exporter_of(found, backends)]
     sides = _targets(found, shared, info, backends)
+    own = sides[0].backend  # of ours, beside what is made of a file of ours
     with _neighbour(target) as partial:
+        if size is not None:
+            onnx_target.write(shared, own, size, partial, timeout, progress)
+            sides = [Side(ONNX, shared.options, shared.arrays, file=partial.absolute())]
         if info is not None:
             progress(f"writing for {info.title}")
             options, arrays = libraries.fit(info, found.network, found.options, shared.arrays)
@@ -90,17 +106,18 @@ def convert(
             sides = [replace(sides[0], file=partial)]
         verification = None
         if prove:
-            against = _source(found, shared, sides)
-            verification = verify(
-                found.network, against, sides, _sizes(found, info), timeout, progress
-            )
+            against = _source(found, shared, own)
+            sizes = _sizes(found, info) if size is None else [size]
+            verification = verify(found.network, against, sides, sizes, timeout, progress)
             _require_agreement(source, verification)
         shared = replace(shared, history=_history(found, verification))
-        if info is None:
+        if to == ONNX:
+            export.note(partial, "history", json.dumps(shared.history))
+        if to == SHARED:
             weights.write(target, shared)
         else:
             partial.replace(target)
-    return Conversion(found, shared, to, verification)
+    return Conversion(found, shared, to, verification, size)
 
 
 def read(found: Found) -> SharedWeights:
@@ -116,7 +133,7 @@ def read(found: Found) -> SharedWeights:
     if found.library == SHARED and found.content.format == "safetensors":
         own = weights.read(found.path)
         provenance, history = own.provenance, own.history
-    if found.library == SHARED and found.content.format == "onnx":
+    if onnx_target.is_onnx(found):
         provenance = export.read(found.path)[0].provenance
     return SharedWeights(found.network, found.options, provenance, arrays, history)
 
@@ -135,7 +152,7 @@ def load_pretrained(
         backend: `pt`, `tf`, `mx` or `np`: which package's network.
         prove: whether the source's own network is run beside it first, if its
             library is installed; otherwise a warning says that nothing is proven.
-            Files of ours that say they were verified aren't run again.
+            Files of ours aren't run again: whether they were verified stands in them.
         settings: options that the file can't tell, such as `transform_input`.
 
     Raises:
@@ -148,7 +165,7 @@ def load_pretrained(
     shared = read(found)
     if prove and found.library != SHARED:
         side = Side(backend, found.options, shared.arrays)
-        source = _source(found, shared, [side])
+        source = _source(found, shared, backend)
         verification = verify(found.network, source, [side], _sizes(found, None))
         _require_agreement(Path(path), verification)
         if not verification.agree:
@@ -159,7 +176,9 @@ def load_pretrained(
 
 
 def _target(target: Path, to: str) -> Library | None:
-    if to == SHARED:
+    if to == ONNX:
+        onnx_target.require_name(target)
+    if to in (SHARED, ONNX):
         return None
     info = libraries.module(to).LIBRARY
     if not target.name.endswith(info.suffixes):
@@ -193,17 +212,25 @@ def _targets(
     return [Side(backend, found.options, shared.arrays) for backend in chosen]
 
 
-def _source(found: Found, shared: SharedWeights, sides: Sequence[Side]) -> Side:
-    """Return the source's own network; for a file of ours, our own in the target's framework."""
+def _source(found: Found, shared: SharedWeights, backend: str) -> Side:
+    """Return the source's own network: a library's, an ONNX file, or else ours in `backend`."""
+    if onnx_target.is_onnx(found):
+        options = export.describe(found.path).origin.options
+        return Side(ONNX, options, found.content.arrays, file=found.path.absolute())
+    if found.info is not None and found.content.format == ONNX:
+        return Side(ONNX, found.options, shared.arrays, found.library, found.path.absolute())
     if found.info is None:
-        return Side(sides[0].backend, found.options, shared.arrays)
+        return Side(backend, found.options, shared.arrays)
     return Side(
         found.info.backend, found.options, shared.arrays, found.library, found.path.absolute()
     )
 
 
 def _sizes(found: Found, info: Library | None) -> Sequence[Size]:
-    """Return image sizes on which both sides compute the same."""
+    """Return image sizes on which both sides compute the same; an ONNX file's own is the one."""
+    fixed = onnx_target.fixed_size(found)
+    if fixed is not None:
+        return [fixed]
     versions = [i.networks[found.network] for i in (found.info, info) if i is not None]
     if not versions:
         return (catalogue.network(found.network).size, *OUR_SIZES)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from . import catalogue, formats, libraries, weights
 from .errors import InputError
 from .formats import Content
-from .libraries import SHARED, Library, torchvision
+from .libraries import ONNX, SHARED, Library, torchvision
 
 FID_CLASSES = 1008  # of the network that the FID metric is made with
 BACKGROUND = 1001  # ImageNet's classes, and one before them
@@ -85,7 +85,13 @@ class Found:
         ]
 
     def surplus(self) -> list[str]:
-        """Name the arrays of the file that the network hasn't."""
+        """Name the arrays of the file that the network hasn't.
+
+        The initialisers of somebody's ONNX file are its exporter's constants as well: what they
+        do shows when it runs.
+        """
+        if self.content.format == ONNX and self.info is not None:
+            return []
         known = {*self.names.values(), *self.left_out}
         return [
             f"{name}: unexpected"
@@ -144,15 +150,16 @@ def identify(
 
     Args:
         path: a file of any format in `formats`.
-        library: whose it is, where that is in doubt.
+        library: whose it is, where that is in doubt; `onnx` is said of a file that runs.
         network: our name of the network, where that is in doubt.
-        settings: options that the file can't tell; `use_aux=False` leaves heads out.
+        settings: options that the file can't tell; `use_aux=False` leaves heads out, and
+            `return_aux=True` lets them run.
 
     Raises:
         InputError: the file can't be read, is nothing that is known here, or isn't
             what it was said to be.
     """
-    if library not in (None, SHARED):
+    if library not in (None, SHARED, ONNX):
         libraries.module(str(library))
     if network is not None:
         catalogue.network(network)
@@ -168,6 +175,10 @@ def recognise(
     settings: Mapping[str, Any] | None = None,
 ) -> Found:
     """Find out what a file is that has been read; the other arguments are `identify`'s."""
+    if library == ONNX:
+        if content.format != ONNX:
+            raise InputError(f"{path}: of format {content.format}, and not an ONNX file")
+        library = None
     if _is_ours(content):
         if library not in (None, SHARED):
             raise InputError(f"{path}: a file of shared weights, and not of {library}")
@@ -209,6 +220,7 @@ def _ours(
         options = {**options, "use_aux": False, "return_aux": False}
         kept = _shared_names(name, tuple(options.items()))
         left_out, names = tuple(n for n in names if n not in kept), tuple(kept)
+    _let_heads_run(options, asked)
     for option in settings:
         if asked[option] != options[option]:
             raise InputError(
@@ -218,6 +230,12 @@ def _ours(
         path, content, SHARED, name, options, dict(zip(names, names, strict=True)),
         left_out=left_out, sha256=sha256,
     )  # fmt: skip
+
+
+def _let_heads_run(options: dict[str, Any], asked: Mapping[str, Any]) -> None:
+    """Take over whether heads run in inference, which no weights depend on."""
+    if options.get("use_aux"):
+        options["return_aux"] = asked["return_aux"]
 
 
 @functools.lru_cache(maxsize=32)
@@ -301,6 +319,7 @@ def _theirs(
                 f"{option}=false; a state dict doesn't tell. If the network was made with "
                 f"{option}=True, as torchvision's trained ones are, give --set {option}=true"
             )
+    _let_heads_run(options, asked)
     for option in settings:
         if asked[option] != options[option]:
             raise InputError(

@@ -32,14 +32,14 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Side:
-    """A network that takes part: one of a library's with a file, or one of ours.
+    """A network that takes part: one of a library's with a file, one of ours, or an ONNX file.
 
     Args:
-        backend: whose framework it runs in.
+        backend: whose framework it runs in; `onnx` for a file that is the network.
         options: as it has them.
         arrays: what it has to hold.
-        library: whose network it is; empty for ours.
-        file: what its library loads.
+        library: whose network it is, or whose names an ONNX file has; empty for ours.
+        file: what its library loads, or the ONNX file.
     """
 
     backend: str
@@ -51,7 +51,7 @@ class Side:
     @property
     def title(self) -> str:
         """What messages call it."""
-        if self.library:
+        if self.library and self.backend != "onnx":
             return libraries.module(self.library).LIBRARY.title
         return catalogue.BACKENDS[self.backend].title
 
@@ -132,7 +132,8 @@ def verify(
         network: our name of it.
         source: what all others are compared with.
         targets: the others.
-        sizes: (height, width) of images; on the first, heads run as well.
+        sizes: (height, width) of images; on the first, heads run as well, unless
+            an ONNX file takes part: it has its own size, and runs what it runs.
         timeout: seconds after which a process is given up.
         progress: called with a line that says what is being done.
     """
@@ -140,7 +141,8 @@ def verify(
     with work_folder(None) as folder:
         sides = [source, *targets]
         requests = [
-            _request(network, side, sizes, folder, f"{number}") for number, side in enumerate(sides)
+            _request(network, side, sizes, _heads(sides, len(sizes)), folder, f"{number}")
+            for number, side in enumerate(sides)
         ]
         with workers(requests, {}, timeout) as running:
             while (done := sum(worker.poll() for worker in running)) < len(running):
@@ -178,22 +180,30 @@ def _why(outcome: Outcome) -> str:
     return outcome.message or "; ".join(outcome.unsupported.values())
 
 
+def _heads(sides: Sequence[Side], count: int) -> list[bool]:
+    """Return whether heads run, for each of `count` sizes."""
+    files = [side for side in sides if side.backend == "onnx"]
+    if files:
+        return [all(bool(side.options.get("return_aux")) for side in files)] * count
+    return [number == 0 for number in range(count)]
+
+
 def _request(
-    network: str, side: Side, sizes: Sequence[Size], folder: Path, label: str
-) -> dict[str, Any]:
+    network: str, side: Side, sizes: Sequence[Size], heads: Sequence[bool], folder: Path,
+    label: str,
+) -> dict[str, Any]:  # fmt: skip
     work = folder / label
     (work / "weights").mkdir(parents=True)
     for name, array in side.arrays.items():
         save(work / "weights" / f"{name}.npy", array)
-    heads = bool(side.options.get("use_aux"))
     jobs = list[dict[str, Any]]()
     for number, size in enumerate(sizes):
         file = folder / f"images-{number}.npy"
         if not file.exists():
             save(file, pictures(size, int(side.options["in_channels"])))
         options = dict(side.options)
-        if "return_aux" in options:
-            options["return_aux"] = heads and number == 0
+        if "return_aux" in options and side.backend != "onnx":
+            options["return_aux"] = heads[number] and bool(options["use_aux"])
         for dtype in ("float64", "float32"):
             job = {
                 "dtype": dtype,
@@ -219,6 +229,8 @@ def _request(
     }
     if side.library:
         request |= {"library": side.library, "file": str(side.file)}
+    elif side.file is not None:
+        request["onnx"] = str(side.file)
     return request
 
 
@@ -258,8 +270,9 @@ def _row(side: Side, ours: Trace, theirs: Trace) -> Row:
     for trace in (theirs, ours):
         if trace.loader and not problem:
             problem = f"weights as loaded differ: {trace.loader[0]}"
-    lost = [name for name in theirs.endpoints if name not in ours.endpoints]
-    if lost or len(common) < 2:
+    lost = [name for name in theirs.endpoints if name not in (*ours.endpoints, *_heads_off(ours))]
+    # An ONNX file of somebody's has no stages that we know, a library's network has.
+    if lost or len(common) < (1 if theirs.run.backend == "onnx" else 2):
         problem = problem or f"{lost[0] if lost else 'a stage'}: not in {side.title}"
     logits = 0.0
     if not problem:
@@ -267,6 +280,12 @@ def _row(side: Side, ours: Trace, theirs: Trace) -> Row:
         logits = float(np.abs(found - expected).max() / np.abs(expected).max())
     size = (int(height), int(width))
     return Row(side.title, theirs.run.dtype, size, len(common), worst, at, logits, problem)
+
+
+def _heads_off(trace: Trace) -> Sequence[str]:
+    """Return the outputs that a network has, but was told not to give: its heads."""
+    running = trace.run.options.get("return_aux", True)
+    return () if running else catalogue.network(trace.run.network).outputs[1:]
 
 
 def _versions(

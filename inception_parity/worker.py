@@ -64,7 +64,9 @@ def _work(request: dict[str, Any], result: dict[str, Any], start: float) -> None
     try:
         if "library" in request:
             file = Path(request["file"])
-            backend = library_adapter(request["library"], request["device"], file)
+            backend = library_adapter(
+                request["library"], request["device"], file, request["backend"]
+            )
         else:
             backend = adapter(request["backend"], request["device"])
         result["import_seconds"] = time.perf_counter() - start
@@ -135,6 +137,8 @@ def _export(
 ) -> None:
     from . import export
 
+    # PyTorch makes a folder for compiled code as soon as it captures a program, and leaves it.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", request["folder"])
     origin = export.Origin(request["network"], request["options"], request["provenance"])
     export.write(backend, net, origin, size, Path(job["out"]))
 

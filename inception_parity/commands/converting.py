@@ -15,7 +15,8 @@ from .. import libraries
 from ..errors import InputError
 from ..identify import Found, identify
 from ..libraries import SHARED
-from ..options import parse_settings, require_writable
+from ..onnx_target import ExportError
+from ..options import parse_settings, parse_size, require_writable
 from ..report import record
 from ..verify import Verification
 from . import Json, Set, Timeout, app, err, out, progress, words
@@ -23,7 +24,8 @@ from . import Json, Set, Timeout, app, err, out, progress, words
 From = Annotated[
     str | None,
     typer.Option(
-        "--from", help="Whose file it is: `shared`, `torchvision`, `timm`, `keras`, `gluon`."
+        "--from",
+        help="Whose file it is: `shared`, `onnx`, `torchvision`, `timm`, `keras`, `gluon`.",
     ),
 ]
 Source = Annotated[Path, typer.Argument(help="A file of weights.")]
@@ -35,18 +37,24 @@ def convert_command(
     source: Source,
     target: Annotated[Path, typer.Argument(help="The file to write.")],
     library: From = None,
-    to: Annotated[str, typer.Option(help="`shared`, or whose file to write.")] = SHARED,
+    to: Annotated[str, typer.Option(help="`shared`, `onnx`, or whose file to write.")] = SHARED,
     network: Network = None,
     settings: Set = None,
     backends: Annotated[
-        str | None, typer.Option(help="Of ours, to compare with; by default pt,tf,mx.")
+        str | None,
+        typer.Option(
+            help="Of ours, to compare with; by default pt,tf,mx. For ONNX, the one to export."
+        ),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Of an ONNX file's images: `299`, or `299x320` (HxW).")
     ] = None,
     prove: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Run both sides, and compare them.")
     ] = True,
     timeout: Timeout = 600,
 ) -> None:
-    """Convert weights between torchvision, timm, Keras, MXNet Gluon and shared files.
+    """Convert weights between torchvision, timm, Keras, MXNet Gluon, shared and ONNX files.
 
     The source's own network runs beside the converted one, on a photograph and on
     noise. Exit code 1: they disagree; 3: one of them crashed or timed out. Nothing is
@@ -61,18 +69,20 @@ def convert_command(
                 source, target, to, library=library, network=network,
                 settings=parse_settings(settings),
                 backends=None if backends is None else words(backends),
+                size=None if size is None else parse_size(size),
                 prove=prove, timeout=timeout, progress=say,
             )  # fmt: skip
         except conversions.DisagreeError as error:
             err.print(Text(str(error), style="red"))
             raise typer.Exit(checks.DIVERGE) from error
-        except conversions.UnprovenError as error:
+        except (conversions.UnprovenError, ExportError) as error:
             err.print(Text(str(error), style="yellow"))
             raise typer.Exit(checks.BROKEN) from error
     show_found(done.found)
     _show_verification(done.verification)
     status = "verified" if done.verification and done.verification.agree else "unverified"
-    said = f"{target}: {to}, {len(done.weights.arrays)} arrays, {status}"
+    takes = f"images of {done.size[0]}x{done.size[1]}, " if done.size else ""
+    said = f"{target}: {to}, {takes}{len(done.weights.arrays)} arrays, {status}"
     out.print(said, highlight=False, soft_wrap=True)
 
 
@@ -156,7 +166,8 @@ def _stated(found: Found) -> str:
 
     history = found.content.metadata.get("history")
     if not history:
-        return ""
+        exported = found.content.metadata.get("verified", "")  # by `export --verify`
+        return f"verified, as the file says: {exported}" if exported else ""
     try:
         proof = json.loads(history)["verification"]
         if proof["status"] == "verified":

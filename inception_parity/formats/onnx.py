@@ -28,7 +28,7 @@ MOST_DIMENSIONS = 8
 # ModelProto, GraphProto and TensorProto, as onnx.proto numbers their fields.
 IR_VERSION, PRODUCER, GRAPH, OPSET, METADATA = 1, 2, 7, 8, 14
 MODEL_FIELDS = (1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26)
-INITIALIZER, SPARSE_INITIALIZER = 5, 15
+INITIALIZER, INPUT, SPARSE_INITIALIZER = 5, 11, 15
 DIMS, DATA_TYPE, NAME, RAW_DATA, EXTERNAL_DATA, DATA_LOCATION = 1, 2, 8, 9, 13, 14
 FLOAT_DATA, INT32_DATA, INT64_DATA, DOUBLE_DATA, UINT64_DATA = NUMBERS = 4, 5, 7, 10, 11
 
@@ -84,6 +84,8 @@ def recognise(path: Path) -> bool:
 def read(path: Path) -> Content:
     """Return the initialisers of the graph; `metadata` is the model's, with its versions.
 
+    `metadata["inputs"]` are the shapes of the graph's inputs, 0 where a side is free.
+
     Data outside the file is read only from a file beside it or below, never through a
     link. Subgraphs, constants and sparse tensors aren't weights here.
     """
@@ -119,9 +121,12 @@ def _tensors(model: memoryview, metadata: dict[str, Any]) -> Iterator[_Tensor]:
             metadata["opset" + (f" {domain}" if domain else "")] = version
     if len(graphs) != 1:
         raise WireError(f"{len(graphs)} graphs, but should be one")
+    metadata["inputs"] = []  # last: no entry of the file's own stands in for it
     for number, kind, _, content in fields(graphs[0]):
         if number == INITIALIZER and kind == BYTES:
             yield _tensor(content)
+        elif number == INPUT and kind == BYTES:
+            metadata["inputs"].append(_shape(content))
         elif number == SPARSE_INITIALIZER:
             raise WireError("sparse initialisers, which aren't read here")
 
@@ -140,6 +145,24 @@ def _opset(content: memoryview) -> tuple[str, int]:
         elif number == 2 and kind == VARINT:
             version = value
     return domain, version
+
+
+def _shape(content: memoryview) -> list[int]:
+    """Return the shape that a ValueInfoProto states: of its type, a tensor's, the shape."""
+    inner = content
+    for step in (2, 1, 2):  # ValueInfoProto.type, TypeProto.tensor_type, Tensor.shape
+        inner = next((c for n, k, _, c in fields(inner) if (n, k) == (step, BYTES)), inner[:0])
+    sides = [part for number, kind, _, part in fields(inner) if (number, kind) == (1, BYTES)]
+    if len(sides) > MOST_DIMENSIONS:
+        raise WireError(f"an input with more than {MOST_DIMENSIONS} dimensions")
+    return [_side(part) for part in sides]
+
+
+def _side(dimension: memoryview) -> int:
+    """Return a dimension's size; 0 for one that is free, or has a name alone."""
+    found = (value for n, kind, value, _ in fields(dimension) if (n, kind) == (1, VARINT))
+    size = next(found, 0)
+    return size if size < 1 << 31 else 0
 
 
 def _text(content: memoryview) -> str:

@@ -25,6 +25,7 @@ from ..errors import InputError, nearest
 from ..formats import Content
 
 SHARED = "shared"  # our own files
+ONNX = "onnx"  # and their networks, as files that run
 LIBRARIES = ("torchvision", "timm", "keras", "gluon")  # of equal candidates the first is taken
 
 
@@ -100,7 +101,7 @@ class Module(Protocol):
 def module(name: str) -> Module:
     """Return the module of a library; InputError names the nearest if there is none."""
     if name not in LIBRARIES:
-        known = (SHARED, *LIBRARIES)
+        known = (SHARED, ONNX, *LIBRARIES)
         raise InputError(
             f"no library {name!r}{nearest(name, known)}; there are: {', '.join(known)}"
         )

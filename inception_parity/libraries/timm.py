@@ -16,7 +16,7 @@ LIBRARY = Library(
     title="timm",
     distribution="timm",
     backend="pt",
-    formats=("torch", "safetensors"),
+    formats=("torch", "safetensors", "onnx"),
     suffixes=(".pth", ".pt", ".safetensors"),
     networks={
         "inception_v3": Implementation(

@@ -25,7 +25,7 @@ LIBRARY = Library(
     title="torchvision",
     distribution="torchvision",
     backend="pt",
-    formats=("torch", "safetensors"),
+    formats=("torch", "safetensors", "onnx"),
     suffixes=(".pth", ".pt", ".safetensors"),
     networks={
         "ceil_googlenet": Implementation(

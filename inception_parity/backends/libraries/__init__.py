@@ -11,21 +11,28 @@ import importlib
 from pathlib import Path
 
 from ... import libraries
-from ..base import Adapter, UnavailableError
+from ..base import Adapter, UnavailableError, adapter
 
 
-def library_adapter(name: str, device: str, file: Path) -> Adapter:
+def library_adapter(name: str, device: str, file: Path, backend: str = "") -> Adapter:
     """Return the adapter of a library, which imports it.
 
     Args:
         name: one of `libraries.LIBRARIES`.
         device: `cpu` or `gpu`.
-        file: a file of weights in a format that the library reads itself.
+        file: a file of weights in a format that the library reads itself; or an ONNX file
+            with its names, which is run, and not the library.
+        backend: `onnx` for the latter.
 
     Raises:
-        UnavailableError: the library can't be imported.
+        UnavailableError: the library, or ONNX Runtime, can't be imported.
     """
     info = libraries.module(name).LIBRARY
+    if backend == "onnx":
+        adapter("onnx", device)  # for its error where it can't be imported
+        runs = importlib.import_module(".onnx", __name__)
+        network: Adapter = runs.Backend(device, file, name)
+        return network
     try:
         module = importlib.import_module(f".{name}", __name__)
         found: Adapter = module.Backend(device, file)

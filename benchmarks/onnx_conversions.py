@@ -1,0 +1,98 @@
+"""Every library's network, converted and exported, as a file beside the source: how near it is.
+
+    python -m benchmarks.onnx_conversions
+    python -m benchmarks.onnx_conversions --part 2/12
+
+The sources are those of `benchmarks.conversions`. Their weights go into our network in each
+of the three frameworks, each of which is exported; the files run in ONNX Runtime, float32,
+and in onnx's reference, float64, beside the source's own network in its own library: on 299
+and on an odd and an even size, heads included on the first where there are any. Rows go to
+benchmarks/results/onnx_conversions.jsonl, and a run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from inception_parity import catalogue, onnx_target
+from inception_parity.convert import read
+from inception_parity.identify import identify
+from inception_parity.verify import Side, Size, verify
+
+from .conversions import LIMITS, SOURCES, made, side, there
+from .parts import add_part, part_of
+
+RESULTS = Path(__file__).parent / "results" / "onnx_conversions.jsonl"
+TIMEOUT = 3600.0  # seconds for one process
+
+
+def rows_of(title: str, size: Size, folder: Path) -> list[dict[str, Any]]:
+    """Make a source, export it from every framework, and run the files beside it."""
+    library, network, file, sizes = SOURCES[title]
+    path = folder / file
+    made(library, network, path)
+    found = identify(path, library)
+    shared = read(found)
+    if shared.options["use_aux"] and size == sizes[0]:
+        shared = replace(shared, options={**shared.options, "return_aux": True})
+    targets = []
+    for backend in catalogue.default_backends():
+        exported = folder / f"{backend}.onnx"
+        onnx_target.write(shared, backend, size, exported, TIMEOUT, lambda text: None)
+        targets.append(Side("onnx", shared.options, shared.arrays, file=exported))
+    source = side(library, dict(shared.options), shared.arrays, path)
+    done = verify(network, source, targets, [size], TIMEOUT)
+    if done.broken or done.reason:
+        raise SystemExit(f"{title}: {done.broken or done.reason}")
+    each = len(done.rows) // len(targets)
+    exporters = [name for name in catalogue.default_backends() for _ in range(each)]
+    return [
+        {"source": title, "exported from": name, **vars(row)}
+        for name, row in zip(exporters, done.rows, strict=True)
+    ]
+
+
+def main() -> None:
+    """Run what hasn't been run, keep the rows, print all; exit code 1 beyond a limit."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--only", default="", help="sources whose title has this word")
+    parser.add_argument("--sizes", default="", help="of these alone: 97,128")
+    add_part(parser)
+    words = parser.parse_args()
+    sides = [int(number) for number in words.sizes.split(",") if number]
+    wanted = [
+        (title, size) for title, (*_, sizes) in SOURCES.items() for size in sizes
+        if words.only in title and there(title) and (not sides or size[0] in sides)
+    ]  # fmt: skip
+    kept = [json.loads(line) for line in RESULTS.open()] if RESULTS.exists() else []
+    done = {(row["source"], tuple(row["size"])) for row in kept}
+    for title, size in part_of(wanted, words.part):
+        if (title, size) in done:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            new = rows_of(title, size, Path(folder))
+        with RESULTS.open("a") as out:
+            out.writelines(json.dumps(row) + "\n" for row in new)
+        kept += new
+    wrong = 0
+    for row in kept:
+        too_far = row["problem"] or row["logits"] > LIMITS[row["dtype"]]
+        too_far = too_far or (row["dtype"] == "float64" and row["worst"] > LIMITS["float64"])
+        wrong += bool(too_far)
+        print(
+            f"{row['source']:26} {row['exported from']:3} {row['dtype']} {row['size'][0]:4} "
+            f"{row['stages']:3} stages, worst {row['worst']:.1e}, logits {row['logits']:.1e} "
+            f"{row['problem'] or ''}"
+        )
+    raise SystemExit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()
