@@ -137,8 +137,6 @@ def _export(
 ) -> None:
     from . import export
 
-    # PyTorch makes a folder for compiled code as soon as it captures a program, and leaves it.
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", request["folder"])
     origin = export.Origin(request["network"], request["options"], request["provenance"])
     export.write(backend, net, origin, size, Path(job["out"]))
 

@@ -22,6 +22,8 @@ pytestmark = pytest.mark.skipif(not FRAMEWORK, reason="INCEPTION_BACKENDS names 
 
 @pytest.fixture(autouse=True)
 def place(tmp_path, monkeypatch):
+    # PyTorch's own, which it makes when a program is captured, and keeps.
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
     with empty_place(tmp_path, monkeypatch):
         yield tmp_path / "here"
 
