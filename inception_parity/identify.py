@@ -275,9 +275,8 @@ def _best(
         fits = [i.name for i in libraries.all_libraries() if content.format in i.formats]
         asked = f"--from {library} " * bool(library) + f"--network {network} " * bool(network)
         raise InputError(
-            f"{path}: of format {content.format}, and not one of ours; "
-            + (f"such files are read of {', '.join(fits)}" if fits else "no others are read")
-            + (f", which isn't what {asked}says" if asked and fits else "")
+            f"{path}: of format {content.format}, and not one of ours; such files are read of "
+            f"{', '.join(fits)}, which isn't what {asked}says"
         )
     share, info, name = max(candidates, key=lambda candidate: candidate[0])
     if share < 0.5:

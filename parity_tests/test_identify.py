@@ -182,7 +182,8 @@ def test_from_and_network_that_dont_fit_are_refused():
     content = content_of("gluon", "inception_v3")
     refuse(content, "such files are read of gluon, which isn't what --from keras", library="keras")
     nobodys = Content("onnx", content.arrays, content.dtypes)
-    refuse(nobodys, "of format onnx, and not one of ours; no others are read")
+    refuse(nobodys, "weights of no network that is known here")
+    refuse(nobodys, "such files are read of torchvision, timm, which isn't", library="gluon")
     with pytest.raises(InputError, match="not a file of shared weights"):
         found(content, library="shared")
 
