@@ -258,7 +258,7 @@ def steepness(
         noise: of gradients, relative to the array's.
 
     Returns:
-        The relative L2 difference; 0 where no gradient can be read, or the array isn't trained.
+        The relative L2 difference, MOST_NOISE at most; 0 where no gradient can be read.
     """
     found = []
     for trace in column.values():
@@ -274,7 +274,7 @@ def steepness(
             after.append(stepped[name])
         apart = np.maximum(np.abs(after[1] - after[0]), np.abs(after[2] - after[0]))
         found.append(float(np.linalg.norm(apart)) / (float(np.linalg.norm(after[0])) or 1.0))
-    return min(found, default=0.0)
+    return min([*found, MOST_NOISE]) if found else 0.0
 
 
 def _to_the_nearest(
