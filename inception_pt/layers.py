@@ -95,6 +95,11 @@ class LocalResponseNorm(nn.LocalResponseNorm):
         require_positive(size=size)
         super().__init__(size, alpha, beta, k)
 
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dtype in (torch.float16, torch.bfloat16):  # PyTorch can't take these means on CPUs
+            return super().forward(x.float()).to(x.dtype)
+        return super().forward(x)
+
 
 class TransformInput(nn.Module):
     """From the normalisation of torchvision to TensorFlow's: per channel, y = scale x + shift.

@@ -16,6 +16,7 @@ from .mistakes import (
     adaptive,
     added,
     avg_pool,
+    away_from_zero,
     b,
     both,
     concat,
@@ -119,6 +120,9 @@ def mistakes() -> Iterator[Mistake]:
     yield m("weights in float16", "downcast", conv,
             kernel_is(lambda k: k.astype(np.float16).astype(np.float64)), "float16")
     yield m("with TF32", "tf32", single, in_tf32, "10 bits")
+    yield m("with TF32, ties to even", "tf32", lambda: single(12), in_tf32, "10 bits")
+    yield m("with TF32, ties away", "tf32", lambda: single(12),
+            lambda s: in_tf32(s, away_from_zero), "10 bits")
     yield m("padding in float32", "padding", single,
             lambda s: convolve(x(s), w(s), b(s), 1, both(0, 2)).astype(np.float32), "0 before")
     yield m("surplus ReLU", "activation-surplus", conv, on_output(lambda y: np.maximum(y, 0)))

@@ -186,23 +186,32 @@ def pillow(how: Any, squeezed: bool = False) -> Callable[[Site], Any]:
     return lambda s: np.stack([read(file) for file in files()])
 
 
-def single() -> Site:
-    """A convolution in float32, with the limit that float32 has there."""
+def single(bits: int = 24) -> Site:
+    """A convolution in float32, with the limit that float32 has there.
+
+    With factors of `bits` significant bits: those of 12 are as often as not ties for 11.
+    """
     site = conv(ins=16)
-    small = [a.astype(np.float32).astype(np.float64) for a in (x(site), w(site), b(site))]
-    y = convolve(*small, 1, both(1, 1))
-    weights = {"weight": small[1], "bias": small[2]}
+    small = [in_bits(a, bits).astype(np.float64) for a in (x(site), w(site))]
+    bias = b(site).astype(np.float32).astype(np.float64)
+    y = convolve(*small, bias, 1, both(1, 1))
+    weights = {"weight": small[1], "bias": bias}
     return replace(site, inputs=(small[0],), weights=weights, reference=y, observed=y,
                    dtype="float32", limit=2e-6)  # fmt: skip
 
 
-def eleven_bits(a: Any) -> Any:
+def in_bits(a: Any, bits: int, ties: Callable[[Any], Any] = np.round) -> Any:
     mantissa, exponent = np.frexp(a)
-    return np.ldexp(np.round(mantissa * 2**11) / 2**11, exponent).astype(np.float32)
+    return np.ldexp(ties(mantissa * 2**bits) / 2**bits, exponent).astype(np.float32)
 
 
-def in_tf32(s: Site) -> Any:
-    return convolve(eleven_bits(x(s)), eleven_bits(w(s)), b(s).astype(np.float32), 1, both(1, 1))
+def away_from_zero(a: Any) -> Any:
+    return np.trunc(a + np.copysign(0.5, a))
+
+
+def in_tf32(s: Site, ties: Callable[[Any], Any] = np.round) -> Any:
+    factors = (in_bits(a, 11, ties) for a in (x(s), w(s)))
+    return convolve(*factors, b(s).astype(np.float32), 1, both(1, 1))
 
 
 def transform() -> Site:

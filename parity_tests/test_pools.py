@@ -125,6 +125,17 @@ def test_local_response_norm_is_torchs(package, size):
         assert np.abs(layer(x) - expected).max() <= 1e-15, f"{package}: {channels} channels"
 
 
+@pytest.mark.parametrize(("dtype", "roundoff"), [("bfloat16", 2**-8), ("float16", 2**-11)])
+def test_local_response_norm_in_torch_takes_16_bits_on_a_cpu(dtype, roundoff):
+    from inception_pt.layers import LocalResponseNorm
+
+    x = torch.from_numpy(images(6)).to(getattr(torch, dtype))
+    expected = F.local_response_norm(x.double(), 5, 0.7, 0.75, 2.0)
+    found = LocalResponseNorm(5, 0.7, 0.75, 2.0)(x)
+    assert found.dtype == x.dtype
+    assert ((found.double() - expected).abs() <= 1.01 * roundoff * expected.abs()).all()
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_transform_input_goes_from_imagenets_statistics_to_plus_minus_one(package):
     pixels = np.random.default_rng(0).uniform(size=(2, 3, 4, 5))

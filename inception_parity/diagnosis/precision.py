@@ -14,12 +14,18 @@ from .site import Array, Candidate, Site, distance
 TF32_BITS = 10  # of the mantissa, as float16; the exponent is float32's
 
 
-def to_tf32(array: Array) -> Array:
-    """Round to TF32: nearest, ties away from zero, as the tensor cores' conversion does."""
+def to_tf32(array: Array, ties_to_even: bool) -> Array:
+    """Round to TF32, to the nearest; between two, to the even one or away from zero.
+
+    cuDNN rounds ties to even (measured on an H100); the conversion that CUDA offers to
+    kernels, `cvt.rna`, away from zero. Weights of few bits have many ties.
+    """
     bits = array.astype(np.float32).view(np.uint32)
     shift = np.uint32(23 - TF32_BITS)
-    bits = (bits + (np.uint32(1) << (shift - np.uint32(1)))) >> shift << shift
-    return bits.view(np.float32).astype(np.float64)
+    half = np.uint32(1) << (shift - np.uint32(1))
+    if ties_to_even:
+        half = half - np.uint32(1) + (bits >> shift & np.uint32(1))
+    return ((bits + half) >> shift << shift).view(np.float32).astype(np.float64)
 
 
 def rounded(array: Array, dtype: str) -> Array:
@@ -84,7 +90,6 @@ def tf32(site: Site) -> Iterator[Candidate]:
     if site.dtype != "float32" or site.kind not in ("conv", "dense") or not site.same_shape:
         return
     b = site.weights.get("bias")
-    short = _narrow(site, to_tf32).weighing(bias=b)
     mend = words(
         pt="torch.backends.cudnn.allow_tf32 = False; torch.backends.cuda.matmul.allow_tf32 = False",
         tf="tf.config.experimental.enable_tensor_float_32_execution(False)",
@@ -93,7 +98,9 @@ def tf32(site: Site) -> Iterator[Candidate]:
     )
     text = "TF32: the factors are rounded to 10 bits of mantissa, but should be float32"
     before = distance(site.seen, site.reference)
-    yield Candidate("tf32", text, mend, short, 1, max(site.limit, before / 30))
+    for ties_to_even in (True, False):
+        short = _narrow(site, partial(to_tf32, ties_to_even=ties_to_even)).weighing(bias=b)
+        yield Candidate("tf32", text, mend, short, 1, max(site.limit, before / 30))
 
 
 ANY = (narrower, tf32)
