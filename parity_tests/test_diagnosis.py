@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from inception_parity.diagnosis import Candidate, Site, diagnose, search
-from inception_parity.diagnosis.forward import compute, erf, output_of
+from inception_parity.diagnosis.forward import CannotComputeError, compute, erf, output_of
 
 from . import mistakes
 from .mistake_table import MISTAKES
@@ -52,6 +52,13 @@ def test_noise_is_not_explained(kind: str, size: float) -> None:
     assert found.tried[0] > 5
     assert "values differ" in found.note
     assert "failed" not in found.note
+
+
+def test_mistake_that_leaves_fewer_channels_is_none_that_can_be_computed() -> None:
+    site = mistakes.conv().then("fewer channels", lambda y: y[:, :2], elementwise=False)
+    assert compute(site).shape[1] == 2
+    with pytest.raises(CannotComputeError):
+        compute(site, [3])
 
 
 def test_findings_are_ranked_by_how_far_fetched_they_are() -> None:

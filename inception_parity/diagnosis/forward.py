@@ -43,9 +43,9 @@ def compute(site: Site, channels: Channels = None) -> Array:
             y = layer(site, inputs, early)
             for post in site.post:
                 y = post.apply(y)
+        return y if channels is None or early is not None else take(y, channels)
     except (ValueError, IndexError, ZeroDivisionError) as error:
         raise CannotComputeError(str(error)) from error
-    return y if channels is None or early is not None else take(y, channels)
 
 
 def _then(post: Post, y: Array, channels: Channels) -> Array:
