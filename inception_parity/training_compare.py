@@ -24,16 +24,14 @@ from .trace import Trace
 from .training_task import Recipe, definition
 
 LIMIT = 1e-10  # relative, float64: one step
-# After more steps: rounding grows about fivefold in a step where there is batch norm
-# (docs/training-check.md), and less where there is none. No mistake that is seen in a later
-# step alone, such as a gradient that isn't cleared, stays below the most.
-GROWTH = 10.0
-MOST_LATER = 1e-2
 # A gradient may differ by so many times what a last digit in each weight does to the oracle's
 # derivatives, if that is more than LIMIT: batch norm over few values that are nearly
 # equal loses digits, whoever computes it. GoogLeNet's clean runs stay below 4 times.
 NOISES = 64.0
 MOST_NOISE = 1e-8
+# After more steps, so many times how far a backend comes from itself when it begins with another
+# last digit in each weight. Beyond the most, rounding alone has parted them: nothing can be judged.
+MOST_LATER = 1e-2
 SHOWN = "shown"  # below float64: measured, not judged
 
 QUANTITIES = (
@@ -89,8 +87,9 @@ def judge(
         recipe: how was trained.
     """
     rows: list[Row] = []
-    known = limits(oracle, recipe)
     dtypes = list(dict.fromkeys(dtype for _, dtype in traces))
+    double = [trace for (_, dtype), trace in traces.items() if dtype == "float64"]
+    known = limits(oracle, double, weights, recipe)
     for dtype in dtypes:
         column = {backend: t for (backend, d), t in traces.items() if d == dtype}
         for quantity in QUANTITIES:
@@ -113,7 +112,7 @@ def _judge(
     oracle: Trace,
     weights: Weights,
     recipe: Recipe,
-    known: Mapping[str, float],
+    known: Mapping[str, float | None],
 ) -> Iterator[Row]:
     """Yield one quantity's row for each backend of one dtype."""
     if quantity in EACH_OTHER:
@@ -203,7 +202,7 @@ def _beside_each_other(
     column: Mapping[str, Trace],
     weights: Weights,
     recipe: Recipe,
-    known: Mapping[str, float],
+    known: Mapping[str, float | None],
     noise: float,
 ) -> list[Row]:
     """Hold backends against each other: each array against the one nearest to the others."""
@@ -360,17 +359,53 @@ def _frozen(row: Row, trace: Trace, weights: Weights, recipe: Recipe) -> Row:
     return row
 
 
-def limits(oracle: Trace, recipe: Recipe) -> dict[str, float]:
-    """Return the limit of each quantity in float64."""
+def limits(
+    oracle: Trace, double: Sequence[Trace], weights: Weights, recipe: Recipe
+) -> dict[str, float | None]:
+    """Return the limit of each quantity in float64; None where it can't be judged.
+
+    Args:
+        oracle: the oracle's trace.
+        double: the backends' in float64.
+        weights: as they were loaded.
+        recipe: how was trained.
+    """
     noise = NOISES * float(oracle.array("noise")[0])
     gradient = max(LIMIT, min(noise, MOST_NOISE))
-    later = min(gradient * GROWTH ** (recipe.steps - 1), MOST_LATER)
-    found = dict.fromkeys(QUANTITIES, LIMIT)
+    found: dict[str, float | None] = dict.fromkeys(QUANTITIES, LIMIT)
     found |= dict.fromkeys(("gradient.1", "input gradient", "derivative"), gradient)
-    return found | dict.fromkeys((q for q in QUANTITIES if q.endswith(".K")), later)
+    for quantity in QUANTITIES:
+        if quantity.endswith(".K"):
+            later = max(gradient, NOISES * from_itself(quantity, double, weights, recipe))
+            found[quantity] = later if later <= MOST_LATER else None
+    return found
 
 
-def _empty(quantity: str, trace: Trace, against: str, known: Mapping[str, float]) -> Row:
+def from_itself(quantity: str, double: Sequence[Trace], weights: Weights, recipe: Recipe) -> float:
+    """Return how far another last digit in each weight leads a backend away from itself.
+
+    Of the backends the least, so that none can widen the limit for the others; of its arrays
+    the worst, relative to their size.
+    """
+    found = []
+    for trace in double:
+        norms = _array(trace, f"shaken {quantity}")
+        if isinstance(norms, str):
+            continue
+        here = [name for name in trace.endpoints if name.startswith(f"{quantity} ")]
+        apart = dict(zip(here, norms.tolist(), strict=True))
+        worst = 0.0
+        for endpoint in _names(weights, quantity, recipe):
+            name = endpoint.removeprefix(f"{quantity} ")
+            scale = f"{quantity} {scale_of(name, weights)}"
+            size = _norm(trace.array, "", scale, scale) if scale in trace else 0.0
+            if size:
+                worst = max(worst, apart.get(endpoint, 0.0) / size)
+        found.append(worst)
+    return min(found, default=0.0)
+
+
+def _empty(quantity: str, trace: Trace, against: str, known: Mapping[str, float | None]) -> Row:
     limit = known[quantity] if trace.run.dtype == "float64" else None
     return Row(quantity, trace.run.backend, trace.run.dtype, against, SHOWN, limit=limit)
 

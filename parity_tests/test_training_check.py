@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inception_parity import check, weights
-from inception_parity.backends import adapter
+from inception_parity import check, training_compare, weights
+from inception_parity.backends import adapter, steps
 from inception_parity.trace import Trace
 from inception_parity.training_check import check_training
 from inception_parity.training_compare import (
@@ -20,7 +20,9 @@ from inception_parity.training_compare import (
     QUANTITIES,
     ROUNDING,
     SHOWN,
+    from_itself,
     judge,
+    limits,
 )
 from inception_parity.training_task import PRESETS, Recipe, make_recipe
 
@@ -263,3 +265,34 @@ def test_steps_on_a_gpu_are_judged_by_the_oracle(
     assert [row.quantity for row in result.rows] == ["loss", "statistics.1", "derivative", "update"]
     assert [row for row in result.rows if row.fails] == []
     assert result.exit_code == 0
+
+
+def test_trained_again_from_the_same_weights_a_network_comes_to_the_same(
+    framework: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Else what another last digit leads to would be measured with something else in it."""
+    monkeypatch.setattr(steps, "_shaken", lambda name, array: array)
+    for preset in ("nesterov", "adam"):
+        trace = headed.train(framework, headed.recipe(preset), tmp_path / preset)
+        for kind in ("gradient.K", "statistics.K", "weights.K"):
+            assert trace.array(f"shaken {kind}").size > 0
+            assert not trace.array(f"shaken {kind}").any()
+
+
+def test_limit_of_later_steps_is_what_rounding_does_to_the_steadiest(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    how = headed.recipe("momentum")
+    traces, oracle = trained(how, tmp_path)
+    double = list(traces.values())
+    least = from_itself("weights.K", double, headed.weights(), how)
+    each = [from_itself("weights.K", [trace], headed.weights(), how) for trace in double]
+    assert least == min(each)
+    assert 1e-17 < least < 1e-12
+    known = limits(oracle, double, headed.weights(), how)
+    assert known["weights.K"] == max(known["gradient.1"] or 0.0, 64 * least)
+    # Where that is more than the most, it is measured and not judged.
+    monkeypatch.setattr(training_compare, "MOST_LATER", 32 * least)
+    assert limits(oracle, double, headed.weights(), how)["weights.K"] is None
+    rows = judge(traces, oracle, headed.weights(), how)
+    assert {r.verdict for r in rows if r.quantity == "weights.K"} == {SHOWN}

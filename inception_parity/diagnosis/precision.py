@@ -22,9 +22,9 @@ def to_tf32(array: Array, ties_to_even: bool) -> Array:
     """
     bits = array.astype(np.float32).view(np.uint32)
     shift = np.uint32(23 - TF32_BITS)
-    half = np.uint32(1) << (shift - np.uint32(1))
+    half = np.full_like(bits, 1 << (23 - TF32_BITS - 1))
     if ties_to_even:
-        half = half - np.uint32(1) + (bits >> shift & np.uint32(1))
+        half += (bits >> shift & np.uint32(1)) - np.uint32(1)
     return ((bits + half) >> shift << shift).view(np.float32).astype(np.float64)
 
 

@@ -101,6 +101,13 @@ def _failure(row: Row) -> Text:
 def notes(result: TrainingResult) -> list[str]:
     """Return what was brought to one convention before it was compared, and what can't be."""
     found = [_above(row) for row in result.rows if row.above]
+    parted = [row for row in result.rows if row.dtype == "float64" and row.verdict == SHOWN]
+    if parted:
+        what = ", ".join(dict.fromkeys(row.quantity.partition(".")[0] for row in parted))
+        found.append(
+            f"After {result.recipe.steps} steps rounding alone leads a backend too far away from "
+            f"itself to judge ({what}); take fewer --steps, or a smaller --lr."
+        )
     recipe, counts = result.recipe, result.counts
     if counts:
         low, high = min(counts.values()), max(counts.values())
