@@ -29,7 +29,7 @@ from .racer import in_a_row
 from .recipe import Recipe
 from .trace import save
 from .train import initial
-from .training_compare import scale_of
+from .training_limits import scale_of
 from .training_task import trained_arrays
 
 AHEAD = 2  # batches that lie ready

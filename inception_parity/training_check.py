@@ -26,7 +26,8 @@ from .check import (
 from .errors import InputError, OracleError
 from .processes import Outcome, Worker, workers
 from .trace import Trace
-from .training_compare import Row, judge, scale_of
+from .training_compare import Row, judge
+from .training_limits import scale_of
 from .training_task import Recipe, values_per_channel
 
 

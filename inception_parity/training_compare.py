@@ -21,23 +21,22 @@ from .comparison import IDENTICAL, ROUNDING, WRONG
 from .derivatives import DIRECTIONS, IMAGES, direction, spread
 from .numerics import to_dtype
 from .trace import Trace
-from .training_task import Recipe, definition
+from .training_limits import (
+    MOST_NOISE,
+    NOISES,
+    QUANTITIES,
+    Weights,
+    endpoints_of,
+    limits,
+    norm_of,
+    scale_of,
+    steepness,
+    usable,
+)
+from .training_task import Recipe
 
-LIMIT = 1e-10  # relative, float64: one step
-# A gradient may differ by so many times what a last digit in each weight does to the oracle's
-# derivatives, if that is more than LIMIT: batch norm over few values that are nearly
-# equal loses digits, whoever computes it. GoogLeNet's clean runs stay below 4 times.
-NOISES = 64.0
-MOST_NOISE = 1e-8
-# After more steps, so many times how far a backend comes from itself when it begins with another
-# last digit in each weight. Beyond the most, rounding alone has parted them: nothing can be judged.
-MOST_LATER = 1e-2
 SHOWN = "shown"  # below float64: measured, not judged
 
-QUANTITIES = (
-    "loss", "statistics.1", "gradient.1", "input gradient", "derivative", "update", "frozen",
-    "gradient.K", "weights.1", "statistics.K", "weights.K",
-)  # fmt: skip
 EACH_OTHER = (
     "gradient.1",
     "input gradient",
@@ -46,7 +45,6 @@ EACH_OTHER = (
     "statistics.K",
     "weights.K",
 )
-Weights = Mapping[str, NDArray[Any]]
 
 
 @dataclass
@@ -97,7 +95,7 @@ def judge(
                 continue
             if quantity == "frozen" and not recipe.frozen:
                 continue
-            if quantity.startswith("statistics") and not _names(weights, quantity):
+            if quantity.startswith("statistics") and not endpoints_of(weights, quantity):
                 continue
             rows += _judge(quantity, dtype, column, traces, oracle, weights, recipe, known)
     backends = list(dict.fromkeys(backend for backend, _ in traces))
@@ -139,33 +137,6 @@ def _judge(
             yield _row(row, trace, weights, recipe, oracle.array)
 
 
-def _names(weights: Weights, quantity: str, recipe: Recipe | None = None) -> list[str]:
-    """Return the endpoints that a quantity consists of."""
-    statistics = [n for n in weights if n.endswith((".running_mean", ".running_var"))]
-    trained = [n for n in weights if n not in set(statistics)]
-    if quantity.startswith("weights") and recipe is not None and recipe.optimizer == "Adam":
-        trained = [n for n in trained if scale_of(n, weights) == n]
-    if quantity in ("loss", "input gradient"):
-        return [quantity]
-    if quantity.startswith("statistics"):
-        return [f"{quantity} {n}" for n in statistics]
-    if quantity.startswith(("gradient", "update")) and recipe is not None:
-        trained = [n for n in trained if n not in recipe.frozen]
-    return [f"{quantity} {n}" for n in trained]
-
-
-def scale_of(name: str, weights: Weights) -> str:
-    """Return the array by whose size a difference in `name` is judged: itself, mostly.
-
-    Batch norm takes the mean away, and with it a bias before it: the gradient of
-    that is 0 in truth, and rounding in fact. The kernel's is what it can be held against.
-    Adam divides a gradient by its own size, rounding or not, and makes whole steps of
-    it: such a bias after steps of Adam is nothing that anybody could agree on.
-    """
-    block, _, last = name.rpartition(".conv.")
-    return f"{block}.conv.weight" if last == "bias" and f"{block}.norm.bias" in weights else name
-
-
 def _row(
     row: Row,
     trace: Trace,
@@ -176,9 +147,9 @@ def _row(
     """Hold all arrays of a quantity against `truth`; without, they are differences already."""
     quantity = row.quantity
     wrong = []
-    for endpoint in _names(weights, quantity, recipe):
+    for endpoint in endpoints_of(weights, quantity, recipe):
         row.total += 1
-        array = _array(trace, endpoint)
+        array = usable(trace, endpoint)
         name = endpoint.removeprefix(quantity).strip() or endpoint
         if isinstance(array, str):
             row.problem = row.problem or f"{name}: {array}"
@@ -188,7 +159,7 @@ def _row(
             apart = float(array.max())
         else:
             known = truth(endpoint)
-            norm = _norm(truth, quantity, scale_of(name, weights), endpoint)
+            norm = norm_of(truth, quantity, scale_of(name, weights), endpoint)
             apart = _apart(array[: len(known)] if quantity == "loss" else array, known, norm)
         if row.worst is None or apart > row.worst:
             row.worst, row.at = apart, name
@@ -211,12 +182,14 @@ def _beside_each_other(
     rows = {b: _empty(quantity, t, "each other", known) for b, t in column.items()}
     wrong: dict[str, list[str]] = {b: [] for b in column}
     first = quantity == "weights.1"
-    for endpoint in _names(weights, quantity, recipe):
+    for endpoint in endpoints_of(weights, quantity, recipe):
         name = endpoint.removeprefix(quantity).strip() or endpoint
-        found = {b: _array(t, endpoint) for b, t in column.items()}
+        found = {b: usable(t, endpoint) for b, t in column.items()}
         arrays = {b: a for b, a in found.items() if not isinstance(a, str)}
         scale = f"{quantity} {scale_of(name, weights)}" if name != endpoint else endpoint
-        norms = {b: _norm(column[b].array, "", scale, scale) for b in arrays if scale in column[b]}
+        norms = {
+            b: norm_of(column[b].array, "", scale, scale) for b in arrays if scale in column[b]
+        }
         apart = _to_the_nearest(arrays, norms)
         for backend, row in rows.items():
             row.total += 1
@@ -237,43 +210,6 @@ def _beside_each_other(
                 else:
                     wrong[backend].append(name)
     return [_concluded(row, wrong[backend]) for backend, row in rows.items()]
-
-
-def steepness(
-    name: str, column: Mapping[str, Trace], weights: Weights, recipe: Recipe, noise: float
-) -> float:
-    """Return how far an array may be apart after one step, given how far gradients may.
-
-    The optimiser's own definition says it, element by element: it is applied to the gradient,
-    and to the gradient with noise added and taken away. Plain SGD gives back lr times the noise.
-    Adam's step has the slope lr / eps where the gradient is 0. No backend can widen it for
-    the others: the least counts of what their gradients give.
-
-    Args:
-        name: a trained array.
-        column: the traces of one dtype, by backend.
-        weights: as they were loaded.
-        recipe: how was trained.
-        noise: of gradients, relative to the array's.
-
-    Returns:
-        The relative L2 difference, MOST_NOISE at most; 0 where no gradient can be read.
-    """
-    found = []
-    for trace in column.values():
-        gradient = _array(trace, f"gradient.1 {name}")
-        if isinstance(gradient, str):
-            continue
-        wide = gradient.astype(np.float64)
-        each = noise * float(np.linalg.norm(wide)) / np.sqrt(wide.size)
-        after = []
-        for shifted in (wide, wide + each, wide - each):
-            stepped = {name: weights[name].astype(np.float64)}
-            definition(recipe).step(stepped, {name: shifted})
-            after.append(stepped[name])
-        apart = np.maximum(np.abs(after[1] - after[0]), np.abs(after[2] - after[0]))
-        found.append(float(np.linalg.norm(apart)) / (float(np.linalg.norm(after[0])) or 1.0))
-    return min([*found, MOST_NOISE]) if found else 0.0
 
 
 def _to_the_nearest(
@@ -308,11 +244,11 @@ def _derivatives(row: Row, trace: Trace, oracle: Trace, weights: Weights, recipe
     """
     row.total = DIRECTIONS + 1
     wrong = []
-    names = [n.removeprefix("gradient.1 ") for n in _names(weights, "gradient.1", recipe)]
+    names = [n.removeprefix("gradient.1 ") for n in endpoints_of(weights, "gradient.1", recipe)]
     products = np.zeros(DIRECTIONS)
     square = 0.0
     for name in names:
-        gradient = _array(trace, f"gradient.1 {name}")
+        gradient = usable(trace, f"gradient.1 {name}")
         if isinstance(gradient, str):
             row.problem = row.problem or f"{name}: {gradient}"
             continue
@@ -320,7 +256,7 @@ def _derivatives(row: Row, trace: Trace, oracle: Trace, weights: Weights, recipe
         square += float((wide**2).sum())
         for number in range(DIRECTIONS):
             products[number] += float((wide * direction(name, wide.shape, number)).sum())
-    images = _array(trace, "input gradient")
+    images = usable(trace, "input gradient")
     found = {str(n): (float(products[n]), np.sqrt(square)) for n in range(DIRECTIONS)}
     if isinstance(images, str):
         row.problem = row.problem or images
@@ -343,7 +279,7 @@ def _frozen(row: Row, trace: Trace, weights: Weights, recipe: Recipe) -> Row:
     last = "K" if recipe.steps > 1 else "1"
     wrong = []
     for name in recipe.frozen:
-        array = _array(trace, f"weights.{last} {name}")
+        array = usable(trace, f"weights.{last} {name}")
         if isinstance(array, str):
             row.problem = row.problem or f"{name}: {array}"
             wrong.append(name)
@@ -359,52 +295,6 @@ def _frozen(row: Row, trace: Trace, weights: Weights, recipe: Recipe) -> Row:
     return row
 
 
-def limits(
-    oracle: Trace, double: Sequence[Trace], weights: Weights, recipe: Recipe
-) -> dict[str, float | None]:
-    """Return the limit of each quantity in float64; None where it can't be judged.
-
-    Args:
-        oracle: the oracle's trace.
-        double: the backends' in float64.
-        weights: as they were loaded.
-        recipe: how was trained.
-    """
-    noise = NOISES * float(oracle.array("noise")[0])
-    gradient = max(LIMIT, min(noise, MOST_NOISE))
-    found: dict[str, float | None] = dict.fromkeys(QUANTITIES, LIMIT)
-    found |= dict.fromkeys(("gradient.1", "input gradient", "derivative"), gradient)
-    for quantity in QUANTITIES:
-        if quantity.endswith(".K"):
-            later = max(gradient, NOISES * from_itself(quantity, double, weights, recipe))
-            found[quantity] = later if later <= MOST_LATER else None
-    return found
-
-
-def from_itself(quantity: str, double: Sequence[Trace], weights: Weights, recipe: Recipe) -> float:
-    """Return how far another last digit in each weight leads a backend away from itself.
-
-    Of the backends the least, so that none can widen the limit for the others; of its arrays
-    the worst, relative to their size.
-    """
-    found = []
-    for trace in double:
-        norms = _array(trace, f"shaken {quantity}")
-        if isinstance(norms, str):
-            continue
-        here = [name for name in trace.endpoints if name.startswith(f"{quantity} ")]
-        apart = dict(zip(here, norms.tolist(), strict=True))
-        worst = 0.0
-        for endpoint in _names(weights, quantity, recipe):
-            name = endpoint.removeprefix(f"{quantity} ")
-            scale = f"{quantity} {scale_of(name, weights)}"
-            size = _norm(trace.array, "", scale, scale) if scale in trace else 0.0
-            if size:
-                worst = max(worst, apart.get(endpoint, 0.0) / size)
-        found.append(worst)
-    return min(found, default=0.0)
-
-
 def _empty(quantity: str, trace: Trace, against: str, known: Mapping[str, float | None]) -> Row:
     limit = known[quantity] if trace.run.dtype == "float64" else None
     return Row(quantity, trace.run.backend, trace.run.dtype, against, SHOWN, limit=limit)
@@ -417,22 +307,6 @@ def _concluded(row: Row, wrong: Sequence[str]) -> Row:
     elif row.limit is not None:
         row.verdict = IDENTICAL if row.worst == 0.0 else ROUNDING
     return row
-
-
-def _array(trace: Trace, endpoint: str) -> NDArray[Any] | str:
-    """Return an array, or why it can't be used."""
-    if endpoint not in trace.endpoints:
-        return "missing"
-    array = trace.array(endpoint)
-    if not np.isfinite(array).all():
-        return f"{int((~np.isfinite(array)).sum())} of {array.size} values are NaN or infinite"
-    return array
-
-
-def _norm(array: Callable[[str], NDArray[Any]], quantity: str, name: str, endpoint: str) -> float:
-    """Return the size of the array that a difference is judged by."""
-    scale = f"{quantity} {name}" if quantity and name != endpoint else endpoint
-    return float(np.linalg.norm(np.asarray(array(scale), dtype=np.float64)))
 
 
 def _apart(array: NDArray[Any], truth: NDArray[Any], norm: float) -> float:

@@ -8,21 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inception_parity import check, training_compare, weights
+from inception_parity import check, training_limits, weights
 from inception_parity.backends import adapter, steps
 from inception_parity.trace import Trace
 from inception_parity.training_check import check_training
-from inception_parity.training_compare import (
-    EACH_OTHER,
-    IDENTICAL,
+from inception_parity.training_compare import EACH_OTHER, IDENTICAL, ROUNDING, SHOWN, judge
+from inception_parity.training_limits import (
     LIMIT,
     MOST_NOISE,
     QUANTITIES,
-    ROUNDING,
-    SHOWN,
     from_itself,
-    judge,
     limits,
+    steepness,
 )
 from inception_parity.training_task import PRESETS, Recipe, make_recipe
 
@@ -206,7 +203,7 @@ def flat_gradient(folder: Path, name: str, gradient: list[float], after: list[fl
 
 def test_weights_may_be_apart_by_what_the_optimizer_makes_of_noise(tmp_path: Path) -> None:
     """By hand: with g << eps Adam's first step is lr g / eps, and so is that of a difference."""
-    from inception_parity.training_compare import _beside_each_other, steepness
+    from inception_parity.training_compare import _beside_each_other
 
     lr, eps, noise = 2.0**-7, 1e-8, 1e-14
     how = Recipe("Adam", {"lr": lr}, 0.1, 0.3, 4, 1)
@@ -292,7 +289,7 @@ def test_limit_of_later_steps_is_what_rounding_does_to_the_steadiest(
     known = limits(oracle, double, headed.weights(), how)
     assert known["weights.K"] == max(known["gradient.1"] or 0.0, 64 * least)
     # Where that is more than the most, it is measured and not judged.
-    monkeypatch.setattr(training_compare, "MOST_LATER", 32 * least)
+    monkeypatch.setattr(training_limits, "MOST_LATER", 32 * least)
     assert limits(oracle, double, headed.weights(), how)["weights.K"] is None
     rows = judge(traces, oracle, headed.weights(), how)
     assert {r.verdict for r in rows if r.quantity == "weights.K"} == {SHOWN}

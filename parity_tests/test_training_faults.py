@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from inception_parity.trace import Trace
-from inception_parity.training_compare import QUANTITIES, Row, judge
+from inception_parity.training_compare import Row, judge
+from inception_parity.training_limits import QUANTITIES
 from inception_parity.training_task import Recipe
 
 from . import headed

@@ -15,7 +15,7 @@ from ..errors import InputError, nearest
 from ..options import parse_pythons, parse_settings, parse_size
 from ..recipe import Recipe
 from ..report import race as pictures
-from ..training_compare import LIMIT
+from ..training_limits import LIMIT
 from . import NetworkName, Pythons, Set, SizeText, app, err, out, progress, words
 from .training import DataFolder, recipe_of
 
