@@ -15,6 +15,7 @@ from typing import Any
 
 from . import catalogue
 from .errors import InputError
+from .report import figures
 
 
 @dataclass(frozen=True)
@@ -228,14 +229,7 @@ def plot(rows: Sequence[Row], file: Path) -> None:
     Raises:
         InputError: matplotlib isn't installed, or the file can't be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError(
-            f"plots need matplotlib ({error}); pip install 'inception-parity[plot]'"
-        ) from error
-
-    figure = Figure(figsize=(11.0, 1.2 + 0.4 * len(rows)), layout="constrained")
+    figure = figures.new(11.0, 1.2 + 0.4 * len(rows))
     titles = [row.title for row in rows]
     parameters, work, memory = figure.subplots(1, 3, sharey=True)
     convolutional = [(row.parameters - row.dense) / 1e6 for row in rows]
@@ -256,7 +250,4 @@ def plot(rows: Sequence[Row], file: Path) -> None:
     memory.set_xlabel("activations per image in float32, MiB")
     sizes = sorted({"x".join(map(str, row.shape)) for row in rows})
     figure.suptitle(f"Input {', '.join(sizes)}")
-    try:
-        figure.savefig(file)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file}: can't be written ({error})") from error
+    figures.write(figure, file)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from .. import weights
-from ..errors import InputError
 from ..race import Step
+from . import figures
 
 STYLES = {"float64": "-", "float32": "--"}
 MOST_NAMES = 16  # of layers, below their axis
@@ -25,13 +23,7 @@ def draw(file: Path, title: str, steps: Sequence[Step]) -> None:
     Raises:
         InputError: matplotlib isn't installed, or the file can't be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError(
-            f"plots need matplotlib ({error}); pip install 'inception-parity[plot]'"
-        ) from error
-    figure = Figure(figsize=(15.0, 4.6), layout="constrained")
+    figure = figures.new(15.0, 4.6)
     loss, distance, layers = figure.subplots(1, 3)
     numbers = [step.step for step in steps]
     colours = {name: f"C{n}" for n, name in enumerate(dict.fromkeys(map(_backend, steps[0].loss)))}
@@ -57,9 +49,7 @@ def draw(file: Path, title: str, steps: Sequence[Step]) -> None:
         axes.grid(alpha=0.3)
     distance.legend(fontsize=8)
     figure.suptitle(title)
-    content = io.BytesIO()
-    figure.savefig(content, format=file.suffix.lstrip(".") or "png", dpi=110)
-    weights.write_whole(file, content.getvalue())
+    figures.write(figure, file)
 
 
 def _backend(label: str) -> str:
