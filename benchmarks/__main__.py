@@ -8,7 +8,7 @@ import sys
 RUNS = (
     ("-m", "benchmarks.random_checks", "calibrate", "--cases", "40"),
     ("-m", "benchmarks.floors_page"),
-    ("-m", "benchmarks.random_checks", "clean", "--cases", "360"),
+    ("-m", "benchmarks.random_checks", "clean", "--cases", "320"),
     ("-m", "benchmarks.random_checks", "networks", "--cases", "350"),
     ("-m", "benchmarks.random_checks", "faults", "--cases", "200"),
     ("-m", "benchmarks.fault_matrix"),
