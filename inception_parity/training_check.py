@@ -26,7 +26,7 @@ from .check import (
 from .errors import InputError, OracleError
 from .processes import Outcome, Worker, workers
 from .trace import Trace
-from .training_compare import Row, judge
+from .training_compare import SHOWN, Row, judge
 from .training_limits import scale_of
 from .training_task import Recipe, values_per_channel
 
@@ -48,8 +48,11 @@ class TrainingResult:
 
     @property
     def exit_code(self) -> int:
-        """0: all agree; 1: something diverges; 3: a backend is missing or failed, or none ran."""
-        if any(outcome.status != "ok" for outcome in self.outcomes.values()) or not self.rows:
+        """0: all agree; 1: something diverges; 3: a backend is missing, failed or wasn't judged."""
+        judged = {row.backend for row in self.rows if row.verdict != SHOWN}
+        if judged != set(self.settings.backends):
+            return BROKEN
+        if any(outcome.status != "ok" for outcome in self.outcomes.values()):
             return BROKEN
         wrong = any(row.fails for row in self.rows) or any(self.loaders.values())
         return DIVERGE if wrong else AGREE
@@ -72,9 +75,15 @@ def check_training(
         progress: called with a line that says what is being done.
 
     Raises:
-        InputError: something given can't be used, or there is no room for traces.
+        InputError: something given can't be used, float64 isn't among the dtypes, or there is
+            no room for traces.
         OracleError: the oracle crashed, or ran out of time.
     """
+    if "float64" not in settings.dtypes:
+        raise InputError(
+            f"training in {', '.join(settings.dtypes)} alone can't be judged, only in float64; "
+            "add float64 to --dtypes"
+        )
     start = time.monotonic()
     weights = task.weights
     counts = values_per_channel(weights.network, weights.options, task.size, recipe.batch)

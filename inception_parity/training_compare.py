@@ -28,14 +28,15 @@ from .training_limits import (
     Weights,
     endpoints_of,
     limits,
-    norm_of,
-    scale_of,
+    scale_endpoint,
+    size_of,
     steepness,
     usable,
 )
 from .training_task import Recipe
 
-SHOWN = "shown"  # below float64: measured, not judged
+# Measured, not judged: below float64, or where rounding alone has parted the backends.
+SHOWN = "shown"
 
 EACH_OTHER = (
     "gradient.1",
@@ -159,7 +160,7 @@ def _row(
             apart = float(array.max())
         else:
             known = truth(endpoint)
-            norm = norm_of(truth, quantity, scale_of(name, weights), endpoint)
+            norm = size_of(truth(scale_endpoint(quantity, endpoint, weights)))
             apart = _apart(array[: len(known)] if quantity == "loss" else array, known, norm)
         if row.worst is None or apart > row.worst:
             row.worst, row.at = apart, name
@@ -186,10 +187,8 @@ def _beside_each_other(
         name = endpoint.removeprefix(quantity).strip() or endpoint
         found = {b: usable(t, endpoint) for b, t in column.items()}
         arrays = {b: a for b, a in found.items() if not isinstance(a, str)}
-        scale = f"{quantity} {scale_of(name, weights)}" if name != endpoint else endpoint
-        norms = {
-            b: norm_of(column[b].array, "", scale, scale) for b in arrays if scale in column[b]
-        }
+        scale = scale_endpoint(quantity, endpoint, weights)
+        norms = {b: size_of(column[b].array(scale)) for b in arrays if scale in column[b]}
         apart = _to_the_nearest(arrays, norms)
         for backend, row in rows.items():
             row.total += 1

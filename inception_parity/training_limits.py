@@ -7,7 +7,7 @@ second time from such weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,9 +70,8 @@ def from_itself(quantity: str, double: Sequence[Trace], weights: Weights, recipe
         apart = dict(zip(here, norms.tolist(), strict=True))
         worst = 0.0
         for endpoint in endpoints_of(weights, quantity, recipe):
-            name = endpoint.removeprefix(f"{quantity} ")
-            scale = f"{quantity} {scale_of(name, weights)}"
-            size = norm_of(trace.array, "", scale, scale) if scale in trace else 0.0
+            scale = scale_endpoint(quantity, endpoint, weights)
+            size = size_of(trace.array(scale)) if scale in trace else 0.0
             if size:
                 worst = max(worst, apart.get(endpoint, 0.0) / size)
         found.append(worst)
@@ -143,6 +142,12 @@ def scale_of(name: str, weights: Weights) -> str:
     return f"{block}.conv.weight" if last == "bias" and f"{block}.norm.bias" in weights else name
 
 
+def scale_endpoint(quantity: str, endpoint: str, weights: Weights) -> str:
+    """Return the endpoint by whose size a difference in `endpoint` is judged; see `scale_of`."""
+    name = endpoint.removeprefix(f"{quantity} ")
+    return endpoint if name == endpoint else f"{quantity} {scale_of(name, weights)}"
+
+
 def usable(trace: Trace, endpoint: str) -> NDArray[Any] | str:
     """Return an array, or why it can't be used."""
     if endpoint not in trace.endpoints:
@@ -153,7 +158,6 @@ def usable(trace: Trace, endpoint: str) -> NDArray[Any] | str:
     return array
 
 
-def norm_of(array: Callable[[str], NDArray[Any]], quantity: str, name: str, endpoint: str) -> float:
-    """Return the size of the array that a difference is judged by."""
-    scale = f"{quantity} {name}" if quantity and name != endpoint else endpoint
-    return float(np.linalg.norm(np.asarray(array(scale), dtype=np.float64)))
+def size_of(array: NDArray[Any]) -> float:
+    """Return the L2 norm that a difference is judged by."""
+    return float(np.linalg.norm(np.asarray(array, dtype=np.float64)))

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from inception_parity.check import Settings, Subject
+from inception_parity.processes import Outcome
+from inception_parity.report import training as report
 from inception_parity.trace import Trace
+from inception_parity.training_check import TrainingResult
+from inception_parity.training_compare import IDENTICAL, ROUNDING, SHOWN, Row
 
 from . import headed
 from .command import call, use_temporary
@@ -29,6 +36,7 @@ TRAINING = ("--mode", "training")
         ((*TRAINING, "--steps", "0"), "steps 0, but should be 1 to 1000"),
         ((*TRAINING, "--batch", "0"), "batch 0, but should be 1 or more"),
         ((*TRAINING, "--freeze", "b6"), "googlenet has no layer 'b6' to freeze"),
+        ((*TRAINING, "--dtypes", "float32"), "training in float32 alone can't be judged"),
     ],
 )
 def test_bad_words_are_refused(
@@ -83,6 +91,35 @@ def test_training_is_checked_and_reported(
     trace = Trace.read(kept / "pt-float64-training")
     trace.verify()
     assert trace.run.mode == "training"
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "code", "last"),
+    [
+        ({"loss": ROUNDING, "weights.K": IDENTICAL}, 0, "The backend agrees in training."),
+        (
+            {"loss": ROUNDING, "gradient.K": SHOWN, "weights.K": SHOWN},
+            0,
+            "The backend agrees in training, but for what wasn't judged: gradient, weights "
+            "after step 3.",
+        ),
+        ({"loss": SHOWN, "weights.K": SHOWN}, 3, "pt couldn't be judged."),
+        ({}, 3, "pt couldn't be judged."),
+    ],
+)
+def test_last_line_says_how_far_was_judged(
+    verdicts: dict[str, str], code: int, last: str
+) -> None:
+    rows = [Row(name, "pt", "float64", "each other", said) for name, said in verdicts.items()]
+    result = TrainingResult(
+        Subject("googlenet", {}, "by hand", "", (), (32, 32)), headed.recipe(),
+        Settings(("pt",), ("float64",)), {"pt": Outcome("pt")}, rows, {}, {}, {}, (),
+    )  # fmt: skip
+    assert result.exit_code == code
+    printed = Console(file=io.StringIO(), width=200)
+    report.show(printed, result)
+    text = printed.file.getvalue()  # type: ignore[attr-defined]
+    assert text.splitlines()[-1].startswith(last)
 
 
 def test_traces_of_training_are_not_for_compare(

@@ -101,12 +101,11 @@ def _failure(row: Row) -> Text:
 def notes(result: TrainingResult) -> list[str]:
     """Return what was brought to one convention before it was compared, and what can't be."""
     found = [_above(row) for row in result.rows if row.above]
-    parted = [row for row in result.rows if row.dtype == "float64" and row.verdict == SHOWN]
+    parted = _parted(result)
     if parted:
-        what = ", ".join(dict.fromkeys(row.quantity.partition(".")[0] for row in parted))
         found.append(
             f"After {result.recipe.steps} steps rounding alone leads a backend too far away from "
-            f"itself to judge ({what}); take fewer --steps, or a smaller --lr."
+            f"itself to judge ({', '.join(parted)}); take fewer --steps, or a smaller --lr."
         )
     recipe, counts = result.recipe, result.counts
     if counts:
@@ -135,6 +134,12 @@ def notes(result: TrainingResult) -> list[str]:
     return found
 
 
+def _parted(result: TrainingResult) -> list[str]:
+    """Return the quantities of the last step that couldn't be judged in float64."""
+    rows = [row for row in result.rows if row.dtype == "float64" and row.verdict == SHOWN]
+    return list(dict.fromkeys(row.quantity.partition(".")[0] for row in rows))
+
+
 def _above(row: Row) -> str:
     """Say why arrays above the limit are judged equal."""
     names = ", ".join(row.above[:MOST_NAMES])
@@ -158,10 +163,15 @@ def _verdict(result: TrainingResult) -> Text:
     if result.exit_code == 0:
         count = len(result.settings.backends)
         who = "The backend agrees" if count == 1 else f"All {count} backends agree"
-        return Text(f"{who} in training. ({result.seconds:.1f} s)", style="bold green")
+        parted = _parted(result)
+        far = f", but for what wasn't judged: {', '.join(parted)} after step {result.recipe.steps}"
+        said = f"{who} in training{far if parted else ''}. ({result.seconds:.1f} s)"
+        return Text(said, style="bold yellow" if parted else "bold green")
     parts = [f"{', '.join(failing)} diverge{'s' if len(failing) == 1 else ''}"] if failing else []
     parts += [f"{', '.join(broken)} didn't finish"] if broken else []
-    parts += [] if parts else ["nothing could be run"]
+    judged = {row.backend for row in result.rows if row.verdict != SHOWN}
+    unjudged = [b for b in result.settings.backends if b not in {*judged, *broken}]
+    parts += [f"{', '.join(unjudged)} couldn't be judged"] if unjudged else []
     return Text(f"{'; '.join(parts)}. ({result.seconds:.1f} s)", style="bold red")
 
 
