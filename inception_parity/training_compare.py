@@ -9,7 +9,7 @@ backends: with three of them, the one that is wrong is the one that two agree ag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -122,7 +122,7 @@ def _judge(
                 own = traces.get((backend, "float64"))
                 if own is not None:
                     row = _empty(quantity, trace, "its float64 run", known)
-                    yield _row(row, trace, weights, recipe, own.array)
+                    yield _row(row, trace, weights, recipe, own)
         return
     for trace in column.values():
         if quantity == "derivative":
@@ -135,23 +135,20 @@ def _judge(
             yield _frozen(_empty(quantity, trace, "as loaded", known), trace, weights, recipe)
         else:
             row = _empty(quantity, trace, "the oracle", known)
-            yield _row(row, trace, weights, recipe, oracle.array)
+            yield _row(row, trace, weights, recipe, oracle)
 
 
-def _row(
-    row: Row,
-    trace: Trace,
-    weights: Weights,
-    recipe: Recipe,
-    truth: Callable[[str], NDArray[Any]] | None,
-) -> Row:
+def _row(row: Row, trace: Trace, weights: Weights, recipe: Recipe, truth: Trace | None) -> Row:
     """Hold all arrays of a quantity against `truth`; without, they are differences already."""
     quantity = row.quantity
     wrong = []
     for endpoint in endpoints_of(weights, quantity, recipe):
         row.total += 1
-        array = usable(trace, endpoint)
         name = endpoint.removeprefix(quantity).strip() or endpoint
+        scale = scale_endpoint(quantity, endpoint, weights)
+        array = usable(trace, endpoint)
+        if truth is not None and not {endpoint, scale} <= truth.endpoints.keys():
+            array = f"missing from {row.against}" if not isinstance(array, str) else array
         if isinstance(array, str):
             row.problem = row.problem or f"{name}: {array}"
             wrong.append(name)
@@ -159,8 +156,8 @@ def _row(
         if truth is None:
             apart = float(array.max())
         else:
-            known = truth(endpoint)
-            norm = size_of(truth(scale_endpoint(quantity, endpoint, weights)))
+            known = truth.array(endpoint)
+            norm = size_of(truth.array(scale))
             apart = _apart(array[: len(known)] if quantity == "loss" else array, known, norm)
         if row.worst is None or apart > row.worst:
             row.worst, row.at = apart, name

@@ -127,6 +127,9 @@ def endpoints_of(weights: Weights, quantity: str, recipe: Recipe | None = None) 
         return [f"{quantity} {n}" for n in statistics]
     if quantity.startswith(("gradient", "update")) and recipe is not None:
         trained = [n for n in trained if n not in recipe.frozen]
+    if quantity.startswith("gradient") and recipe is not None:
+        # A frozen kernel has no gradient that its bias' rounding could be held against.
+        trained = [n for n in trained if scale_of(n, weights) not in recipe.frozen]
     return [f"{quantity} {n}" for n in trained]
 
 

@@ -70,6 +70,33 @@ def test_float32_is_shown_beside_float64(tmp_path: Path) -> None:
         assert all(0 <= worst < 1e-4 for worst in others)
 
 
+def test_array_that_float64_lacks_is_a_problem_of_the_row(tmp_path: Path) -> None:
+    how = headed.recipe()
+    traces, oracle = trained(how, tmp_path, ("float64", "float32"))
+    del traces["tf", "float64"].endpoints["gradient.1 fc.weight"]
+    rows = judge(traces, oracle, headed.weights(), how)
+    problems = {(r.backend, r.dtype, r.quantity, r.against): r.problem for r in rows if r.problem}
+    assert problems == {
+        ("tf", "float64", "gradient.1", "each other"): "fc.weight: missing",
+        ("tf", "float64", "derivative", "the oracle"): "fc.weight: missing",
+        ("tf", "float32", "gradient.1", "its float64 run"): (
+            "fc.weight: missing from its float64 run"
+        ),
+    }
+
+
+def test_bias_whose_kernel_is_frozen_has_nothing_to_be_judged_by(tmp_path: Path) -> None:
+    """A bias before batch norm: its gradient is rounding, and its kernel has none."""
+    how = headed.recipe(frozen=("conv2.conv.weight",))
+    traces, oracle = trained(how, tmp_path, ("float64", "float32"))
+    rows = judge(traces, oracle, headed.weights(), how)
+    assert [row for row in rows if row.fails] == []
+    totals = {row.quantity: row.total for row in rows}
+    trained_arrays = len([n for n in headed.weights() if ".running_" not in n])
+    assert totals["update"] == trained_arrays - 1
+    assert totals["gradient.1"] == totals["gradient.K"] == trained_arrays - 2
+
+
 def test_single_backend_is_judged_by_the_oracle_alone(framework: str, tmp_path: Path) -> None:
     how = headed.recipe()
     traces = {(framework, "float64"): headed.train(framework, how, tmp_path / "trace")}

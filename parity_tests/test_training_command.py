@@ -107,9 +107,7 @@ def test_training_is_checked_and_reported(
         ({}, 3, "pt couldn't be judged."),
     ],
 )
-def test_last_line_says_how_far_was_judged(
-    verdicts: dict[str, str], code: int, last: str
-) -> None:
+def test_last_line_says_how_far_was_judged(verdicts: dict[str, str], code: int, last: str) -> None:
     rows = [Row(name, "pt", "float64", "each other", said) for name, said in verdicts.items()]
     result = TrainingResult(
         Subject("googlenet", {}, "by hand", "", (), (32, 32)), headed.recipe(),
