@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -50,9 +51,30 @@ def begun(**given) -> Path:
     return folder
 
 
+def half_written() -> list[Path]:
+    return list(Path("cut").glob(f".{FILE}-*"))
+
+
+def kill_while_it_writes(process: subprocess.Popen[str]) -> None:
+    """Kill a training in the middle of a checkpoint's writing.
+
+    It is held first: seen from here, a file may be whole before the signal comes.
+    """
+    while True:
+        wait_for(half_written, every=0.001)
+        process.send_signal(signal.SIGSTOP)
+        assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
+        if half_written():
+            break
+        process.send_signal(signal.SIGCONT)
+    process.kill()
+    process.communicate(timeout=120)
+    assert len(half_written()) == 1
+
+
 def test_killed_command_resumes_bit_for_bit():
-    """Killed by SIGKILL in an epoch, then stopped by SIGINT, then left alone."""
-    words = ("train", "googlenet", "--backend", ANY, *SMALL, "--epochs", "2", "--optimizer", "adam")
+    """Killed while a checkpoint is written, in an epoch, stopped by SIGINT, then left alone."""
+    words = ("train", "googlenet", "--backend", ANY, *SMALL, "--epochs", "3", "--optimizer", "adam")
     whole = start(*words, "--out", "whole")
     said = whole.communicate(timeout=280)
     assert whole.returncode == 0, said
@@ -64,11 +86,12 @@ def test_killed_command_resumes_bit_for_bit():
         except InputError:  # there is none yet
             return -1
 
-    for words_, number, least in (
-        ((*words, "--out", "cut", "--checkpoint-every", "0"), signal.SIGKILL, 2),
-        (resume, signal.SIGINT, 6),
-    ):
-        process = start(*words_)
+    first = start(*words, "--out", "cut", "--checkpoint-every", "0")
+    wait_for(lambda: steps() >= 1)
+    kill_while_it_writes(first)
+    assert 1 <= steps() < 11
+    for number, least in ((signal.SIGKILL, steps() + 2), (signal.SIGINT, steps() + 4)):
+        process = start(*resume)
         wait_for(lambda least=least: steps() >= least)
         process.send_signal(number)
         out, err = process.communicate(timeout=120)
