@@ -72,6 +72,7 @@ def kill_while_it_writes(process: subprocess.Popen[str]) -> None:
     assert len(half_written()) == 1
 
 
+@pytest.mark.timeout(900)  # five trainings, one after another
 def test_killed_command_resumes_bit_for_bit():
     """Killed while a checkpoint is written, in an epoch, stopped by SIGINT, then left alone."""
     words = ("train", "googlenet", "--backend", ANY, *SMALL, "--epochs", "3", "--optimizer", "adam")
