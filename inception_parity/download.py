@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tarfile
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,8 @@ FASHION_MNIST = {
 FASHION_MNIST_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 CIFAR_10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 CIFAR_10_HASH = "md5:c32a1d4ab5d03f1284b67883e8d87530"  # which is what its authors publish
+
+LINE_SECONDS = 5.0  # between lines that say how far a download is
 
 Say = Callable[[str], None]
 
@@ -79,12 +82,35 @@ def _fetch(url: str, known_hash: str | None, folder: Path, say: Say) -> Path:
         ) from error
     say(f"downloading {url}")
     pooch.get_logger().setLevel("ERROR")
+    downloader = pooch.HTTPDownloader(progressbar=_Lines(say))
     try:
-        return Path(pooch.retrieve(url, known_hash, path=folder, progressbar=False))
+        return Path(pooch.retrieve(url, known_hash, path=folder, downloader=downloader))
     except Exception as error:  # of requests, of urllib3, of the system; a ValueError for a hash
         raise InputError(
             f"{url}: can't be downloaded ({error}); get the files yourself, and give --data-folder"
         ) from error
+
+
+class _Lines:
+    """Pooch's progress bar: a line every few seconds."""
+
+    def __init__(self, say: Say) -> None:
+        self.say = say
+        self.total = self.done = 0  # bytes; pooch sets the total, 0 if the server didn't say it
+        self.told = time.monotonic()
+
+    def update(self, count: int) -> None:
+        self.done += count
+        if time.monotonic() - self.told >= LINE_SECONDS:
+            self.told = time.monotonic()
+            of = f" of {self.total / 1e6:.1f}" if self.total else ""
+            self.say(f"{self.done / 1e6:.1f}{of} MB")
+
+    def reset(self) -> None:
+        self.done = 0
+
+    def close(self) -> None:
+        pass
 
 
 def _unzip(zipped: Path, target: Path, sha256: str) -> None:

@@ -338,6 +338,19 @@ def test_fashion_mnist_is_downloaded_once_and_checked(server, tmp_path, monkeypa
     assert sorted(p.name for p in (tmp_path / "cache" / "fashion-mnist").iterdir()) == sorted(FILES)
 
 
+def test_download_says_how_far_it_is(server, tmp_path, monkeypatch):
+    (server / "cifar.tar.gz").write_bytes(bytes(2_500_000))
+    monkeypatch.setattr(download, "LINE_SECONDS", 0.0)
+    said: list[str] = []
+    with pytest.raises(InputError, match="hash"):
+        data_files.load("cifar-10", None, said.append)
+    assert said[0].startswith("downloading http://127.0.0.1")
+    megabytes = [float(line.removesuffix(" of 2.5 MB")) for line in said[1:]]
+    assert len(megabytes) > 100
+    assert megabytes == sorted(megabytes)
+    assert megabytes[-1] == 2.5
+
+
 def test_download_that_is_another_file_or_corrupt_is_not_kept(server, tmp_path):
     write_fashion(server, zipped=True)  # sound, but not the published files
     with pytest.raises(InputError, match=r"train-images-idx3-ubyte: sha256 .* but should be c59f"):
