@@ -33,6 +33,7 @@ def draw(file: Path, recipe: Recipe, history: Sequence[dict[str, Any]]) -> None:
             values = [record[f"{split}_{what}"] for record in history]
             axes.plot(epochs, values, style, markersize=4, label=split)
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_title(what)
         axes.grid(alpha=0.3)
         axes.legend()
