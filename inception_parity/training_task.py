@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from . import catalogue
 from .errors import InputError, nearest
 
-# Powers of two, since MXNet's fused operators round to float32. SGD's rate is small: at 2^-13 one
-# step moves the first norm of InceptionV2, with seeded weights, by 0.65 of its size, losses jump,
+# Powers of two, since MXNet's fused operators round to float32. Rates are small: at 2^-13 one step
+# of SGD moves the first norm of InceptionV2, with seeded weights, by 0.65 of its size, losses jump,
 # and differences grow up to a thousandfold in each. At 2^-20 all that has a gradient still moves,
 # by 1e-8 or more.
 PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -27,8 +27,8 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "momentum": ("SGD", {"lr": 2.0**-20, "momentum": 0.9}),
     "nesterov": ("SGD", {"lr": 2.0**-20, "momentum": 0.9, "nesterov": True}),
     "decay": ("SGD", {"lr": 2.0**-20, "momentum": 0.9, "weight_decay": 2.0**-8}),
-    "adam": ("Adam", {"lr": 2.0**-13}),
-    "rmsprop": ("RMSProp", {"lr": 2.0**-13, "decay": 0.875, "eps": 1.0}),
+    "adam": ("Adam", {"lr": 2.0**-16}),
+    "rmsprop": ("RMSProp", {"lr": 2.0**-16, "decay": 0.875, "eps": 1.0}),
 }
 EPSILON = 0.1  # of label smoothing, as in Szegedy et al. 2015
 NOISE = 1 / 8  # half the width of what is added to the images
