@@ -20,8 +20,8 @@ from .errors import InputError, nearest
 
 # Powers of two, since MXNet's fused operators round to float32. Rates are small: at 2^-13 one step
 # of SGD moves the first norm of InceptionV2, with seeded weights, by 0.65 of its size, losses jump,
-# and differences grow up to a thousandfold in each. At 2^-20 all that has a gradient still moves,
-# by 1e-8 or more.
+# and differences grow up to a thousandfold in each. At 2^-20 all of InceptionV3 still moves, each
+# array by 1e-8 of its size or more.
 PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "sgd": ("SGD", {"lr": 2.0**-20}),
     "momentum": ("SGD", {"lr": 2.0**-20, "momentum": 0.9}),
