@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -52,7 +53,13 @@ def begun(**given) -> Path:
 
 
 def half_written() -> list[Path]:
-    return list(Path("cut").glob(f".{FILE}-*"))
+    """Return the checkpoints that are being written, and have bytes already."""
+    found = []
+    for path in Path("cut").glob(f".{FILE}-*"):
+        with contextlib.suppress(FileNotFoundError):  # it has been renamed meanwhile
+            if path.stat().st_size:
+                found.append(path)
+    return found
 
 
 def kill_while_it_writes(process: subprocess.Popen[str]) -> None:
