@@ -114,10 +114,9 @@ def test_last_line_says_how_far_was_judged(verdicts: dict[str, str], code: int, 
         Settings(("pt",), ("float64",)), {"pt": Outcome("pt")}, rows, {}, {}, {}, (),
     )  # fmt: skip
     assert result.exit_code == code
-    printed = Console(file=io.StringIO(), width=200)
-    report.show(printed, result)
-    text = printed.file.getvalue()  # type: ignore[attr-defined]
-    assert text.splitlines()[-1].startswith(last)
+    printed = io.StringIO()
+    report.show(Console(file=printed, width=200), result)
+    assert printed.getvalue().splitlines()[-1].startswith(last)
 
 
 def test_traces_of_training_are_not_for_compare(
