@@ -21,7 +21,8 @@ from pathlib import Path
 BARE = """
 import sys, time
 import numpy as np
-from inception_parity import catalogue, weights
+from inception_parity.networks import catalogue
+from inception_parity.traces import weights
 from inception_parity.backends import Job, adapter, loaded
 file, images, name = sys.argv[1:]
 shared = weights.read(__import__("pathlib").Path(file))

@@ -26,9 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from inception_parity import catalogue, libraries, weights
-from inception_parity.identify import identify
-from inception_parity.verify import Side, Size, verify
+from inception_parity import libraries
+from inception_parity.conversion.identifying import identify
+from inception_parity.conversion.verifying import Side, Size, verify
+from inception_parity.networks import catalogue
+from inception_parity.traces import weights
 
 from .parts import add_part, part_of
 

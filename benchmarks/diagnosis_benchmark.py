@@ -24,16 +24,16 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from inception_parity import catalogue
 from inception_parity.backends import Job, record
-from inception_parity.comparison import Report, compare
+from inception_parity.comparison.comparing import Report, compare
 from inception_parity.diagnosis import Diagnosis
 from inception_parity.diagnosis.traces import diagnose_trace
-from inception_parity.trace import INPUT, Trace
-from parity_tests import harness
-from parity_tests.fault_kinds import IMAGES, KINDS
-from parity_tests.harness import Bench, backend_of
-from parity_tests.layer_faults import Place
+from inception_parity.networks import catalogue
+from inception_parity.traces.trace import INPUT, Trace
+from parity_tests.faults.in_layers import Place
+from parity_tests.faults.kinds import IMAGES, KINDS
+from parity_tests.support import harness
+from parity_tests.support.harness import Bench, backend_of
 
 from .diagnosis_report import TOOLS, page, readme
 from .parts import add_part, append_rows, in_time, part_of, read_rows

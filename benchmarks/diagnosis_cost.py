@@ -19,11 +19,11 @@ import numpy as np
 
 from inception_np.pools import AvgPool
 from inception_parity.backends import Job, record
-from inception_parity.comparison import compare
+from inception_parity.comparison.comparing import compare
 from inception_parity.diagnosis.traces import diagnose_trace
-from parity_tests.faults import on_output
-from parity_tests.harness import Bench, backend_of
-from parity_tests.network_faults import instead
+from parity_tests.faults.in_networks import instead
+from parity_tests.faults.planting import on_output
+from parity_tests.support.harness import Bench, backend_of
 
 from .random_checks import RESULTS
 

@@ -5,7 +5,7 @@
 Rows go to benchmarks/results/fault_matrix.jsonl; a run goes on where it stopped. A
 fault is planted where it changes something: SAME padding at stride 2, say, changes
 nothing on odd sizes, and ceil mode nothing where the windows fit. Beside those of
-parity_tests/faults.py: BGR images, images resized otherwise, float32 passed off as
+parity_tests/faults/: BGR images, images resized otherwise, float32 passed off as
 float64, and two rows of the table exchanged.
 """
 
@@ -15,9 +15,9 @@ import json
 
 from rich.progress import track
 
-from inception_parity import catalogue
-from parity_tests.faults import FAULTS, Case
-from parity_tests.harness import Bench
+from inception_parity.networks import catalogue
+from parity_tests.faults.planting import FAULTS, Case
+from parity_tests.support.harness import Bench
 
 from .network_faults import WHOLE
 from .random_checks import RESULTS

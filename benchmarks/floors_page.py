@@ -11,9 +11,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from inception_parity.comparison import LIMIT_FLOORS
-from inception_parity.floors import SEEDS
-from parity_tests.harness import Bench
+from inception_parity.comparison.floors import SEEDS
+from inception_parity.comparison.limits import LIMIT_FLOORS
+from parity_tests.support.harness import Bench
 
 from .random_checks import RESULTS
 

@@ -29,9 +29,9 @@ import numpy as np
 from rich.progress import track
 
 from inception_parity import formats
+from inception_parity.conversion.identifying import identify
 from inception_parity.errors import InputError
-from inception_parity.identify import identify
-from parity_tests.foreign_files import WRITERS, mutate, write
+from parity_tests.support.foreign_files import WRITERS, mutate, write
 
 RESULTS = Path(__file__).parent / "results" / "fuzz.jsonl"
 SECONDS = 10  # of work, after which a case counts as a hang; whole files take milliseconds

@@ -23,10 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from inception_parity import catalogue, export, formats
+from inception_parity import formats
 from inception_parity.errors import InputError
-from inception_parity.exporters.graph import Graph
-from parity_tests.mutations import mutated
+from inception_parity.networks import catalogue
+from inception_parity.onnx import model_file
+from inception_parity.onnx.exporters.graph import Graph
+from parity_tests.faults.mutations import mutated
 
 from .random_checks import RESULTS
 
@@ -62,7 +64,9 @@ def small_model() -> bytes:
     x = graph.linear(graph.add("Flatten", x, axis=1), "fc.weight", "fc.bias")
     graph.outputs["logits"] = x
     options = catalogue.network("googlenet").resolve({})
-    return export.model_of(graph, export.Origin("googlenet", options, "fuzz"), {"backend": "pt"})
+    return model_file.model_of(
+        graph, model_file.Origin("googlenet", options, "fuzz"), {"backend": "pt"}
+    )
 
 
 def read_all(count: int) -> dict[str, Any]:
@@ -108,7 +112,7 @@ def run_some(first: int, count: int, connection: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "m.onnx"
         for number in range(first, count):
-            file.write_bytes(export.sealed(mutated(content, number)))
+            file.write_bytes(model_file.sealed(mutated(content, number)))
             try:
                 for dtype in ("float32", "float64"):
                     job = Job("googlenet", options, dtype)

@@ -13,7 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from parity_tests.test_optimizers import STEPS, defined, in_keras, in_mxnet, in_torch, start
+from parity_tests.packages.test_optimizers import (
+    STEPS,
+    defined,
+    in_keras,
+    in_mxnet,
+    in_torch,
+    start,
+)
 
 MOMENTUM: dict[str, Any] = {"lr": 0.0625, "momentum": 0.875}
 DECAY = {**MOMENTUM, "weight_decay": 0.125}

@@ -4,7 +4,7 @@
 
 Each kind is planted in each network that has such a layer, at a layer drawn by seed
 where it changes an output. What only some networks can have (heads swapped or taken a
-block early, for one) is in parity_tests/network_faults.py. Rows go to
+block early, for one) is in parity_tests/faults/in_networks.py. Rows go to
 benchmarks/results/network_faults.jsonl; a run goes on where it stopped.
 """
 
@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from inception_parity import catalogue, images
-from parity_tests.fault_kinds import KINDS
-from parity_tests.harness import Bench, backend_of
+from inception_parity.data import images
+from inception_parity.networks import catalogue
+from parity_tests.faults.kinds import KINDS
+from parity_tests.support.harness import Bench, backend_of
 
 from .diagnosis_benchmark import ALL, SCENES, Scene, plant_one
 from .random_checks import RESULTS
 
-# (layer, kind) of parity_tests/fault_kinds.py
+# (layer, kind) of parity_tests/faults/kinds.py
 PLANTED = (
     ("Conv2d", "SAME padding"), ("MaxPool", "SAME padding"),
     ("BatchNorm2d", "eps 1e-5 for 1e-3, or the reverse"),

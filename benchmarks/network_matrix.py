@@ -18,9 +18,9 @@ from typing import Any
 
 from rich.progress import track
 
-from inception_parity import catalogue
-from inception_parity.weights import write_whole
-from parity_tests.harness import Bench, forget_networks
+from inception_parity.files import write_whole
+from inception_parity.networks import catalogue
+from parity_tests.support.harness import Bench, forget_networks
 
 from .random_checks import RESULTS
 

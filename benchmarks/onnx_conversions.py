@@ -19,10 +19,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from inception_parity import catalogue, onnx_target
-from inception_parity.convert import read
-from inception_parity.identify import identify
-from inception_parity.verify import Side, Size, verify
+from inception_parity.conversion import onnx_target
+from inception_parity.conversion.converting import read
+from inception_parity.conversion.identifying import identify
+from inception_parity.conversion.verifying import Side, Size, verify
+from inception_parity.networks import catalogue
 
 from .conversions import SOURCES, made, shown, side, there
 from .parts import add_part, part_of

@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from inception_parity import catalogue, export
 from inception_parity.backends import Job, adapter, record
 from inception_parity.backends.onnx import Backend
-from inception_parity.comparison import compare
-from inception_parity.trace import Trace
-from parity_tests.harness import Bench
+from inception_parity.comparison.comparing import compare
+from inception_parity.networks import catalogue
+from inception_parity.traces.trace import Trace
+from parity_tests.support.harness import Bench
 
 from .parts import add_part, part_of
 from .random_checks import RESULTS
@@ -46,11 +46,9 @@ def rows_of(name: str, settings: dict[str, Any], size: tuple[int, int], float64:
             file = Path(folder) / f"{framework}.onnx"
             start = time.perf_counter()
             net = bench.net(framework, "float32")
-            export.write(
-                adapter(framework), net, export.Origin(name, options, "seed 0"), size, file
-            )
+            file.write(adapter(framework), net, file.Origin(name, options, "seed 0"), size, file)
             seconds = time.perf_counter() - start
-            shared, _ = export.read(file)
+            shared, _ = file.read(file)
             row = {
                 "network": name, "settings": settings, "size": size, "framework": framework,
                 "seconds": round(seconds, 2), "bytes": file.stat().st_size,

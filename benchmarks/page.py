@@ -17,14 +17,18 @@ from typing import Any
 
 from PIL import Image
 
-from inception_parity import catalogue, cli, floors, images, weights
+from inception_parity import cli
 from inception_parity.backends import Job, adapter, loaded, record
-from inception_parity.comparison import compare
+from inception_parity.comparison import floors
+from inception_parity.comparison.comparing import compare
+from inception_parity.data import images
 from inception_parity.diagnosis.traces import diagnose_trace
+from inception_parity.networks import catalogue
 from inception_parity.report import page
 from inception_parity.report.sheet import Column, Sheet, data
-from inception_parity.trace import Trace
-from parity_tests.browser import Browser
+from inception_parity.traces import seeding
+from inception_parity.traces.trace import Trace
+from parity_tests.support.browser import Browser
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "page.json"
@@ -69,7 +73,7 @@ def fault_of_keras(net: Any, dtype: str) -> None:
 
 def wrong_sheet(folder: Path, size: int = 128) -> Sheet:
     """Run GoogLeNet in all frameworks, with a fault in Keras', and compare."""
-    shared = weights.seeded("googlenet", {"in_channels": 3}, seed=0)
+    shared = seeding.seeded("googlenet", {"in_channels": 3}, seed=0)
     files = images.photographs()[:2]
     batch = images.load(files, (size, size), channels=3)
     job = Job("googlenet", shared.options, "float64")

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from inception_parity import catalogue
-from parity_tests.faults import FAULTS, Case
-from parity_tests.harness import Bench, backend_of, forget_networks
+from inception_parity.networks import catalogue
+from parity_tests.faults.planting import FAULTS, Case
+from parity_tests.support.harness import Bench, backend_of, forget_networks
 
 from .parts import add_part, append_rows, in_time, part_of, read_rows
 

@@ -23,12 +23,12 @@ import numpy as np
 from rich.progress import track
 
 from inception_parity.backends import Adapter, Job, record
-from inception_parity.comparison import compare
+from inception_parity.comparison.comparing import compare
 from inception_parity.diagnosis.traces import diagnose_trace
-from inception_parity.trace import Trace
-from parity_tests.faults import Undo, in_numpy, on_weight, wrong_eps
-from parity_tests.harness import Bench, backend_of
-from parity_tests.mistakes import convolve
+from inception_parity.traces.trace import Trace
+from parity_tests.faults.mistakes import convolve
+from parity_tests.faults.planting import Undo, in_numpy, on_weight, wrong_eps
+from parity_tests.support.harness import Bench, backend_of
 
 from .diagnosis_benchmark import TOOLS, others
 from .parts import add_part, append_rows, in_time, part_of, read_rows

@@ -19,9 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from inception_parity import catalogue, check, images, weights
-from inception_parity.training_check import TrainingResult, check_training
-from inception_parity.training_task import PRESETS, make_recipe
+from inception_parity.checking.task import Settings, make_task
+from inception_parity.data import images
+from inception_parity.networks import catalogue
+from inception_parity.traces import seeding
+from inception_parity.training_check.runner import TrainingResult, check_training
+from inception_parity.training_check.task import PRESETS, make_recipe
 
 from .parts import add_part, part_of
 from .random_checks import RESULTS
@@ -128,7 +131,7 @@ def main() -> None:
     rows = [json.loads(s) for s in file.read_text().splitlines()] if file.exists() else []
     done = {key(row) for row in rows}
     lr = 2.0**arguments.log2_lr
-    settings = check.Settings(
+    settings = Settings(
         catalogue.default_backends(), tuple(arguments.dtypes.split(",")), timeout=3000.0
     )
     wanted = [
@@ -138,13 +141,13 @@ def main() -> None:
     ]  # fmt: skip
     with file.open("a") as out:
         for (name, options, size, batch), preset in part_of(wanted, arguments.part):
-            shared = weights.seeded(name, options, 0)
+            shared = seeding.seeded(name, options, 0)
             asked = {"network": name, "options": shared.options, "size": size,
                      "batch": batch, "optimizer": preset, "settings": {"lr": lr},
                      "dtypes": settings.dtypes}  # fmt: skip
             if key(asked) in done:
                 continue
-            task = check.make_task(shared, None, (size, size), len(images.photographs()))
+            task = make_task(shared, None, (size, size), len(images.photographs()))
             recipe = make_recipe(
                 name, shared.options, optimizer=preset, lr=lr, batch=batch, steps=STEPS
             )

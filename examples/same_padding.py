@@ -11,14 +11,15 @@ from pathlib import Path
 from keras import layers
 from rich.console import Console
 
-from inception_parity import images, weights
 from inception_parity.backends import Job, adapter, loaded, record
-from inception_parity.comparison import compare
+from inception_parity.comparison.comparing import compare
+from inception_parity.data import images
 from inception_parity.diagnosis.traces import diagnose_trace
 from inception_parity.report.terminal import show_report
+from inception_parity.traces import seeding
 
 size = int(sys.argv[1]) if len(sys.argv) > 1 else 96
-shared = weights.seeded("googlenet", {"in_channels": 3}, seed=0)
+shared = seeding.seeded("googlenet", {"in_channels": 3}, seed=0)
 batch = images.load(images.photographs(), (size, size), channels=3)
 job = Job("googlenet", shared.options, "float64")
 

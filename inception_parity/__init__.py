@@ -9,16 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
+from .versions import __version__
 
 if TYPE_CHECKING:
-    from .ports import capture, compare
-    from .weights import load, save
+    from .models import capture, compare
+    from .traces.weights import load, save
 
-__all__ = ["InputError", "capture", "compare", "load", "save"]
-__version__ = "0.1.0"
-
+__all__ = ["InputError", "__version__", "capture", "compare", "load", "save"]
 # Fetched when they are asked for, so that a pytest that merely has our plugin stays quick.
-_WHERE = {"capture": ".ports", "compare": ".ports", "load": ".weights", "save": ".weights"}
+_WHERE = {
+    "capture": ".models",
+    "compare": ".models",
+    "load": ".traces.weights",
+    "save": ".traces.weights",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -10,8 +10,6 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from . import __version__
-from .check import BROKEN
 from .commands import (
     about,
     app,
@@ -25,7 +23,8 @@ from .commands import (
     racing,
     training,
 )
-from .errors import InputError, OracleError
+from .errors import BROKEN, InputError, OracleError
+from .versions import __version__
 
 __all__ = ["app", "invoke", "main"]
 COMMANDS = (

@@ -1,9 +1,11 @@
-"""The one error that users are meant to see."""
+"""The errors that users are meant to see, and the exit codes of the command."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+AGREE, DIVERGE, BROKEN = 0, 1, 3  # exit codes; 2 is bad usage or input
 
 
 class InputError(Exception):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from .ports import ModelReport
+    from .models import ModelReport
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +27,7 @@ def assert_parity() -> Callable[..., ModelReport]:
 
     def check(a: Any, b: Any, inputs: Any = None, **options: Any) -> ModelReport:
         __tracebackhide__ = True
-        from .ports import compare
+        from .models import compare
 
         report = compare(a, b, inputs, **options)
         if report.fails:

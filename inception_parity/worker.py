@@ -90,7 +90,7 @@ def _weights(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _race(backend: Any, request: dict[str, Any]) -> None:
-    from . import racer
+    from .training import racer
 
     racer.run(backend, request["race"], _weights(request))
 
@@ -135,25 +135,25 @@ def _run_jobs(request: dict[str, Any], result: dict[str, Any], backend: Any, ima
 def _export(
     request: dict[str, Any], job: dict[str, Any], backend: Any, net: Any, size: tuple[int, int]
 ) -> None:
-    from . import export
+    from .onnx import model_file
 
-    origin = export.Origin(request["network"], request["options"], request["provenance"])
-    export.write(backend, net, origin, size, Path(job["out"]))
+    origin = model_file.Origin(request["network"], request["options"], request["provenance"])
+    model_file.write(backend, net, origin, size, Path(job["out"]))
 
 
 def _train(
     backend: Any, net: Any, job: Any, request: dict[str, Any], images: Any, weights: Any, out: Path
 ) -> None:
     """Leave a training trace: a backend's of its steps, or what the oracle knows of the first."""
-    from .training_task import Recipe
+    from .training_check.task import Recipe
 
     recipe = Recipe.read(request["recipe"])
     if request["backend"] == "np":
-        from .derivatives import record_oracle
+        from .training_check.derivatives import record_oracle
 
         record_oracle(backend, net, job, recipe, images, weights, out)
     else:
-        from .backends.steps import record_training
+        from .training_check.steps import record_training
 
         counts = request["counts"]
         record_training(backend, net, job, recipe, images, weights, counts, out)
@@ -161,7 +161,7 @@ def _train(
 
 def _oracle(request: dict[str, Any]) -> Any:
     """Wait for the oracle's trace, which another worker may be making, and read it."""
-    from .trace import Trace
+    from .traces.trace import Trace
 
     folder = Path(request["oracle"])
     while not folder.exists():  # the parent ends us if it never comes
@@ -172,7 +172,7 @@ def _oracle(request: dict[str, Any]) -> Any:
 def _measure_floors(
     request: dict[str, Any], job: dict[str, Any], images: Any, weights: Any, oracle: Any
 ) -> None:
-    from . import floors
+    from .comparison import floors
 
     measured = floors.measure(
         request["network"], request["options"], images, weights, oracle, job["dtype"]

@@ -36,10 +36,10 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
 
 import pytest
 
-from inception_parity import catalogue
 from inception_parity.backends import Adapter, UnavailableError, adapter
+from inception_parity.networks import catalogue
 
-from .helpers import Case, trace_of
+from .support.helpers import Case, trace_of
 
 DEVICES = ("cpu", "gpu")
 SHOWN = ("torch", "tensorflow", "tensorflow-cpu", "keras", "mxnet", "numpy", "safetensors")
@@ -61,10 +61,10 @@ def chosen_backends() -> tuple[str, ...]:
 
 # These hold all three frameworks against each other, in one process.
 OF_ALL_THREE = (
-    "test_independent_networks.py",
-    "test_losses.py",
-    "test_networks_natively.py",
-    "test_pools.py",
+    "packages/test_independent_networks.py",
+    "packages/test_losses.py",
+    "packages/test_networks_natively.py",
+    "packages/test_pools.py",
 )
 collect_ignore = [] if {"pt", "tf", "mx"} <= set(chosen_backends()) else [*OF_ALL_THREE]
 

@@ -7,7 +7,6 @@ something happen before and after each layer. Everything else is here, once.
 from __future__ import annotations
 
 import importlib
-import platform
 import time
 import weakref
 from abc import ABC, abstractmethod
@@ -20,11 +19,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import catalogue
+from .. import versions
+from ..files import digest
+from ..networks import catalogue
 from ..numerics import to_dtype
-from ..trace import INPUT as INPUT
-from ..trace import Run, Trace, TraceWriter, digest
-from ..training_task import Recipe
+from ..traces.trace import INPUT as INPUT
+from ..traces.trace import Run, Trace, TraceWriter
+from ..training_check.task import Recipe
 
 Before = Callable[[tuple[Any, ...]], tuple[Any, ...]]
 After = Callable[[tuple[Any, ...], Any], None]
@@ -242,14 +243,8 @@ def record(
             digest({"images": images}),
             digest(read_back if problems else dict(weights)),
         )
-        versions = {
-            **backend.versions(),
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-            "machine": f"{platform.system()} {platform.machine()}",
-        }
         lines = [f"{name}: {problem}" for name, problem in problems.items()]
-        return writer.close(run, versions, seconds, lines)
+        return writer.close(run, versions.recorded(backend.versions()), seconds, lines)
 
 
 def compare_weights(

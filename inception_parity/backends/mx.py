@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from inception_mx._mxnet import gluon, mxnet
 
-from ..catalogue import Network
-from ..training_task import Recipe
+from ..networks.catalogue import Network
+from ..training_check.task import Recipe
 from .base import Adapter, After, Before, Factors, UnavailableError
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..catalogue import Network
+from ..networks.catalogue import Network
 from .base import Adapter, After, Before, Factors, UnavailableError
 
 

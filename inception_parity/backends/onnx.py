@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .onnx_running import as_float64, reference, session_options  # before ONNX Runtime
+from ..onnx.running import as_float64, reference, session_options  # before ONNX Runtime
 
 # isort: split
 import numpy as np
@@ -16,8 +16,9 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, checker, helper, numpy_helper, shape_inference
 
-from .. import catalogue, export
 from ..errors import InputError
+from ..networks import catalogue
+from ..onnx import model_file
 from .base import Adapter, After, Before, Job, UnavailableError, adapter, loaded
 
 MOST_VALUES = 1 << 30  # of one tensor for one image; those of the networks here are under 2^21
@@ -59,7 +60,7 @@ class Network:
     """
 
     def __init__(
-        self, model: Any, description: export.Description, dtype: str, device: str
+        self, model: Any, description: model_file.Description, dtype: str, device: str
     ) -> None:
         self.model = model if dtype == "float32" else as_float64(model)
         self.dtype = dtype
@@ -187,7 +188,7 @@ class Backend(Adapter):
     def __init__(self, device: str) -> None:
         super().__init__(device)
         self.file: Path | None = None
-        self.described: export.Description | None = None
+        self.described: model_file.Description | None = None
         available = onnxruntime.get_available_providers()
         if device == "gpu" and "CUDAExecutionProvider" not in available:
             raise UnavailableError(
@@ -202,8 +203,8 @@ class Backend(Adapter):
             file = folder / "pt.onnx"
             torch = adapter("pt")
             net = loaded(torch, Job(job.network, job.options, "float32"), weights)
-            origin = export.Origin(job.network, dict(job.options), "the check's own")
-            export.write(torch, net, origin, size, file)
+            origin = model_file.Origin(job.network, dict(job.options), "the check's own")
+            model_file.write(torch, net, origin, size, file)
         self.file = file
 
     def versions(self) -> dict[str, str]:
@@ -217,7 +218,7 @@ class Backend(Adapter):
             raise UnavailableError("onnx computes in float64 on the CPU only, by its reference")
         if self.file is None:
             raise UnavailableError("no ONNX file to run; give one with --onnx")
-        self.described = export.describe(self.file)
+        self.described = model_file.describe(self.file)
         self.described.require(network.name, options, str(self.file))
         try:
             model = checked(self.file)

@@ -12,8 +12,8 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic mat
 import torch
 from numpy.typing import NDArray
 
-from ..catalogue import Network
-from ..training_task import Recipe
+from ..networks.catalogue import Network
+from ..training_check.task import Recipe
 from .base import Adapter, After, Before, Factors, UnavailableError
 
 

@@ -15,9 +15,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from ..catalogue import Network
-from ..layout import nhwc_to_shared, shared_to_nhwc
-from ..training_task import Recipe
+from ..networks.catalogue import Network
+from ..traces.layout import nhwc_to_shared, shared_to_nhwc
+from ..training_check.task import Recipe
 from .base import Adapter, After, Before, Factors, UnavailableError
 
 

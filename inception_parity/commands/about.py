@@ -9,13 +9,18 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from .. import catalogue, min_size, sizes, summary, weights
-from .. import check as checks
-from ..backends import UnavailableError
+from .. import errors
+from ..backends import UnavailableError, min_size
+from ..checking.task import require_size
+from ..data.images import parse_size
 from ..errors import InputError
-from ..options import parse_settings, parse_size, require_writable
+from ..files import require_writable
+from ..networks import catalogue, sizes, summary
+from ..plots.sizes import plot as plot_sizes
 from ..report import record
+from ..traces import seeding, weights
 from . import Json, NetworkName, Seed, Set, SizeText, app, err, out, progress, words
+from .arguments import parse_settings
 
 
 @app.command("networks")
@@ -54,7 +59,7 @@ def summary_command(
     if batch < 1:
         raise InputError(f"batch {batch}, but should be 1 or more")
     height_width = net.size if size is None else parse_size(size)
-    checks.require_size(net, options, height_width)
+    require_size(net, options, height_width)
     layers = summary.layers(network, options, height_width, batch)
     leaves = [layer for layer in layers if layer.leaf]
     totals = {
@@ -93,7 +98,7 @@ def weights_command(
     """Write seeded shared weights: the same values on every machine."""
     net = catalogue.network(network)
     require_writable(file)
-    seeded = weights.seeded(network, net.resolve(parse_settings(settings)), seed)
+    seeded = seeding.seeded(network, net.resolve(parse_settings(settings)), seed)
     weights.write(file, seeded)
     said = f"{file}: {len(seeded.arrays)} arrays, sha256 {seeded.sha256}"
     out.print(said, highlight=False, soft_wrap=True)
@@ -121,7 +126,7 @@ def sizes_command(
         require_writable(plot)
     rows = sizes.rows(in_channels, num_classes, parse_size(size))
     if plot is not None:
-        sizes.plot(rows, plot)
+        plot_sizes(rows, plot)
     if as_json:
         print(
             record.dumps([vars(row) | {"activation_bytes": row.activation_bytes} for row in rows]),
@@ -168,7 +173,7 @@ def min_size_command(
             rows = min_size.rows(network, chosen, parse_settings(settings))
         except UnavailableError as error:
             err.print(str(error), style="yellow")
-            raise typer.Exit(checks.BROKEN) from error
+            raise typer.Exit(errors.BROKEN) from error
     if as_json:
         print(record.dumps([vars(row) for row in rows]), end="")
         return

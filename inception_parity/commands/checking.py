@@ -9,17 +9,25 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from .. import catalogue, export, floors, images, weights
-from .. import check as checks
-from ..comparison import UNJUDGED, require_same_task
-from ..comparison import compare as compare_traces
+from .. import errors, files
+from ..checking import runner as checks
+from ..checking.result import CheckResult
+from ..checking.task import Cell, Settings, Task, make_task
+from ..comparison import floors
+from ..comparison.comparing import UNJUDGED, require_same_task
+from ..comparison.comparing import compare as compare_traces
+from ..data import images
+from ..data.images import parse_size
 from ..diagnosis.traces import diagnose_trace
 from ..errors import InputError, nearest
+from ..files import require_writable
+from ..networks import catalogue
 from ..numerics import UNIT_ROUNDOFF
-from ..options import parse_pythons, parse_settings, parse_size, require_writable
+from ..onnx import model_file
 from ..report import junit, page, record, terminal
 from ..report.sheet import Sheet
-from ..trace import Trace
+from ..traces import seeding, weights
+from ..traces.trace import Trace
 from . import (
     Batch,
     Device,
@@ -41,6 +49,7 @@ from . import (
     training_mode,
     words,
 )
+from .arguments import parse_pythons, parse_settings
 
 
 @app.command("run")
@@ -62,7 +71,7 @@ def run_command(
 ) -> None:
     """Run a network in one backend, and keep its trace."""
     how = settings_of([backend], [dtype], device, pythons, timeout, onnx_file, oracle=True)
-    checks.refuse_full(folder)
+    files.refuse_full(folder)
     chosen = parse_settings(settings)
     task = task_of(network, chosen, weights_file, seed, image_path, size, batch, onnx_file)
     with progress() as say:
@@ -70,7 +79,7 @@ def run_command(
     if outcome.status != "ok" or outcome.unsupported:
         message = outcome.message or next(iter(outcome.unsupported.values()))
         err.print(Text(f"{backend}  {outcome.status}: {message}", style="yellow"))
-        raise typer.Exit(checks.BROKEN)
+        raise typer.Exit(errors.BROKEN)
     trace = Trace.read(folder)
     said = f"{folder}: {len(trace.endpoints)} endpoints, {trace.seconds:.1f} s"
     out.print(said, highlight=False, soft_wrap=True)
@@ -121,7 +130,7 @@ def compare_command(
             out.print("Not judged: this machine has no noise floors of this run; `check` it first.")
         if page_file is not None:
             out.print(f"page: {page_file}", highlight=False, soft_wrap=True)
-    raise typer.Exit(checks.DIVERGE if report.fails else checks.AGREE)
+    raise typer.Exit(errors.DIVERGE if report.fails else errors.AGREE)
 
 
 @app.command("check")
@@ -181,7 +190,7 @@ def check_command(
         if file is not None:
             require_writable(file)
     if keep is not None:
-        checks.refuse_full(keep)
+        files.refuse_full(keep)
     given = training_mode.given(mode, optimizer=optimizer, lr=lr, steps=steps, frozen=freeze)
     if mode == "training":
         if junit_file is not None or page_file is not None:
@@ -190,13 +199,13 @@ def check_command(
             raise InputError("an ONNX file can't be trained; leave --onnx and that backend out")
         every = len(images.photographs()) if image_path is None else None
 
-        def load(name: str, chosen: Mapping[str, Any]) -> checks.Task:
+        def load(name: str, chosen: Mapping[str, Any]) -> Task:
             return task_of(name, chosen, weights_file, seed, image_path, size, every)
 
         batch_size = {} if batch is None else {"batch": batch}
         code = training_mode.run(wanted, {**given, **batch_size}, how, load, keep, json_file)
         raise typer.Exit(code)
-    results: list[checks.CheckResult] = []
+    results: list[CheckResult] = []
     sheets: list[Sheet] = []
     for number, (name, chosen) in enumerate(wanted, 1):
         title = f"[{number}/{len(wanted)}] {name}  " if len(wanted) > 1 else ""
@@ -229,7 +238,7 @@ def _wanted(
     if onnx_file is not None and len(networks or ()) > 1:
         raise InputError("--onnx goes with one network, the one that the file is")
     if onnx_file is not None and not networks:
-        networks = [export.describe(onnx_file).origin.network]
+        networks = [model_file.describe(onnx_file).origin.network]
     if weights_file is not None and len(networks or ()) > 1:
         raise InputError("--weights goes with one network, whose weights they are")
     wanted: list[tuple[str, Mapping[str, Any]]] = [
@@ -243,14 +252,14 @@ def _wanted(
 
 
 def _write(
-    results: list[checks.CheckResult], sheets: list[Sheet], json_file: Path | None,
+    results: list[CheckResult], sheets: list[Sheet], json_file: Path | None,
     junit_file: Path | None, page_file: Path | None,
 ) -> None:  # fmt: skip
     """Write the reports that were asked for."""
     if json_file is not None:
-        weights.write_whole(json_file, record.dumps(record.record(results)).encode())
+        files.write_whole(json_file, record.dumps(record.record(results)).encode())
     if junit_file is not None:
-        weights.write_whole(junit_file, junit.dumps(results).encode())
+        files.write_whole(junit_file, junit.dumps(results).encode())
     if page_file is not None:
         page.write(page_file, sheets)
         out.print(f"page: {page_file}", highlight=False, soft_wrap=True)
@@ -267,12 +276,10 @@ def _source(
 
 def _drawing(
     sheets: list[Sheet], words: list[str], every_picture: bool, say: Callable[[str], None]
-) -> Callable[[checks.CheckResult, Trace, Mapping[checks.Cell, Trace]], None]:
+) -> Callable[[CheckResult, Trace, Mapping[Cell, Trace]], None]:
     """Return what draws a check for the page; `words` name its network and what it was given."""
 
-    def look(
-        result: checks.CheckResult, oracle: Trace, traces: Mapping[checks.Cell, Trace]
-    ) -> None:
+    def look(result: CheckResult, oracle: Trace, traces: Mapping[Cell, Trace]) -> None:
         how, (height, width) = result.settings, result.subject.size
         command = [
             "inception-parity", "check", *words, "--size", f"{height}x{width}",
@@ -289,7 +296,7 @@ def _drawing(
 def task_of(
     name: str, settings: Mapping[str, Any], weights_file: Path | None, seed: int,
     image_path: Path | None, size: str | None, batch: int | None, onnx_file: Path | None = None,
-) -> checks.Task:  # fmt: skip
+) -> Task:  # fmt: skip
     """Load what every backend will be given, and refuse what can't be used.
 
     The weights are those of `weights_file`, else of `onnx_file`, else seeded.
@@ -299,7 +306,7 @@ def task_of(
     height_width = network.size if size is None else parse_size(size)
     shared, where = None, weights_file
     if onnx_file is not None:
-        shared, description = export.read(onnx_file)
+        shared, description = model_file.read(onnx_file)
         if size is not None and height_width != description.size:
             stated = "x".join(map(str, description.size))
             raise InputError(f"{onnx_file}: takes images of {stated}; leave out --size")
@@ -307,11 +314,11 @@ def task_of(
     if weights_file is not None:
         shared, where = weights.read(weights_file), weights_file
     if shared is None:
-        shared = weights.seeded(name, resolved, seed)
+        shared = seeding.seeded(name, resolved, seed)
     else:
         shared.require(name, {k: resolved[k] for k in settings}, str(where))
     files = None if image_path is None else images.find(image_path)
-    return checks.make_task(shared, files, height_width, batch)
+    return make_task(shared, files, height_width, batch)
 
 
 def _weights_of(trace: Trace, file: Path | None, seed: int) -> weights.SharedWeights | None:
@@ -322,7 +329,7 @@ def _weights_of(trace: Trace, file: Path | None, seed: int) -> weights.SharedWei
     """
     run = trace.run
     if file is None:
-        shared = weights.seeded(run.network, run.options, seed)
+        shared = seeding.seeded(run.network, run.options, seed)
         return shared if shared.sha256 == run.weights else None
     shared = weights.read(file)
     if shared.sha256 != run.weights:
@@ -333,7 +340,7 @@ def _weights_of(trace: Trace, file: Path | None, seed: int) -> weights.SharedWei
 def settings_of(
     backends: list[str], dtypes: list[str], device: str, pythons: list[str] | None,
     timeout: float, onnx_file: Path | None = None, oracle: bool = False,
-) -> checks.Settings:  # fmt: skip
+) -> Settings:  # fmt: skip
     """Hold together how it is run, and refuse what can't be."""
     if onnx_file is not None and "onnx" not in backends:
         raise InputError("--onnx is for the backend onnx, which isn't among those asked for")
@@ -355,7 +362,7 @@ def settings_of(
     if not timeout > 0:  # NaN isn't either
         raise InputError(f"timeout {timeout:g}, but should be more than 0 seconds")
     unique = tuple(dict.fromkeys(backends)), tuple(dict.fromkeys(dtypes))
-    return checks.Settings(*unique, device, parse_pythons(pythons, backends), timeout, onnx_file)
+    return Settings(*unique, device, parse_pythons(pythons, backends), timeout, onnx_file)
 
 
 def _require_reference(trace: Trace, reference: Trace) -> None:

@@ -9,17 +9,18 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from .. import check as checks
-from .. import convert as conversions
-from .. import libraries
+from .. import errors, libraries
+from ..conversion import converting as conversions
+from ..conversion.identifying import Found, identify
+from ..conversion.onnx_target import ExportError
+from ..conversion.verifying import Verification
+from ..data.images import parse_size
 from ..errors import InputError
-from ..identify import Found, identify
+from ..files import require_writable
 from ..libraries import SHARED
-from ..onnx_target import ExportError
-from ..options import parse_settings, parse_size, require_writable
 from ..report import record
-from ..verify import Verification
 from . import Json, Set, Timeout, app, err, out, progress, words
+from .arguments import parse_settings
 
 From = Annotated[
     str | None,
@@ -74,10 +75,10 @@ def convert_command(
             )  # fmt: skip
         except conversions.DisagreeError as error:
             err.print(Text(str(error), style="red"))
-            raise typer.Exit(checks.DIVERGE) from error
+            raise typer.Exit(errors.DIVERGE) from error
         except (conversions.UnprovenError, ExportError) as error:
             err.print(Text(str(error), style="yellow"))
-            raise typer.Exit(checks.BROKEN) from error
+            raise typer.Exit(errors.BROKEN) from error
     show_found(done.found)
     _show_verification(done.verification)
     status = "verified" if done.verification and done.verification.agree else "unverified"

@@ -10,10 +10,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from .. import catalogue, differences
-from .. import check as checks
+from .. import differences, errors
 from ..differences import pages
 from ..errors import InputError
+from ..networks import catalogue
 from ..report import record
 from . import Json, Timeout, app, out, progress, words
 
@@ -61,7 +61,7 @@ def differences_command(
         written = pages.write(write, cells, versions)
         out.print(f"{write}: {len(written)} pages", highlight=False, soft_wrap=True)
     done = any(cell.default for row in cells.values() for cell in row.values())
-    raise typer.Exit(checks.AGREE if done else checks.BROKEN)
+    raise typer.Exit(errors.AGREE if done else errors.BROKEN)
 
 
 def _listed(cells: dict[str, dict[str, differences.Cell]]) -> list[dict[str, object]]:

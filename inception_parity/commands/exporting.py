@@ -9,12 +9,14 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from .. import catalogue, export, exporters
-from .. import check as checks
+from .. import errors
+from ..checking import runner as checks
+from ..checking.task import Settings, Task
 from ..errors import InputError
-from ..options import parse_settings, require_writable
+from ..files import require_writable, write_whole
+from ..networks import catalogue
+from ..onnx import exporters, model_file
 from ..report import terminal
-from ..weights import write_whole
 from . import (
     Batch,
     ImagesPath,
@@ -30,6 +32,7 @@ from . import (
     out,
     progress,
 )
+from .arguments import parse_settings
 from .checking import settings_of, task_of
 
 
@@ -68,23 +71,23 @@ def export_command(
             outcome = checks.export_one(task, how, made, say)
         if outcome.status != "ok":
             err.print(Text(f"{backend}  {outcome.status}: {outcome.message}", style="yellow"))
-            raise typer.Exit(checks.BROKEN)
+            raise typer.Exit(errors.BROKEN)
         if verify:
-            export.note(made, "verified", _verified(task, how, made))
+            model_file.note(made, "verified", _verified(task, how, made))
         write_whole(file, made.read_bytes())
     _say(file, task, verify)
 
 
-def _verified(task: checks.Task, how: checks.Settings, made: Path) -> str:
+def _verified(task: Task, how: Settings, made: Path) -> str:
     """Check the file beside the network it was made from; return what was found, in a line."""
     (backend,) = how.backends
-    both = checks.Settings(
+    both = Settings(
         (backend, "onnx"), ("float64", "float32"), "cpu", how.pythons, how.timeout, made
     )
     with progress() as say:
         result = checks.check(task, both, None, say)
     terminal.show(out, result)
-    if result.exit_code != checks.AGREE:
+    if result.exit_code != errors.AGREE:
         err.print("The file doesn't compute what the network does; it was not written.")
         raise typer.Exit(result.exit_code)
     worst = {
@@ -96,11 +99,11 @@ def _verified(task: checks.Task, how: checks.Settings, made: Path) -> str:
     return f"{len(task.images)} images, all endpoints against the oracle: {found}"
 
 
-def _say(file: Path, task: checks.Task, verified: bool) -> None:
+def _say(file: Path, task: Task, verified: bool) -> None:
     channels, (height, width) = task.weights.options["in_channels"], task.size
     out.print(
-        f"{file}: opset {export.OPSET}, IR version {export.IR_VERSION}, "
-        f"images {export.BATCH} x {channels} x {height} x {width}, "
+        f"{file}: opset {model_file.OPSET}, IR version {model_file.IR_VERSION}, "
+        f"images {model_file.BATCH} x {channels} x {height} x {width}, "
         f"{len(task.weights.arrays)} initialisers, sha256 {task.weights.sha256}",
         highlight=False, soft_wrap=True,
     )  # fmt: skip

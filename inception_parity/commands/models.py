@@ -17,10 +17,11 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from .. import check as checks
-from .. import images, weights
+from .. import errors, files
+from ..data import images
+from ..data.images import parse_size
 from ..errors import InputError, nearest
-from ..options import parse_size, require_writable
+from ..files import require_writable
 from ..report import record
 from . import PageFile, app, err, out, progress
 
@@ -86,14 +87,14 @@ def compare_models(
     Layers are matched by what they are and by their place in the graph. Exit code 0: they agree.
     1: they differ, or a layer has no counterpart. 2: bad usage or input.
     """
-    from ..ports import ModelTrace, compare
+    from ..models import ModelTrace, compare
     from ..report import models as terminal
 
     for file in (json_file, page_file):
         if file is not None:
             require_writable(file)
     if keep is not None:
-        checks.refuse_full(keep)
+        files.refuse_full(keep)
     corrections = parse_match(match or [])
     kept = [_trace_folder(text) for text in (a, b)]
     arrays: Any = None
@@ -119,10 +120,10 @@ def compare_models(
             sheet = models_page.sheet_of(made, ["inception-parity", *sys.argv[1:]], say)
             page.write(page_file, [sheet])
     terminal.show(out, made, show_match)
-    code = checks.DIVERGE if made.fails else checks.AGREE
+    code = errors.DIVERGE if made.fails else errors.AGREE
     if json_file is not None:
         text = record.dumps(terminal.model_record(made, code))
-        weights.write_whole(json_file, text.encode())
+        files.write_whole(json_file, text.encode())
     if keep is not None:
         _keep(keep, made)
     raise typer.Exit(code)
@@ -293,7 +294,7 @@ def _trace_folder(text: str) -> Path | None:
 
 def _keep(keep: Path, made: Any) -> None:
     """Copy both traces to `keep`, which appears whole."""
-    with checks.work_folder(keep) as folder:
+    with files.work_folder(keep) as folder:
         for name, trace in (("a", made.a), ("b", made.b)):
             shutil.copytree(trace.folder, folder / name)
         folder.chmod(0o755)

@@ -9,14 +9,17 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from .. import catalogue, data_files, race, weights
-from .. import check as checks
+from .. import errors, files
+from ..data import datasets
+from ..data.images import parse_size
 from ..errors import InputError, nearest
-from ..options import parse_pythons, parse_settings, parse_size
-from ..recipe import Recipe
-from ..report import race as pictures
-from ..training_limits import LIMIT
+from ..networks import catalogue
+from ..plots import race as pictures
+from ..training import racing
+from ..training.recipe import Recipe
+from ..training_check.limits import LIMIT
 from . import NetworkName, Pythons, Set, SizeText, app, err, out, progress, words
+from .arguments import parse_pythons, parse_settings
 from .training import DataFolder, recipe_of
 
 DTYPES = ("float64", "float32")
@@ -83,13 +86,13 @@ def race_command(
         raise InputError(f"--steps {steps}, but should be 1 or more")
     if not timeout > 0:
         raise InputError(f"--timeout {timeout:g}, but should be more than 0 seconds")
-    checks.refuse_full(folder)
+    files.refuse_full(folder)
     interpreters = parse_pythons(pythons, names)
     parse_settings(settings)
     if size is not None:
         parse_size(size)
     catalogue.network(network)
-    found = data_files.load(data, data_folder, lambda text: err.print(text))
+    found = datasets.load(data, data_folder, lambda text: err.print(text))
     recipe = recipe_of(network, settings, size, found, {
         "epochs": 1, "batch": batch, "optimizer": optimizer, "lr": lr, "momentum": momentum,
         "weight_decay": weight_decay, "label_smoothing": label_smoothing, "init": init,
@@ -98,18 +101,18 @@ def race_command(
     with progress() as say:
         say("starting")
         try:
-            done = race.race(
+            done = racing.race(
                 recipe, runners, steps, found, timeout, interpreters,
                 lambda step: say(f"step {step.step}/{steps}"),
             )  # fmt: skip
-        except race.FailedError as error:
+        except racing.FailedError as error:
             err.print(Text(str(error), style="yellow"))
-            raise typer.Exit(checks.BROKEN) from error
+            raise typer.Exit(errors.BROKEN) from error
     if done:
         _leave(folder, recipe, done)
         _show(done)
         for kind in kinds:
-            found_apart = race.parting(done, kind)
+            found_apart = racing.parting(done, kind)
             if found_apart is not None:
                 out.print(_said(kind, found_apart, done[-1]), highlight=False, soft_wrap=True)
         out.print(f"{folder / STEPS}, {folder / PICTURE}", highlight=False, soft_wrap=True)
@@ -121,22 +124,22 @@ def race_command(
                 style="yellow",
             )
         )
-        raise typer.Exit(checks.DIVERGE)
+        raise typer.Exit(errors.DIVERGE)
 
 
-def _leave(folder: Path, recipe: Recipe, done: list[race.Step]) -> None:
+def _leave(folder: Path, recipe: Recipe, done: list[racing.Step]) -> None:
     title = (
         f"{recipe.network} on {recipe.data}, {recipe.height}x{recipe.width}, batch {recipe.batch}, "
         f"{recipe.optimizer} lr {recipe.lr:g}"
     )
-    with checks.work_folder(folder) as work:
-        weights.write_whole(work / STEPS, race.lines(done).encode())
+    with files.work_folder(folder) as work:
+        files.write_whole(work / STEPS, racing.lines(done).encode())
         pictures.draw(work / PICTURE, title, done)
         work.chmod(0o755)
         work.replace(folder)
 
 
-def _show(done: list[race.Step]) -> None:
+def _show(done: list[racing.Step]) -> None:
     """Show the first and the last step, and some between: losses, then distances."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("step\n", justify="right", no_wrap=True)
@@ -162,7 +165,7 @@ def _show(done: list[race.Step]) -> None:
     out.print(table)
 
 
-def _said(dtype: str, parting: race.Parting, last: race.Step) -> Text:
+def _said(dtype: str, parting: racing.Parting, last: racing.Step) -> Text:
     """Say in words how the backends part in a dtype."""
     text = Text(f"{dtype}: ")
     if parting.first == parting.last == 0:

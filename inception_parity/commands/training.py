@@ -9,18 +9,23 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from .. import catalogue, checkpoint, data_files, weights
-from .. import check as checks
-from .. import train as trains
+from .. import errors, files
 from ..backends import UnavailableError
-from ..checkpoint import Checkpoint, Position
-from ..data import AUGMENTATIONS, DataSet
+from ..checking.task import require_size
+from ..data import datasets
+from ..data.feed import AUGMENTATIONS, DataSet
+from ..data.images import parse_size
 from ..errors import InputError
-from ..options import parse_settings, parse_size
-from ..recipe import DEFAULTS, Recipe
+from ..networks import catalogue
 from ..report import bars, record
-from ..training_task import values_per_channel
+from ..traces import weights
+from ..training import checkpoint
+from ..training import loop as trains
+from ..training.checkpoint import Checkpoint, Position
+from ..training.recipe import DEFAULTS, Recipe
+from ..training_check.task import values_per_channel
 from . import Json, Set, app, err, out
+from .arguments import parse_settings
 
 INTERRUPTED = 130
 
@@ -143,9 +148,9 @@ def train_command(
             raise InputError("give a network and --data, or --resume with a training's folder")
         if (folder / checkpoint.FILE).exists():
             raise InputError(f"{folder}: holds a training; go on with --resume, or give another")
-        checks.refuse_full(folder)
+        files.refuse_full(folder)
         catalogue.network(network)
-        found = data_files.load(data, data_folder, watch.say).limited(train_images, test_images)
+        found = datasets.load(data, data_folder, watch.say).limited(train_images, test_images)
         start = trains.begin(recipe_of(network, settings, size, found, given))
     _train(start, found, folder, watch, every)
 
@@ -164,14 +169,14 @@ def _train(start: Checkpoint, data: DataSet, folder: Path, watch: bars.Watch, ev
             trains.train(start, data, folder, watch, every)
     except UnavailableError as error:
         err.print(Text(str(error), style="yellow"))
-        raise typer.Exit(checks.BROKEN) from error
+        raise typer.Exit(errors.BROKEN) from error
     except trains.StoppedError:
         err.print(f"stopped; to go on: inception-parity train --resume {folder}", highlight=False)
         raise typer.Exit(INTERRUPTED) from None
     except trains.DivergedError as error:
         how = "give a smaller --lr, or other weights to begin with"
         err.print(Text(f"diverged: {error}; {how}", style="yellow"))
-        raise typer.Exit(checks.DIVERGE) from None
+        raise typer.Exit(errors.DIVERGE) from None
     except BaseException:
         if watch.asked:  # twice
             err.print(f"the last checkpoint is kept; to go on: train --resume {folder}")
@@ -215,7 +220,7 @@ def recipe_of(
         "train_images": len(data.train), "test_images": len(data.test), **sides, **given,
     })  # fmt: skip
     heads = {"return_aux": True} if options.get("use_aux") else {}  # they run in training
-    checks.require_size(known, {**options, **heads}, (made.height, made.width))
+    require_size(known, {**options, **heads}, (made.height, made.width))
     _require_last_batch(made)
     return made
 
@@ -269,7 +274,7 @@ def _same_data(recipe: Recipe, data: str | None, folder: Path | None, watch: bar
     """
     if data not in (None, recipe.data):
         raise InputError(f"a training on {recipe.data}, but --data {data} was asked for")
-    found = data_files.load(recipe.data, folder, watch.say)
+    found = datasets.load(recipe.data, folder, watch.say)
     if found.digest != recipe.data_digest:
         raise InputError(
             f"{recipe.data}: not the data that the training began with (from {found.note}); "
@@ -319,7 +324,7 @@ def evaluate_command(
             loss, right = trains.test(recipe, name, start.weights, found, watch)
     except UnavailableError as error:
         err.print(Text(str(error), style="yellow"))
-        raise typer.Exit(checks.BROKEN) from error
+        raise typer.Exit(errors.BROKEN) from error
     except trains.StoppedError:
         raise typer.Exit(INTERRUPTED) from None
     result = {
@@ -347,12 +352,12 @@ def _trained(
         if data is None:
             found = _same_data(start.recipe, None, folder, watch)
         else:
-            found = data_files.load(data, folder, watch.say)
+            found = datasets.load(data, folder, watch.say)
         return replace(start, recipe=replace(start.recipe, **given)), found
     if data is None:
         raise InputError(f"{path}: weights alone don't say what they were trained on; give --data")
     shared = weights.read(path)
-    known, found = catalogue.network(shared.network), data_files.load(data, folder, watch.say)
+    known, found = catalogue.network(shared.network), datasets.load(data, folder, watch.say)
     made = Recipe.make({
         "network": known.name, "options": shared.options, "data": found.name,
         "data_digest": found.digest, "train_images": len(found.train),

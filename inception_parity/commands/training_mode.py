@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import catalogue, weights
-from ..check import Settings, Task
+from .. import files
+from ..checking.task import Settings, Task
 from ..errors import InputError, nearest
+from ..networks import catalogue
 from ..report import record
 from ..report import training as report
-from ..training_check import check_training
-from ..training_task import PRESETS, make_recipe
+from ..training_check.runner import check_training
+from ..training_check.task import PRESETS, make_recipe
 from . import out, progress
 
 MODES = ("inference", "training")
@@ -81,5 +82,5 @@ def run(
             out.print(f"traces: {place}", highlight=False, soft_wrap=True)
     found = report.record(results)
     if json_file is not None:
-        weights.write_whole(json_file, record.dumps(found).encode())
+        files.write_whole(json_file, record.dumps(found).encode())
     return int(found["exit_code"])

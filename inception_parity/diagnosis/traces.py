@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import catalogue
-from ..comparison import LIMIT_FLOAT64, LIMIT_FLOORS, Comparison, Report
-from ..floors import Floors
+from ..comparison.comparing import Comparison, Report
+from ..comparison.floors import Floors
+from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS
+from ..networks import catalogue
 from ..numerics import to_dtype
-from ..trace import INPUT, Trace
+from ..traces.trace import INPUT, Trace
 from .forward import compute
 from .mends import words
 from .outputs import missing

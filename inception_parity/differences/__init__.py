@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import catalogue
 from ..errors import InputError, nearest
-from ..processes import workers
+from ..networks import catalogue
+from ..workers.processes import workers
 from .convolutions import TOPICS as CONVOLUTIONS
 from .losses import TOPICS as LOSSES
 from .norms import TOPICS as NORMS

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from .. import catalogue
 from ..errors import InputError
-from ..weights import write_whole
+from ..files import write_whole
+from ..networks import catalogue
 from . import FRAMEWORKS, TOPICS
 from .topic import Cell, Topic
 

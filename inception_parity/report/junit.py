@@ -11,8 +11,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from ..check import CheckResult
-from ..comparison import UNJUDGED, Comparison, Report
+from ..checking.result import CheckResult
+from ..comparison.comparing import UNJUDGED, Comparison, Report
 from .terminal import numbers
 
 # XML 1.0 has no way to write these.

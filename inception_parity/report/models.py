@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..comparison import LIMIT_FLOAT64, LIMIT_FLOORS, Comparison
+from ..comparison.comparing import Comparison
+from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS
 from ..diagnosis import Diagnosis
-from ..ports.comparing import ModelReport, SettingDifference
-from ..ports.limits import LIMIT_FLOAT32
-from ..ports.weights import WeightDifference
+from ..models.comparing import ModelReport, SettingDifference
+from ..models.limits import LIMIT_FLOAT32
+from ..models.weights import WeightDifference
 from .record import report_record
 
 FORMAT = "inception-parity models 1"

@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from ..ports.comparing import ModelReport
-from ..ports.graph import graph_of
-from ..ports.record import ModelTrace
+from ..models.comparing import ModelReport
+from ..models.graph import graph_of
+from ..models.record import ModelTrace
 from .models import text_of
 from .page import STATES
 from .sheet import Column, Sheet, data

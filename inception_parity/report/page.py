@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .. import __version__, catalogue
-from ..check import CheckResult
-from ..comparison import UNJUDGED, Report
-from ..trace import Trace
-from ..weights import write_whole
+from ..checking.result import CheckResult
+from ..comparison.comparing import UNJUDGED, Report
+from ..files import write_whole
+from ..networks import catalogue
+from ..traces.trace import Trace
+from ..versions import __version__
 from . import terminal
 from .sheet import Column, Sheet, data, findings
 

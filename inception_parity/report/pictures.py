@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..comparison import Comparison
+from ..comparison.comparing import Comparison
 
 Array = NDArray[np.float64]
 Extent = tuple[float, float]

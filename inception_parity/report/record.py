@@ -7,8 +7,9 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from ..check import CheckResult
-from ..comparison import LIMIT_FLOAT64, LIMIT_FLOORS, Report
+from ..checking.result import CheckResult
+from ..comparison.comparing import Report
+from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS
 from ..diagnosis import Diagnosis
 
 FORMAT = "inception-parity report 1"

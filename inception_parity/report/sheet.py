@@ -13,10 +13,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..comparison import (
+from ..comparison.comparing import (
     IDENTICAL,
-    LIMIT_FLOAT64,
-    LIMIT_FLOORS,
     ROUNDING,
     SUSPICIOUS,
     UNJUDGED,
@@ -24,8 +22,9 @@ from ..comparison import (
     Comparison,
     Report,
 )
+from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS
 from ..diagnosis import Finding
-from ..trace import Trace
+from ..traces.trace import Trace
 from .pictures import Means, Pool, picture
 
 VERDICTS = (IDENTICAL, ROUNDING, UNJUDGED, SUSPICIOUS, WRONG)

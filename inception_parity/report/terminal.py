@@ -8,12 +8,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .. import catalogue
-from ..agreement import Pair
-from ..check import CheckResult
-from ..comparison import LIMIT_FLOAT64, LIMIT_FLOORS, UNJUDGED, Comparison, Report
+from ..checking.result import CheckResult
+from ..comparison.agreement import Pair
+from ..comparison.comparing import UNJUDGED, Comparison, Report
+from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS
 from ..diagnosis import Diagnosis, Finding
-from ..processes import Outcome
+from ..networks import catalogue
+from ..workers.processes import Outcome
 
 MOST_LINES = 8  # of a list that may be long
 HEADS = ("backend", "run", "verdict", "agree", "worst rel. L2", "at", "floors", "top-1")

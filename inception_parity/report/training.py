@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .. import catalogue
-from ..training_check import TrainingResult
-from ..training_compare import SHOWN, Row
+from ..networks import catalogue
+from ..training_check.judging import SHOWN, Row
+from ..training_check.runner import TrainingResult
 
 FORMAT = "inception-parity training report 1"
 MOST_NAMES = 4  # of arrays that don't agree

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from inception_mx._mxnet import mxnet
 
-from ... import weights
-from ...catalogue import Network
 from ...formats import head
 from ...formats import mxnet as mxnet_files
 from ...libraries import STAGES
 from ...libraries import gluon as names
+from ...networks.catalogue import Network
+from ...traces import weights
 from .. import mx
 
 mxnet.npx.reset_np()  # the zoo is of the older interface; this process runs nothing else

@@ -11,12 +11,12 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from ... import weights
-from ...catalogue import Network
 from ...formats import keras as keras_files
 from ...formats.torch import member_names
 from ...libraries import STAGES
 from ...libraries import keras as names
+from ...networks.catalogue import Network
+from ...traces import weights
 from .. import tf
 
 _SUFFIXES = {"newer": ".weights.h5", "older": ".h5"}  # by which Keras chooses how to read

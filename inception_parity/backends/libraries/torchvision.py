@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from ... import weights
-from ...catalogue import Network
 from ...formats import torch as torch_files
 from ...libraries import STAGES, torchvision
+from ...networks.catalogue import Network
+from ...traces import weights
 from .. import pt
 
 

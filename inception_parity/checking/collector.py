@@ -1,0 +1,127 @@
+"""Traces compared as they appear, while workers are still making others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..comparison import floors
+from ..comparison.agreement import Pair, oracle_suspected, pairs
+from ..comparison.comparing import Report, compare
+from ..diagnosis.traces import best_report, diagnose_trace
+from ..errors import InputError
+from ..networks import catalogue
+from ..traces.trace import Trace
+from ..workers.processes import Outcome, Worker
+
+if TYPE_CHECKING:
+    from .task import Settings, Task
+
+
+class Collector:
+    """Compares traces as they appear."""
+
+    def __init__(self, task: Task, settings: Settings, folder: Path) -> None:
+        self.folder = folder
+        self.task = task
+        self.wanted = [
+            (backend, dtype, mode)
+            for backend in settings.backends
+            for dtype in settings.dtypes
+            for mode in (("propagated",) if dtype == "float64" else floors.MODES)
+        ]
+        self.output = catalogue.network(task.weights.network).outputs[0]
+        self.oracle: Trace | None = None
+        self.floors: dict[str, floors.Floors] = {}
+        self.keys = {d: floors.key(task.identity, d) for d in settings.dtypes if d != "float64"}
+        self.reports: dict[tuple[str, str, str], Report] = {}
+        self.broken: dict[tuple[str, str, str], str] = {}  # traces that can't be used, and why
+        self.traces: dict[tuple[str, str, str], Trace] = {}
+        for dtype, key in self.keys.items():
+            kept = floors.cached(key)
+            if kept is not None:
+                (folder / f"floors-{dtype}.json").write_text(json.dumps(kept))
+
+    def collect(self) -> None:
+        """Compare what is there and not compared yet."""
+        oracle = self.folder / f"{catalogue.ORACLE}-float64-propagated"
+        if self.oracle is None:
+            if not oracle.exists():
+                return
+            self.oracle = Trace.read(oracle)
+        for dtype in self.keys:
+            file = self.folder / f"floors-{dtype}.json"
+            if dtype not in self.floors and file.exists():
+                self.floors[dtype] = json.loads(file.read_text())
+        for cell in self.wanted:
+            backend, dtype, mode = cell
+            ready = dtype == "float64" or dtype in self.floors
+            folder = self.folder / f"{backend}-{dtype}-{mode}"
+            if cell in self.reports or cell in self.broken or not ready or not folder.exists():
+                continue
+            try:
+                trace = Trace.read(folder)
+                self.reports[cell] = compare(trace, self.oracle, self.floors.get(dtype))
+                self.traces[cell] = trace
+            except InputError as error:  # costs this backend its column, not the run
+                self.broken[cell] = str(error)
+
+    def blame(self, outcomes: Mapping[str, Outcome]) -> None:
+        """Let a worker fail that ended well but didn't leave what it was asked for."""
+        for cell in self.wanted:
+            backend, dtype, mode = cell
+            outcome = outcomes[backend]
+            if outcome.status != "ok" or cell in self.reports or dtype in outcome.unsupported:
+                continue
+            why = f"ended without a trace of {dtype} {mode}"
+            if cell in self.broken:
+                why = f"left a trace that can't be used: {self.broken[cell]}"
+            outcome.status, outcome.message = "failed", why
+
+    def diagnose(self, progress: Callable[[str], None]) -> None:
+        """Look for the cause of what is wrong: once for a backend, in the run that tells most."""
+        if self.oracle is None:
+            return
+        for backend in dict.fromkeys(cell[0] for cell in self.wanted):
+            cells = {id(r): cell for cell, r in self.reports.items() if cell[0] == backend}
+            report = best_report([r for r in self.in_order() if r.backend == backend])
+            if report is not None and report.first is not None:
+                progress(f"looking for the cause at {report.first.name} in {backend}")
+                cell = cells[id(report)]
+                report.diagnosis = diagnose_trace(
+                    report, self.traces[cell], self.oracle, self.task.weights.arrays,
+                    self.floors.get(cell[1]), self.task.image_files,
+                )  # fmt: skip
+
+    def in_order(self) -> list[Report]:
+        """Return the reports, backend by backend."""
+        return [self.reports[cell] for cell in self.wanted if cell in self.reports]
+
+    def pairs(self) -> list[Pair]:
+        """Return the backends beside each other."""
+        return pairs({c: self.traces[c] for c in self.wanted if c in self.traces}, self.output)
+
+    def oracle_suspect(self) -> str:
+        """Return where the backends agree with each other against the oracle, if they do."""
+        return oracle_suspected(self.in_order(), self.traces)
+
+    def keep_floors(self) -> None:
+        """Keep what was measured, for the next run of the same task."""
+        for dtype, measured in self.floors.items():
+            floors.keep(self.keys[dtype], measured)
+
+
+def state(running: list[Worker], collector: Collector) -> str:
+    """Say in a line what each worker has done so far."""
+    words = []
+    for worker in running[1:]:
+        wanted = [c for c in collector.wanted if c[0] == worker.backend]
+        done = sum((collector.folder / "-".join(c)).exists() for c in wanted)
+        ended = worker.outcome is not None and worker.outcome.status != "ok"
+        words.append(f"{worker.backend} {'ended' if ended else f'{done}/{len(wanted)}'}")
+    oracle = "oracle done" if collector.oracle is not None else "oracle …"
+    if collector.oracle is not None and len(collector.floors) < len(collector.keys):
+        oracle = "noise floors …"
+    return " · ".join([oracle, *words])

@@ -1,0 +1,31 @@
+"""What came out of a check, for all backends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..comparison.agreement import Pair
+from ..comparison.comparing import Report
+from ..errors import AGREE, BROKEN, DIVERGE
+from ..workers.processes import Outcome
+from .task import Settings, Subject
+
+
+@dataclass
+class CheckResult:
+    """What came out, for all backends."""
+
+    subject: Subject
+    settings: Settings
+    outcomes: dict[str, Outcome]
+    reports: list[Report]
+    pairs: list[Pair]
+    oracle_suspect: str = ""  # the endpoint at which all agree with each other, against the oracle
+    seconds: float = 0.0
+
+    @property
+    def exit_code(self) -> int:
+        """0: all agree; 1: something diverges; 3: a backend is missing or failed, or none ran."""
+        if any(outcome.status != "ok" for outcome in self.outcomes.values()) or not self.reports:
+            return BROKEN
+        return DIVERGE if any(report.fails for report in self.reports) else AGREE

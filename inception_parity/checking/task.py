@@ -1,0 +1,172 @@
+"""What a check is about: the network, its weights and images, and how it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import images as image_files
+from ..errors import InputError
+from ..files import digest, save_array
+from ..networks import catalogue
+from ..traces.weights import SharedWeights
+
+Cell = tuple[str, str, str]  # backend, dtype, mode
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a task was about, without its arrays: results outlive them."""
+
+    network: str
+    options: dict[str, Any]
+    provenance: str  # of the weights
+    sha256: str  # of the weights
+    image_names: tuple[str, ...]
+    size: tuple[int, int]  # (height, width) of the images
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every backend is given."""
+
+    weights: SharedWeights
+    images: NDArray[np.float64] = field(repr=False)
+    image_names: tuple[str, ...]
+    image_files: tuple[Path, ...] = ()
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What makes two tasks the same: network, options, images, weights."""
+        return {
+            "network": self.weights.network,
+            "options": self.weights.options,
+            "images": digest({"images": self.images}),
+            "weights": self.weights.sha256,
+        }
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the images."""
+        return int(self.images.shape[2]), int(self.images.shape[3])
+
+    @property
+    def subject(self) -> Subject:
+        """What the task is about."""
+        return Subject(
+            self.weights.network,
+            self.weights.options,
+            self.weights.provenance,
+            self.identity["weights"],
+            self.image_names,
+            self.size,
+        )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How it is run."""
+
+    backends: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    device: str = "cpu"
+    pythons: dict[str, Path] = field(default_factory=dict)
+    timeout: float = 600.0
+    onnx: Path | None = None  # what the onnx backend runs; by default exported from PyTorch
+
+
+def make_task(
+    weights: SharedWeights,
+    files: Sequence[Path] | None,
+    size: tuple[int, int],
+    batch: int | None,
+) -> Task:
+    """Load images for the network that `weights` belong to.
+
+    Args:
+        weights: the weights, with the network and its options.
+        files: image files; None for the photographs of the package.
+        size: (height, width).
+        batch: how many images; None for all of `files`, or two photographs.
+
+    Raises:
+        InputError: the images can't be used or are too few, or the network
+            doesn't take their size.
+    """
+    if batch is not None and batch < 1:
+        raise InputError(f"batch {batch}, but should be 1 or more")
+    if min(size) < 1:
+        raise InputError(f"size {size[0]}x{size[1]}, but should be 1x1 or more")
+    network = catalogue.network(weights.network)
+    require_size(network, weights.options, size)
+    if files is None:
+        files = image_files.photographs()
+        batch = batch or 2
+    if batch is not None and batch > len(files):
+        raise InputError(
+            f"batch {batch}, but there are {len(files)} images; give more with --images"
+        )
+    files = files[:batch]
+    channels = int(weights.options["in_channels"])
+    loaded = image_files.load(files, size, channels)
+    return Task(weights, loaded, tuple(f.name for f in files), tuple(files))
+
+
+def require_size(
+    network: catalogue.Network, options: dict[str, Any], size: tuple[int, int]
+) -> None:
+    """Raise InputError unless the network takes images of this size.
+
+    An empty batch goes through the oracle: all shapes, no arithmetic.
+    """
+    net = network.build("inception_np", options)
+    try:
+        net(np.zeros((0, int(options["in_channels"]), *size)))
+    except ValueError as error:
+        raise InputError(
+            f"{network.name} doesn't take images of {size[0]}x{size[1]} ({error}); "
+            "give a larger --size"
+        ) from error
+
+
+def write_shared(task: Task, folder: Path) -> None:
+    """Write what all workers read into `folder`/work."""
+    work = folder / "work"
+    work.mkdir()
+    save_array(work / "images.npy", task.images)
+    (work / "weights").mkdir()
+    for name, array in task.weights.arrays.items():
+        save_array(work / "weights" / f"{name}.npy", array)
+
+
+def request_of(
+    task: Task,
+    settings: Settings,
+    folder: Path,
+    backend: str,
+    device: str,
+    jobs: list[dict[str, str]],
+    label: str,
+) -> dict[str, Any]:
+    """Return what a worker is asked for, after `write_shared`; `label` names its result file."""
+    work = folder / "work"
+    return {
+        "backend": backend,
+        "device": device,
+        "folder": str(folder),
+        "network": task.weights.network,
+        "options": task.weights.options,
+        "images": str(work / "images.npy"),
+        "weights": str(work / "weights"),
+        "provenance": task.weights.provenance,
+        "onnx": str(settings.onnx.absolute()) if settings.onnx else "",
+        "oracle": str(folder / f"{catalogue.ORACLE}-float64-propagated"),
+        "jobs": jobs,
+        "result": str(work / f"{label}.json"),
+    }

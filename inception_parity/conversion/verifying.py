@@ -1,0 +1,301 @@
+"""The proof of a conversion: the source's own network against the converted one.
+
+Both run in processes of their own, the source by its library's loading and code, on a
+photograph and on noise: in float64, where a relative L2 difference above 1e-10 at any
+stage is a mistake, on the size that the network is made for, heads included, and on
+another of other parity; and in float32, where the logits are held against a limit that
+only a wrong network exceeds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import libraries
+from ..comparison.limits import LIMIT_FLOAT64
+from ..data import images
+from ..files import save_array, work_folder
+from ..networks import catalogue
+from ..numerics import relative_l2
+from ..traces.trace import INPUT, Trace
+from ..workers.processes import Outcome, workers
+
+LIMIT_FLOAT32 = 1e-3  # of logits, relative to their largest; measured, at most 1e-5
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Side:
+    """A network that takes part: one of a library's with a file, one of ours, or an ONNX file.
+
+    Args:
+        backend: whose framework it runs in; `onnx` for a file that is the network.
+        options: as it has them.
+        arrays: what it has to hold.
+        library: whose network it is, or whose names an ONNX file has; empty for ours.
+        file: what its library loads, or the ONNX file.
+    """
+
+    backend: str
+    options: Mapping[str, Any]
+    arrays: Mapping[str, NDArray[Any]] = field(repr=False)
+    library: str = ""
+    file: Path | None = None
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        if self.library and self.backend != "onnx":
+            return libraries.module(self.library).LIBRARY.title
+        return catalogue.BACKENDS[self.backend].title
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison: the source's network beside one other, on one size, in one dtype."""
+
+    target: str
+    dtype: str
+    size: Size
+    stages: int
+    worst: float  # relative L2
+    at: str
+    logits: float  # largest difference, relative to the largest value
+    problem: str = ""
+
+    @property
+    def fails(self) -> bool:
+        """Whether the two don't agree."""
+        if self.problem:
+            return True
+        limits = (self.worst, LIMIT_FLOAT64), (self.logits, LIMIT_FLOAT32)
+        value, limit = limits[self.dtype != "float64"]
+        return not value <= limit  # NaN doesn't either
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What came of it: rows, or the reason why there are none."""
+
+    source: str
+    rows: tuple[Row, ...] = ()
+    reason: str = ""  # why it couldn't be done
+    broken: str = ""  # what failed, where it should have worked
+    versions: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def agree(self) -> bool:
+        """Whether it was done, and all agree."""
+        return bool(self.rows) and not self.broken and not any(row.fails for row in self.rows)
+
+    def record(self) -> dict[str, Any]:
+        """Return it for a file's metadata."""
+        if not self.agree:
+            return {"status": "unverified", "reason": self.reason or self.broken}
+        return {
+            "status": "verified",
+            "against": self.source,
+            "versions": dict(self.versions),
+            "rows": [
+                {
+                    "target": row.target,
+                    "dtype": row.dtype,
+                    "size": list(row.size),
+                    "stages": row.stages,
+                    "worst_rel_l2": row.worst,
+                    "at": row.at,
+                    "logits_rel": row.logits,
+                }
+                for row in self.rows
+            ],
+        }
+
+
+def verify(
+    network: str,
+    source: Side,
+    targets: Sequence[Side],
+    sizes: Sequence[Size],
+    timeout: float = 600.0,
+    progress: Callable[[str], None] = lambda text: None,
+) -> Verification:
+    """Run a source's network and others beside it, and compare them.
+
+    Args:
+        network: our name of it.
+        source: what all others are compared with.
+        targets: the others.
+        sizes: (height, width) of images; on the first, heads run as well, unless
+            an ONNX file takes part: it has its own size, and runs what it runs.
+        timeout: seconds after which a process is given up.
+        progress: called with a line that says what is being done.
+    """
+    start = time.monotonic()
+    with work_folder(None) as folder:
+        sides = [source, *targets]
+        requests = [
+            _request(network, side, sizes, _heads(sides, len(sizes)), folder, f"{number}")
+            for number, side in enumerate(sides)
+        ]
+        with workers(requests, {}, timeout) as running:
+            while (done := sum(worker.poll() for worker in running)) < len(running):
+                progress(f"verifying: {done} of {len(running)} networks have run")
+                time.sleep(0.05)
+            outcomes = [worker.outcome for worker in running]
+        missing = _missing(sides[0], outcomes[0])
+        if missing:
+            return Verification(source.title, reason=missing)
+        rows, left_out, broken = list[Row](), list[str](), list[str]()
+        for number, (side, outcome) in enumerate(zip(sides, outcomes, strict=True)):
+            if outcome is None or outcome.status == "missing":
+                left_out.append(_missing(side, outcome))
+            elif outcome.status != "ok" or "float64" in outcome.unsupported:
+                broken.append(f"{side.title}: {outcome.status}: {_why(outcome)}")
+                if number == 0:  # with nothing to hold the others against
+                    break
+            elif number:
+                progress(f"comparing {side.title}")
+                rows += _rows(side, requests[0], requests[number])
+        versions = _versions(requests, outcomes)
+    return Verification(
+        source.title, tuple(rows), "; ".join(left_out), "\n  ".join(broken), versions,
+        time.monotonic() - start,
+    )  # fmt: skip
+
+
+def _missing(side: Side, outcome: Outcome | None) -> str:
+    if outcome is not None and outcome.status == "missing":
+        return outcome.message or f"{side.title} is not installed"
+    return ""
+
+
+def _why(outcome: Outcome) -> str:
+    return outcome.message or "; ".join(outcome.unsupported.values())
+
+
+def _heads(sides: Sequence[Side], count: int) -> list[bool]:
+    """Return whether heads run, for each of `count` sizes."""
+    files = [side for side in sides if side.backend == "onnx"]
+    if files:
+        return [all(bool(side.options.get("return_aux")) for side in files)] * count
+    return [number == 0 for number in range(count)]
+
+
+def _request(
+    network: str, side: Side, sizes: Sequence[Size], heads: Sequence[bool], folder: Path,
+    label: str,
+) -> dict[str, Any]:  # fmt: skip
+    work = folder / label
+    (work / "weights").mkdir(parents=True)
+    for name, array in side.arrays.items():
+        save_array(work / "weights" / f"{name}.npy", array)
+    jobs = list[dict[str, Any]]()
+    for number, size in enumerate(sizes):
+        file = folder / f"images-{number}.npy"
+        if not file.exists():
+            save_array(file, pictures(size, int(side.options["in_channels"])))
+        options = dict(side.options)
+        if "return_aux" in options and side.backend != "onnx":
+            options["return_aux"] = heads[number] and bool(options["use_aux"])
+        for dtype in ("float64", "float32"):
+            job = {
+                "dtype": dtype,
+                "mode": "propagated",
+                "out": str(work / f"{dtype}-{number}"),
+                "images": str(file),
+                "options": options,
+                "endpoints": libraries.STAGES.get(network, ()),
+            }
+            jobs.append(job)
+    jobs.sort(key=lambda job: (job["dtype"], bool(job["options"].get("return_aux"))))
+    request: dict[str, Any] = {
+        "backend": side.backend,
+        "device": "cpu",
+        "folder": str(folder),
+        "network": network,
+        "options": dict(side.options),
+        "images": jobs[0]["images"],
+        "weights": str(work / "weights"),
+        "oracle": "",
+        "jobs": jobs,
+        "result": str(work / "result.json"),
+    }
+    if side.library:
+        request |= {"library": side.library, "file": str(side.file)}
+    elif side.file is not None:
+        request["onnx"] = str(side.file)
+    return request
+
+
+def pictures(size: Size, channels: int) -> NDArray[np.float64]:
+    """Return a photograph, and noise of the same range (seeded): (2, channels, height, width)."""
+    noise = np.random.default_rng(0).uniform(-1.0, 1.0, (1, channels, *size))
+    known = channels if channels in (1, 3) else 3
+    photograph = images.load(images.photographs()[:1], size, known)
+    photograph = photograph[:, np.arange(channels) % known]
+    return np.concatenate([photograph, noise]).astype(np.float32).astype(np.float64)
+
+
+def _rows(side: Side, source: Mapping[str, Any], target: Mapping[str, Any]) -> list[Row]:
+    by_place = {Path(job["out"]).name: job["out"] for job in source["jobs"]}
+    rows = []
+    for job in target["jobs"]:
+        if not Path(job["out"]).exists():  # the oracle has no float32
+            continue
+        ours = Trace.read(Path(job["out"]))
+        theirs = Trace.read(Path(by_place[Path(job["out"]).name]))
+        rows.append(_row(side, ours, theirs))
+    return sorted(rows, key=lambda row: (row.dtype == "float32", -row.size[0]))
+
+
+def _row(side: Side, ours: Trace, theirs: Trace) -> Row:
+    height, width = theirs.endpoints[INPUT].shape[2:]
+    worst, at, problem = 0.0, "", ""
+    common = [name for name in theirs.endpoints if name in ours.endpoints and name != INPUT]
+    for name in common:
+        found, expected = ours.array(name), theirs.array(name)
+        if found.shape != expected.shape:
+            problem = f"{name}: shape {found.shape}, but {expected.shape} in the source"
+            break
+        error = relative_l2(found, expected)
+        if not error <= worst:
+            worst, at = error, name
+    for trace in (theirs, ours):
+        if trace.loader and not problem:
+            problem = f"weights as loaded differ: {trace.loader[0]}"
+    lost = [name for name in theirs.endpoints if name not in (*ours.endpoints, *_heads_off(ours))]
+    # An ONNX file of somebody's has no stages that we know, a library's network has.
+    if lost or len(common) < (1 if theirs.run.backend == "onnx" else 2):
+        problem = problem or f"{lost[0] if lost else 'a stage'}: not in {side.title}"
+    logits = 0.0
+    if not problem:
+        found, expected = ours.array("logits"), theirs.array("logits")
+        logits = float(np.abs(found - expected).max() / np.abs(expected).max())
+    size = (int(height), int(width))
+    return Row(side.title, theirs.run.dtype, size, len(common), worst, at, logits, problem)
+
+
+def _heads_off(trace: Trace) -> Sequence[str]:
+    """Return the outputs that a network has, but was told not to give: its heads."""
+    running = trace.run.options.get("return_aux", True)
+    return () if running else catalogue.network(trace.run.network).outputs[1:]
+
+
+def _versions(
+    requests: Sequence[Mapping[str, Any]], outcomes: Sequence[Outcome | None]
+) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for request, outcome in zip(requests, outcomes, strict=True):
+        made = [Path(job["out"]) for job in request["jobs"] if Path(job["out"]).exists()]
+        if outcome is not None and outcome.status == "ok" and made:
+            found |= Trace.read(made[0]).versions
+    return found

@@ -1,0 +1,1 @@
+"""What networks are fed: images, data sets, batches, downloads."""

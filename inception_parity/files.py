@@ -1,0 +1,128 @@
+"""Files: written whole or not at all, folders that go in the end, digests of content."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+
+
+def refuse_full(folder: Path) -> None:
+    """Raise InputError unless `folder` can be made: there is none yet, or an empty one."""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise InputError(f"{folder}: exists and isn't a folder; give another name")
+    if folder.is_dir() and (any(folder.iterdir()) or os.path.ismount(folder)):
+        raise InputError(f"{folder}: exists and isn't empty; give another folder")
+
+
+@contextlib.contextmanager
+def work_folder(target: Path | None) -> Iterator[Path]:
+    """Make a folder for traces beside `target`, or among the temporary ones; it goes in the end.
+
+    Args:
+        target: the folder that the traces, or one of them, will become; None if
+            they are thrown away.
+
+    Raises:
+        InputError: `target` exists and isn't empty, or something can't be written.
+    """
+    if target is not None:
+        refuse_full(target)
+        target = target.absolute()
+    parent = target.parent if target else None
+    made = [p for p in (parent, *parent.parents) if not p.exists()] if parent else []
+    folder = None
+    try:
+        if parent is not None:
+            parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".inception-parity-", dir=parent))
+        yield folder
+    except OSError as error:
+        where = target or "the folder for temporary files (TMPDIR)"
+        raise InputError(f"{where}: can't be written ({error.strerror or error})") from error
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # a parent that holds what was asked for stays
+            for empty in made:
+                empty.rmdir()
+
+
+def require_writable(file: Path) -> None:
+    """Raise InputError, before any work is done, unless `file` can be written."""
+    if file.is_dir():
+        raise InputError(f"{file}: a folder, but should be a file's name")
+    if file.exists() and not file.is_file():
+        raise InputError(f"{file}: a device, but should be a file's name")
+    if not file.parent.is_dir():
+        raise InputError(f"{file}: there is no folder {file.parent}; make it first")
+    try:
+        with tempfile.NamedTemporaryFile(dir=file.parent, prefix="."):
+            pass  # permissions alone don't tell
+    except OSError as error:
+        raise InputError(
+            f"{file}: the folder {file.parent} can't be written to ({error.strerror}); "
+            "give another one"
+        ) from error
+
+
+def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Return the sha256 over sorted (name, dtype, shape, bytes)."""
+    sha = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        sha.update(f"{name} {array.dtype.name} {array.shape}\n".encode())
+        sha.update(array.data if array.size else b"")
+    return sha.hexdigest()
+
+
+def save_array(file: Path, array: NDArray[Any]) -> None:
+    """Write an .npy file.
+
+    Given a file that can also be read, NumPy writes with Python's own functions;
+    its own raises an error that doesn't say that a disk is full.
+    """
+    with file.open("w+b") as out:
+        np.save(out, array)
+
+
+def write_whole(path: Path, content: bytes, durable: bool = False) -> None:
+    """Write `content` to `path` by way of a neighbour, so that nothing half-written is left.
+
+    Args:
+        path: the file.
+        content: all of it.
+        durable: wait until the disk has it, so that not even a power cut leaves half a file.
+
+    Raises:
+        InputError: it can't be written there.
+    """
+    if path.exists() and not path.is_file():  # a device would be replaced by a file
+        raise InputError(f"{path}: can't be written (it exists, and isn't a file)")
+    neighbour = None
+    try:
+        prefix = f".{path.name}-"
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=prefix, delete=False) as file:
+            neighbour = Path(file.name)
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        neighbour.chmod(0o644)
+        neighbour.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: can't be written ({error.strerror})") from error
+    finally:
+        if neighbour is not None:
+            neighbour.unlink(missing_ok=True)  # it is gone already, unless something went wrong

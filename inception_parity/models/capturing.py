@@ -1,0 +1,237 @@
+"""`capture`: run any model once, and keep what every layer gave, and what every layer is."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..files import digest
+from ..networks.catalogue import BACKENDS
+from ..traces.trace import Run, TraceWriter
+from ..versions import recorded
+from .base import Framework
+from .record import Home, ModelTrace, Recorder
+
+LAYOUTS = ("NCHW", "NHWC")
+DTYPES = ("float64", "float32")
+
+_FRAMEWORKS = {"torch": ("pt", "Torch"), "keras": ("tf", "Keras"), "mxnet": ("mx", "Gluon")}
+
+
+class CannotRunError(InputError):
+    """The model itself raised an error when it was run."""
+
+
+def capture(
+    model: Any,
+    inputs: Any,
+    *,
+    dtype: str | None = None,
+    layout: str | None = None,
+    training: bool = False,
+    weights: Mapping[tuple[str, str], NDArray[Any]] | None = None,
+    like: ModelTrace | None = None,
+    out: Path | str | None = None,
+    progress: Callable[[str], None] = lambda text: None,
+) -> ModelTrace:
+    """Run `model` once on `inputs`, and return what every layer gave, and what it is.
+
+    The model is left as it was found: parameters and buffers are exchanged for copies
+    and put back, the same objects; no hook stays; a hybridized block stays compiled. A
+    model that makes its parameters when it is first called is called once before.
+
+    Args:
+        model: a PyTorch module, a Keras 3 model (functional, sequential or subclassed), a
+            Gluon block (hybridized or not), or an ONNX file.
+        inputs: an array, or a sequence of arrays if the model takes several. Images are
+            (N, C, H, W), whatever the model's own layout. Floating-point values are
+            rounded to float32 once, so that every dtype starts from the same numbers.
+        dtype: `float64` or `float32`, in which the model is run; by default float64 where
+            it can be, else float32, which `notes` says.
+        layout: the model's own, `NCHW` or `NHWC`; by default what its layers say.
+        training: run in training mode. Batch norm then uses the batch's statistics and
+            dropout is random; statistics that it updates are thrown away.
+        weights: (layer, role) -> values in the shared layout, to be used for this run in
+            place of the model's own.
+        like: an earlier trace of this model, whose names `weights` has.
+        out: a folder to make, for keeping; by default the trace goes with the object.
+        progress: called with the name of each layer that was recorded.
+
+    Returns:
+        The trace: `layers`, `array(name)`, `weight(layer, role)`, `inputs`, `outputs`.
+
+    Raises:
+        InputError: not a model, wrong inputs, or the model can't be run.
+    """
+    framework = _framework(model)
+    arrays = _arrays(inputs)
+    if dtype is not None and dtype not in DTYPES:
+        raise InputError(f"dtype {dtype!r}, but should be one of {', '.join(DTYPES)}")
+    if layout is not None and layout not in LAYOUTS:
+        raise InputError(f"layout {layout!r}, but should be one of {', '.join(LAYOUTS)}")
+    layout = layout or framework.layout(model)
+    title = framework.title(model)
+    _attempt(title, arrays, lambda: framework.build(model, arrays, layout))
+    replaced = _replaced(weights or {}, like)
+    job = _Job(framework, model, arrays, layout, training, replaced, progress)
+    if dtype is not None:
+        return job.run(dtype, _place(out))
+    try:
+        return job.run("float64", _place(out))
+    except CannotRunError as error:
+        return job.run("float32", _place(out), f"run in float32: in float64 {error}")
+
+
+class _Job:
+    def __init__(
+        self, framework: Framework, model: Any, inputs: list[NDArray[Any]], layout: str,
+        training: bool, replaced: Mapping[Any, NDArray[Any]],
+        progress: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self.framework, self.model, self.inputs, self.layout = framework, model, inputs, layout
+        self.training, self.replaced, self.progress = training, replaced, progress
+
+    def run(self, dtype: str, place: tuple[Path, Home | None], note: str = "") -> ModelTrace:
+        framework, model = self.framework, self.model
+        folder, home = place
+        title = framework.title(model)
+        with TraceWriter(folder) as writer:
+            recorder = Recorder(writer, framework.convert, self.progress)
+            if note:
+                recorder.notes.append(note)
+            start = time.perf_counter()
+
+            def run() -> None:
+                with framework.held(model, dtype, self.training, self.replaced):
+                    framework.run(model, self.inputs, self.layout, dtype, recorder)
+
+            _attempt(title, self.inputs, run)
+            if not recorder.outputs:
+                raise InputError(
+                    f"{title}: it returns no array, so that there is nothing to compare"
+                )
+            recorder.save()
+            seconds = time.perf_counter() - start
+            given = {f"input {i}": array for i, array in enumerate(self.inputs)}
+            held = {f"{name}.{role}": s.shared for (name, role), s in recorder.slots.items()}
+            own = Run(
+                title, {}, framework.name, dtype, "cpu", "propagated", digest(given), digest(held)
+            )
+            writer.close(own, recorded(framework.versions()), seconds)
+        read = ModelTrace.read(folder)
+        return ModelTrace(**{**vars(read), "slots": recorder.slots, "home": home})
+
+
+def _replaced(
+    weights: Mapping[tuple[str, str], NDArray[Any]], like: ModelTrace | None
+) -> dict[Any, NDArray[Any]]:
+    """Return values in the model's own layout, by what the framework knows its parameters by."""
+    slots = {} if like is None else like.slots
+    found = {}
+    for key, array in weights.items():
+        slot = slots.get(key)
+        if slot is None:
+            raise InputError(
+                f"weights for {'.'.join(key)}, which isn't in the trace given as `like`"
+            )
+        if slot.shared.shape != array.shape:
+            raise InputError(
+                f"weights for {'.'.join(key)} of shape {array.shape}, "
+                f"but should be {slot.shared.shape}"
+            )
+        found[slot.key] = np.ascontiguousarray(slot.native(array))
+    return found
+
+
+def _framework(model: Any) -> Framework:
+    """Return what can run a model, told by its class's bases; nothing is imported for that."""
+    if isinstance(model, (str, Path)) and not Path(model).is_file():
+        raise InputError(f"{model}: no such ONNX file")
+    if isinstance(model, (str, Path)) or type(model).__module__.startswith("onnx"):
+        return _load("onnx", "Onnx")
+    bases = {base.__module__.partition(".")[0] for base in type(model).__mro__}
+    names = [name for name in _FRAMEWORKS if name in bases]
+    if not names or not callable(model):
+        kind = "a class; give an instance" if isinstance(model, type) else type(model).__name__
+        raise InputError(
+            f"not a model ({kind}), but should be a PyTorch module, a Keras 3 model, "
+            "a Gluon block, or the path of an ONNX file"
+        )
+    found = _load(*_FRAMEWORKS[names[0]])
+    _require_model(model, found.name)
+    return found
+
+
+def _require_model(model: Any, name: str) -> None:
+    """Raise InputError for what is of a framework but isn't a model: a tensor, a loss, …"""
+    wanted = {"pt": "named_modules", "tf": "_flatten_layers", "mx": "collect_params"}[name]
+    if not hasattr(model, wanted):
+        raise InputError(
+            f"a {type(model).__module__}.{type(model).__name__}, but should be a model: "
+            "a PyTorch module, a Keras 3 model, a Gluon block, or the path of an ONNX file"
+        )
+
+
+def _load(module: str, name: str) -> Framework:
+    try:
+        found: Framework = getattr(importlib.import_module(f".{module}", __package__), name)()
+    except ImportError as error:
+        info = BACKENDS.get(module)
+        hint = f"; pip install 'inception-parity[{info.extra if info else module}]'"
+        raise InputError(f"{info.title if info else module}: {error}{hint}") from error
+    return found
+
+
+def _arrays(inputs: Any) -> list[NDArray[Any]]:
+    """Return the inputs as arrays; floating-point ones as float64 that float32 holds exactly."""
+    several = isinstance(inputs, (list, tuple)) and len(inputs) > 0 and hasattr(inputs[0], "shape")
+    found = []
+    for given in inputs if several else [inputs]:
+        array = np.asarray(given.detach().cpu() if hasattr(given, "detach") else given)
+        if array.dtype == object or array.dtype.kind not in "fiub" or array.ndim < 1:
+            raise InputError(
+                f"an input of type {type(given).__name__}, but should be an array of numbers, "
+                "(N, C, H, W) for images"
+            )
+        if array.size == 0:
+            raise InputError(f"an input of shape {array.shape}, which is empty")
+        if array.dtype.kind == "f":
+            if not np.isfinite(array).all():
+                raise InputError("an input with NaN or infinite values, which would show nothing")
+            array = array.astype(np.float32).astype(np.float64)
+        found.append(array)
+    return found
+
+
+def _attempt(title: str, inputs: Sequence[NDArray[Any]], run: Callable[[], Any]) -> None:
+    """Run what may raise anything, since the model is the user's."""
+    try:
+        run()
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        shapes = ", ".join(str(array.shape) for array in inputs)
+        text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # Keras' messages are bold in places
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        said = f"{type(error).__name__}: {' '.join(lines[:3])[:500]}"
+        raise CannotRunError(f"{title} can't be run on inputs of shape {shapes}: {said}") from error
+
+
+def _place(out: Path | str | None) -> tuple[Path, Home | None]:
+    if out is None:
+        home = Home()
+        return home.path / "trace", home
+    folder = Path(out)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: exists and isn't empty; give another folder")
+    if folder.is_dir():
+        folder.rmdir()
+    return folder, None

@@ -1,0 +1,362 @@
+"""`compare`: two captured models, layer by layer, where they begin to differ, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..comparison.comparing import (
+    IDENTICAL,
+    ROUNDING,
+    SUSPICIOUS,
+    WRONG,
+    Comparison,
+    Report,
+    measure,
+    value_problem,
+)
+from ..diagnosis import Diagnosis
+from ..errors import InputError
+from ..traces.trace import Endpoint
+from .capturing import capture
+from .explaining import explain
+from .graph import Graph, Node, graph_of, squeezed
+from .layers import plain
+from .limits import Limits
+from .match import Corrections, Match, match_graphs
+from .record import ModelTrace
+from .weights import Copied, WeightDifference, compared, differences, to_copy
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class SettingDifference:
+    """Something that two matched layers are set to differently."""
+
+    a: str
+    b: str
+    setting: str
+    of_a: Any
+    of_b: Any
+
+
+@dataclass
+class ModelReport:
+    """What came out of comparing two models.
+
+    Args:
+        report: every layer's comparison, by a's names; b's surplus layers by b's.
+        match: which layer was taken for which.
+        weights: arrays that matched layers don't have in common.
+        arrays: how many arrays were compared.
+        settings: what matched layers are set to differently.
+        diagnoses: a's layer -> what is wrong there, for the first guilty ones.
+        alone: layers that carry an error on, and are wrong by themselves too -> by how much.
+        between: a's guilty layer -> layers of a, and of b, that are just before it and have no
+            counterpart.
+        describe: b's layer -> what it is.
+        copied: what of a's weights was given to b, if that was asked for.
+        a: the reference's trace.
+        b: the other's.
+    """
+
+    report: Report
+    match: Match
+    weights: list[WeightDifference]
+    arrays: int
+    settings: list[SettingDifference]
+    a: ModelTrace
+    b: ModelTrace
+    diagnoses: dict[str, Diagnosis] = field(default_factory=dict)
+    alone: dict[str, float] = field(default_factory=dict)
+    copied: Copied | None = None
+    between: dict[str, tuple[list[str], list[str]]] = field(default_factory=dict)
+    describe: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def fails(self) -> bool:
+        """Whether anything doesn't agree: a layer, an output, a layer without a counterpart."""
+        return self.report.fails
+
+    @property
+    def first(self) -> Comparison | None:
+        """The first layer that is wrong by itself."""
+        return self.report.first
+
+    def text(self) -> str:
+        """Return what the command prints."""
+        from ..report.models import text_of
+
+        return text_of(self)
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+def compare(
+    a: Any,
+    b: Any,
+    inputs: Any = None,
+    *,
+    match: Corrections | None = None,
+    dtype: str | None = None,
+    layout_a: str | None = None,
+    layout_b: str | None = None,
+    copy_weights: bool = False,
+    diagnosis: bool = True,
+    progress: Callable[[str], None] = lambda text: None,
+) -> ModelReport:
+    """Compare a model with the one that it was made from, layer by layer.
+
+    Args:
+        a: the original: a model as `capture` takes it, or a trace from `capture`.
+        b: the port, likewise. It is b that is judged.
+        inputs: what both are fed, as `capture` takes it; not needed for two traces.
+        match: layers of a -> layers of b, where the match that is found is wrong; a layer
+            -> None, if it has no counterpart and needn't have one; and under the key None
+            a list of b's layers of that sort.
+        dtype: `float64` or `float32`; by default float64 wherever a framework can.
+        layout_a: a's layout, `NCHW` or `NHWC`, where it isn't recognised.
+        layout_b: b's.
+        copy_weights: give b the weights of a for the comparison, at matched layers whose
+            shapes allow it; afterwards b has its own again.
+        diagnosis: look for the cause at the first layers that are wrong by themselves.
+        progress: called with a line that says what is being done.
+
+    Returns:
+        The report; `fails` says whether they differ, and `str()` of it says it all.
+
+    Raises:
+        InputError: something given can't be used, or a model can't be run.
+    """
+    wanted = dtype if dtype != "float32" else None  # the reference is as exact as can be
+    one = _traced(a, inputs, wanted, layout_a, lambda name: progress(f"first model: {name}"))
+    other = _traced(b, inputs, dtype, layout_b, lambda name: progress(f"second model: {name}"))
+    _require_same_inputs(one, other)
+    copied = None
+    if copy_weights:
+        other, copied = _with_copied(one, other, b, inputs, layout_b, match, progress)
+    floors = None
+    if (
+        other.run.dtype == "float32"
+        and one.run.dtype == "float64"
+        and not isinstance(a, ModelTrace)
+    ):
+        floors = capture(a, inputs, dtype="float32", layout=layout_a)
+    progress("comparing")
+    return judge(one, other, match, floors, copied, diagnosis, progress)
+
+
+def judge(
+    a: ModelTrace,
+    b: ModelTrace,
+    corrections: Corrections | None = None,
+    floors: ModelTrace | None = None,
+    copied: Copied | None = None,
+    diagnosis: bool = True,
+    progress: Callable[[str], None] = lambda text: None,
+) -> ModelReport:
+    """Compare two traces; `floors` is a's trace in b's dtype. The rest is as in `compare`."""
+    of_a, of_b = graph_of(a), graph_of(b)
+    limits = Limits(a, b, floors)
+
+    def agree(one: str, other: str) -> bool:
+        return not _compared(of_a.nodes[one], of_b.nodes[other], a, b, limits).fails
+
+    match = match_graphs(of_a, of_b, corrections, agree)
+    endpoints = [
+        _compared(of_a.nodes[one], of_b.nodes[other], a, b, limits)
+        for one, other in match.pairs.items()
+    ]
+    _find_guilty(endpoints, of_a, of_b, match)
+    endpoints += _unmatched(of_a, of_b, match)
+    outputs = _outputs(a, b, limits)
+    _blame_outputs(outputs, endpoints, of_a, a)
+    endpoints = _in_order(endpoints, of_a) + outputs
+    if not any(e.guilty for e in endpoints):
+        for endpoint in endpoints:
+            endpoint.guilty = endpoint.fails
+    order = (WRONG, SUSPICIOUS, ROUNDING, IDENTICAL)
+    verdict = min((e.verdict for e in endpoints), key=order.index)
+    report = Report(
+        b.run.backend, b.run.dtype, "propagated", verdict, endpoints, [],
+        versions={**a.versions, **b.versions}, seconds=a.seconds + b.seconds,
+    )  # fmt: skip
+    made = ModelReport(
+        report, match, differences(of_a, of_b, match), compared(of_a, of_b, match),
+        _settings(of_a, of_b, match), a, b, copied=copied,
+    )  # fmt: skip
+    made.describe = {name: node.describe() for name, node in of_b.nodes.items()}
+    if diagnosis:
+        explain(made, of_a, of_b, limits, progress)
+    return made
+
+
+def _traced(
+    model: Any, inputs: Any, dtype: str | None, layout: str | None, progress: Callable[[str], None]
+) -> ModelTrace:
+    if isinstance(model, ModelTrace):
+        return model
+    if inputs is None:
+        raise InputError("no inputs were given, but a model needs them; two traces don't")
+    return capture(model, inputs, dtype=dtype, layout=layout, progress=progress)
+
+
+def _require_same_inputs(a: ModelTrace, b: ModelTrace) -> None:
+    if len(a.inputs) != len(b.inputs):
+        raise InputError(f"the first model took {len(a.inputs)} inputs, the second {len(b.inputs)}")
+    for one, other in zip(a.inputs, b.inputs, strict=True):
+        mine, theirs = a.array(one), b.array(other)
+        if mine.shape != theirs.shape or not np.array_equal(mine, theirs):
+            raise InputError(
+                f"the two were not fed the same: {one} of shapes {mine.shape} and {theirs.shape}; "
+                "capture both with the same inputs"
+            )
+
+
+def _with_copied(
+    a: ModelTrace, b: ModelTrace, model: Any, inputs: Any, layout: str | None,
+    match: Corrections | None, progress: Callable[[str], None],
+) -> tuple[ModelTrace, Copied]:  # fmt: skip
+    if isinstance(model, ModelTrace):
+        raise InputError("weights can't be copied into a trace; give the second model itself")
+    of_a, of_b = graph_of(a), graph_of(b)
+    values, copied = to_copy(of_a, of_b, match_graphs(of_a, of_b, match))
+    progress("second model, with the first one's weights")
+    made = capture(model, inputs, dtype=b.run.dtype, layout=layout, weights=values, like=b)
+    return made, copied
+
+
+def _compared(one: Node, other: Node, a: ModelTrace, b: ModelTrace, limits: Limits) -> Comparison:
+    return _arrays(one.name, one.describe(), a, one.value, b, other.value, limits)
+
+
+def _arrays(
+    name: str, kind: str, a: ModelTrace, of_a: str, b: ModelTrace, of_b: str, limits: Limits
+) -> Comparison:
+    """Compare one endpoint of a with one of b."""
+    result = Comparison(name, kind, True, WRONG, floor=limits.floor(of_a))
+    mine, theirs = a.endpoints[of_a], b.endpoints[of_b]
+    if squeezed(mine.shape) != squeezed(theirs.shape):
+        result.problem = f"shape {_shape(theirs)}, but should be {_shape(mine)}"
+        return result
+    reference = np.asarray(a.array(of_a)).reshape(squeezed(mine.shape))
+    array = np.asarray(b.array(of_b)).reshape(squeezed(theirs.shape))
+    if array.dtype.kind != "f" or reference.dtype.kind != "f":
+        same = np.array_equal(array, reference)
+        result.verdict = IDENTICAL if same else WRONG
+        result.problem = "" if same else "differs"
+        return result
+    result.problem = value_problem(array, reference)
+    if result.problem:
+        return result
+    exact = reference.astype(np.float64)
+    dtype = "float64" if limits.exact else "float32"
+    measure(result, array, exact, dtype)
+    limits.judge(result)
+    return result
+
+
+def _shape(endpoint: Endpoint) -> str:
+    return "x".join(map(str, squeezed(endpoint.shape)))
+
+
+def _find_guilty(endpoints: list[Comparison], a: Graph, b: Graph, match: Match) -> None:
+    """Mark what is wrong though what it was computed from agrees, on both sides."""
+    fails = {e.name for e in endpoints if e.fails}
+    backwards = {other: one for one, other in match.pairs.items()}
+    for endpoint in endpoints:
+        if endpoint.name in fails:
+            before = set(_matched_before(a, endpoint.name, set(match.pairs)))
+            theirs = _matched_before(b, match.pairs[endpoint.name], set(backwards))
+            before |= {backwards[name] for name in theirs}
+            endpoint.guilty = not before & fails
+
+
+def _matched_before(graph: Graph, name: str, matched: set[str]) -> list[str]:
+    """Return the nearest layers before one that have a counterpart."""
+    found, todo, seen = [], list(graph.nodes[name].inputs), set()
+    while todo:
+        source = todo.pop()
+        if source in seen:
+            continue
+        seen.add(source)
+        if source in matched:
+            found.append(source)
+        else:
+            todo += graph.nodes[source].inputs
+    return found
+
+
+def _unmatched(a: Graph, b: Graph, match: Match) -> list[Comparison]:
+    found = []
+    for graph, names, problem in (
+        (a, match.only_a, "missing: the second model has none"),
+        (b, match.only_b, "surplus: the first model has none"),
+    ):
+        for name in names:
+            if name not in match.accepted and name not in match.folded:
+                kind = graph.nodes[name].describe()
+                found.append(Comparison(name, kind, True, WRONG, problem))
+    return found
+
+
+def _outputs(a: ModelTrace, b: ModelTrace, limits: Limits) -> list[Comparison]:
+    """Compare what the models return, by position."""
+    found = []
+    for mine, theirs in zip(a.outputs, b.outputs, strict=False):
+        result = _arrays(mine, "output", a, mine, b, theirs, limits)
+        result.leaf = False
+        found.append(result)
+    for names, others, problem in (
+        (a.outputs, b.outputs, "missing: the second model doesn't return it"),
+        (b.outputs, a.outputs, "surplus: the first model doesn't return it"),
+    ):
+        surplus = names[len(others) :]
+        found += [Comparison(n, "output", False, WRONG, problem) for n in surplus]
+    return found
+
+
+def _blame_outputs(
+    outputs: list[Comparison], endpoints: list[Comparison], graph: Graph, a: ModelTrace
+) -> None:
+    """An output is wrong by itself only if no layer is."""
+    if not any(e.guilty for e in endpoints):
+        unmatched = any(e.fails for e in endpoints)
+        for output in outputs:
+            output.guilty = output.fails and not unmatched
+
+
+def _in_order(endpoints: list[Comparison], a: Graph) -> list[Comparison]:
+    place = {name: i for i, name in enumerate(a.nodes)}
+    return sorted(endpoints, key=lambda e: place.get(e.name, len(place)))
+
+
+def _settings(a: Graph, b: Graph, match: Match) -> list[SettingDifference]:
+    found = []
+    for one, other in match.pairs.items():
+        mine, theirs = a.nodes[one], b.nodes[other]
+        if mine.kind != theirs.kind:
+            if not (one in match.folded.values() or other in match.folded.values()):
+                found.append(SettingDifference(one, other, "kind", mine.kind, theirs.kind))
+            continue
+        for name in mine.settings:
+            if name in theirs.settings and not _same(name, mine, theirs):
+                values = plain(mine.settings[name]), plain(theirs.settings[name])
+                found.append(SettingDifference(one, other, name, *values))
+    return found
+
+
+def _same(name: str, mine: Node, theirs: Node) -> bool:
+    one, other = mine.settings[name], theirs.settings[name]
+    if isinstance(one, float) and isinstance(other, float):
+        return abs(one - other) <= 1e-6 * max(abs(one), abs(other))  # 1e-5 kept in float32
+    unpadded = not any(s for n in (mine, theirs) for p in n.settings.get("pads", ()) for s in p)
+    if name == "count_include_pad" and unpadded:
+        return True
+    return bool(one == other)

@@ -1,0 +1,252 @@
+"""What networks there are, their options and sizes, and what backends run them."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import math
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import InputError, nearest
+
+# Of channels or classes. ImageNet-21k has 21,841 classes; a mistyped number is refused here,
+# and not by a machine that is out of memory.
+MOST = 100_000
+
+
+@dataclass(frozen=True)
+class Option:
+    """One constructor argument of a network, the same in every package."""
+
+    name: str
+    default: int | bool | float
+    help: str
+
+    def parse(self, value: Any, network: str) -> int | bool | float:
+        """Turn `value`, a word of the command line or already typed, into the option's type."""
+        kind = type(self.default)
+        words = {"true": True, "false": False, "1": True, "0": False}
+        if kind is bool and isinstance(value, str) and value.lower() in words:
+            return words[value.lower()]
+        if isinstance(value, str) and kind is not bool:
+            with contextlib.suppress(ValueError):
+                value = kind(value)
+        if (
+            type(value) is not kind
+            or (kind is int and not 1 <= value <= MOST)
+            or not math.isfinite(value)
+        ):
+            whole = f"a positive whole number, at most {MOST:,}"
+            expected = {int: whole, bool: "true or false", float: "a number"}
+            raise InputError(
+                f"{self.name}={value!r}, but should be {expected[kind]} [option of {network}]"
+            )
+        return value
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of the family, as every package builds it."""
+
+    name: str
+    class_name: str
+    source: str
+    options: tuple[Option, ...]
+    outputs: tuple[str, ...] = ("logits",)  # in the order in which a network returns them
+    size: tuple[int, int] = (224, 224)  # (height, width) that the source has in mind
+    variants: tuple[dict[str, int | bool | float], ...] = ({},)  # that `check --all` runs
+    aux_weight: float = 0.3  # of each head in training: Szegedy et al. 2014, section 5
+
+    def resolve(self, settings: Mapping[str, Any]) -> dict[str, int | bool | float]:
+        """Return every option's value: those of `settings`, else the defaults.
+
+        Raises:
+            InputError: an option that the network doesn't have, or a value of another type.
+        """
+        known = {option.name: option for option in self.options}
+        for name in settings:
+            if name not in known:
+                raise InputError(
+                    f"{self.name} has no option {name!r}{nearest(name, known)}; "
+                    f"it has {', '.join(known)}"
+                )
+        return {
+            name: option.parse(settings[name], self.name) if name in settings else option.default
+            for name, option in known.items()
+        }
+
+    def build(self, package: str, options: Mapping[str, Any]) -> Any:
+        """Return the network of `package` (`inception_pt`, …) with `options`."""
+        return getattr(importlib.import_module(package), self.class_name)(**options)
+
+
+@dataclass(frozen=True)
+class BackendInfo:
+    """A framework that can run the networks."""
+
+    name: str
+    title: str
+    package: str  # with its networks; none where a file is the network
+    framework: str  # the module to import
+    extra: str  # of this distribution, that installs it
+
+
+_IMAGES = (
+    Option("in_channels", 3, "channels of the images: 1 (grey) or 3 (RGB)"),
+    Option("num_classes", 1000, "length of the logits"),
+)
+_USE_AUX = Option("use_aux", True, "auxiliary heads")
+_TRANSFORM = Option("transform_input", False, "from torchvision's normalisation to -1 … 1")
+_RETURN_AUX = Option("return_aux", False, "run the heads in inference too, and compare them")
+
+NETWORKS = {
+    network.name: network
+    for network in (
+        Network(
+            "googlenet",
+            "GoogLeNet",
+            "d2l, section 8.4",
+            (
+                Option("in_channels", 1, "channels of the images: 1 (grey) or 3 (RGB)"),
+                Option("num_classes", 10, "length of the logits"),
+                Option("batch_norm", False, "batch norm after every convolution"),
+            ),
+            variants=({}, {"in_channels": 3, "num_classes": 1000, "batch_norm": True}),
+        ),
+        Network(
+            "inception_v1",
+            "InceptionV1",
+            "Szegedy et al. 2014, table 1, with batch norm",
+            (
+                *_IMAGES,
+                _USE_AUX,
+                Option("lrn", False, "as of 2014: response normalisation, no batch norm"),
+                _RETURN_AUX,
+            ),
+            ("logits", "aux2_logits", "aux1_logits"),
+            variants=({"return_aux": True}, {"use_aux": False}, {"lrn": True, "return_aux": True}),
+        ),
+        Network(
+            "ceil_googlenet",
+            "CeilGoogLeNet",
+            "Szegedy et al. 2014, as torchvision's googlenet",
+            (
+                *_IMAGES,
+                _USE_AUX,
+                _TRANSFORM,
+                Option("third_kernel", 5, "kernel of the third branch; torchvision has 3"),
+                Option("pool4_kernel", 3, "window of the last pool; torchvision has 2"),
+                Option("bn_eps", 1e-5, "added to the variance; torchvision has 1e-3"),
+                _RETURN_AUX,
+            ),
+            ("logits", "aux2_logits", "aux1_logits"),
+            variants=(
+                {"return_aux": True},
+                {
+                    "third_kernel": 3,
+                    "pool4_kernel": 2,
+                    "bn_eps": 1e-3,
+                    "transform_input": True,
+                    "return_aux": True,
+                },
+                {"use_aux": False},
+            ),
+        ),
+        Network(
+            "inception_v2",
+            "InceptionV2",
+            "Szegedy et al. 2015, table 1",
+            (
+                Option("in_channels", 3, "channels of the images: 1 (grey) or 3 (RGB)"),
+                Option("num_classes", 10, "length of the logits"),
+                _USE_AUX,
+                _RETURN_AUX,
+            ),
+            ("logits", "aux_logits"),
+            (299, 299),
+            ({"return_aux": True}, {"use_aux": False}),
+        ),
+        Network(
+            "inception_v3",
+            "InceptionV3",
+            "Szegedy et al. 2015, as TF-slim and torchvision",
+            (
+                *_IMAGES,
+                _USE_AUX,
+                _TRANSFORM,
+                Option("count_include_pad", False, "average pools count padding (torchvision)"),
+                Option("bn_scale", True, "batch norm has a weight; Keras' has not"),
+                Option("bn_eps", 1e-3, "added to the variance"),
+                _RETURN_AUX,
+            ),
+            ("logits", "aux_logits"),
+            (299, 299),
+            (
+                {"return_aux": True},
+                {"count_include_pad": True, "transform_input": True, "return_aux": True},
+                {"bn_scale": False, "use_aux": False},
+            ),
+            aux_weight=0.4,  # TF-slim's
+        ),
+    )
+}
+
+ORACLE = "np"
+
+BACKENDS = {
+    backend.name: backend
+    for backend in (
+        BackendInfo("np", "NumPy oracle", "inception_np", "numpy", ""),
+        BackendInfo("pt", "PyTorch", "inception_pt", "torch", "torch"),
+        BackendInfo("tf", "Keras/TF", "inception_tf", "tensorflow", "tensorflow"),
+        BackendInfo("mx", "MXNet", "inception_mx", "mxnet", "mxnet"),
+        BackendInfo("onnx", "ONNX", "", "onnxruntime", "onnx"),
+    )
+}
+
+PACKAGES = tuple(backend.package for backend in BACKENDS.values() if backend.package)
+
+DTYPES = ("float64", "float32", "bfloat16", "float16")
+
+
+def mxnet_has_wheel() -> bool:
+    """Return whether MXNet can be had for this platform and Python."""
+    linux = sys.platform == "linux" and platform.machine() == "x86_64"
+    return linux and sys.version_info < (3, 12)
+
+
+def default_backends() -> tuple[str, ...]:
+    """Return all backends but the oracle, without MXNet where it has no wheel."""
+    return ("pt", "tf", "mx") if mxnet_has_wheel() else ("pt", "tf")
+
+
+def network(name: str) -> Network:
+    """Return the network called `name`; InputError names the nearest if there is none."""
+    if name not in NETWORKS:
+        raise InputError(
+            f"no network {name!r}{nearest(name, NETWORKS)}; there are: {', '.join(NETWORKS)}"
+        )
+    return NETWORKS[name]
+
+
+def backend(name: str) -> BackendInfo:
+    """Return the backend called `name`; InputError names the nearest if there is none."""
+    if name not in BACKENDS:
+        aliases = {"torch": "pt", "pytorch": "pt", "keras": "tf", "tensorflow": "tf",
+                   "mxnet": "mx", "numpy": "np"}  # fmt: skip
+        hint = f" (did you mean {aliases[name]}?)" if name in aliases else nearest(name, BACKENDS)
+        raise InputError(f"no backend {name!r}{hint}; there are: {', '.join(BACKENDS)}")
+    return BACKENDS[name]
+
+
+def backend_of(net: Any) -> BackendInfo:
+    """Return the backend whose package the class of `net` comes from."""
+    package = type(net).__module__.partition(".")[0]
+    for info in BACKENDS.values():
+        if package and info.package == package:
+            return info
+    raise InputError(f"{type(net).__name__} comes from {package!r}, not from one of our packages")

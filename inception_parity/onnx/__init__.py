@@ -1,0 +1,1 @@
+"""ONNX files: a network written whole, read back, and run."""

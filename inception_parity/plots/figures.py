@@ -1,0 +1,39 @@
+"""Figures of matplotlib: made if it is installed, written whole."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+from .. import files
+from ..errors import InputError
+
+
+def new(width: float, height: float) -> Any:
+    """Return an empty figure, sides in inches.
+
+    Raises:
+        InputError: matplotlib isn't installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise InputError(
+            f"plots need matplotlib ({error}); pip install 'inception-parity[plot]'"
+        ) from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def write(figure: Any, file: Path) -> None:
+    """Write a figure; the file's suffix says in which format, PNG without one.
+
+    Raises:
+        InputError: matplotlib has no such format, or the file can't be written.
+    """
+    content = io.BytesIO()
+    try:
+        figure.savefig(content, format=file.suffix.lstrip(".") or "png", dpi=110)
+    except ValueError as error:
+        raise InputError(f"{file}: can't be written ({error})") from error
+    files.write_whole(file, content.getvalue())

@@ -1,0 +1,1 @@
+"""What passes between processes and machines: traces, shared weights, their layouts."""

@@ -1,0 +1,44 @@
+"""Faults planted in the networks with heads: none passes, each is named where it starts."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import pytest
+
+from ..faults.in_networks import CASES
+from ..faults.planting import Fault
+from ..support.harness import Bench
+
+OUTPUTS = ("logits", "aux_logits", "aux1_logits", "aux2_logits")
+
+
+@lru_cache(maxsize=1)  # the cases come one after the other, and a network is large
+def bench_of(number: int) -> Bench:
+    network, options, size, _ = CASES[number]
+    return Bench.make(network, options, (size, size), 1 if size > 200 else 2)
+
+
+PLANTED = [(n, fault) for n, (_, _, _, faults) in enumerate(CASES) for fault in faults]
+
+
+@pytest.mark.parametrize(
+    ("number", "fault"),
+    [
+        pytest.param(
+            number, fault, id=f"{CASES[number][0]}-{CASES[number][2]}-{fault.name}",
+            marks=pytest.mark.xdist_group(f"faults-{number}"),
+        )
+        for number, fault in PLANTED
+    ],
+)  # fmt: skip
+def test_planted_fault_is_named_where_it_starts(number: int, fault: Fault, framework: str) -> None:
+    bench = bench_of(number)
+    report = bench.run(framework, plant=fault.plant)
+    outputs = [e for e in report.endpoints if e.name in OUTPUTS]
+    assert any(e.problem or (e.rel_l2 or 0) > 1e-10 for e in outputs), "it changes no output"
+    assert report.fails
+    assert report.first is not None
+    assert report.first.name == fault.first
+    found = [line for line in report.loader if line.startswith(f"{fault.loader}:")]
+    assert bool(found) == bool(fault.loader)

@@ -1,0 +1,76 @@
+"""Every endpoint of every network against the oracle in float64, heads included."""
+
+import numpy as np
+import pytest
+
+from inception_parity.backends.base import Job, adapter, run_job
+from inception_parity.networks import catalogue
+from inception_parity.traces import seeding
+
+LIMIT = 1e-10  # structure: what exceeds it is a mistake; measured, at most 4e-13
+
+SMALL = {"num_classes": 10}
+HEADS = {"num_classes": 10, "return_aux": True}
+TORCHVISION = {"third_kernel": 3, "pool4_kernel": 2, "bn_eps": 1e-3, "transform_input": True}
+JOBS = [  # network, options, (height, width)
+    ("inception_v1", {**SMALL, "use_aux": False}, (33, 48)),
+    ("inception_v1", {**HEADS, "in_channels": 1}, (209, 224)),
+    ("inception_v1", {**HEADS, "lrn": True}, (210, 223)),
+    ("ceil_googlenet", HEADS, (47, 64)),
+    ("ceil_googlenet", {**HEADS, "pool4_kernel": 2}, (15, 18)),
+    ("ceil_googlenet", {**HEADS, **TORCHVISION}, (38, 33)),
+    ("inception_v2", HEADS, (96, 117)),
+    ("inception_v3", {**SMALL, "use_aux": False}, (75, 96)),
+    ("inception_v3", {**SMALL, "count_include_pad": True, "bn_eps": 1e-5}, (97, 75)),
+    ("inception_v3", {**SMALL, "transform_input": True, "bn_scale": False}, (96, 75)),
+    ("inception_v3", HEADS, (299, 299)),
+]
+
+# The head that each auxiliary output has to come from.
+HEAD_OF = {
+    "inception_v1": {"aux1_logits": "aux1", "aux2_logits": "aux2"},
+    "ceil_googlenet": {"aux1_logits": "h0", "aux2_logits": "h1"},
+    "inception_v2": {"aux_logits": "aux"},
+    "inception_v3": {"aux_logits": "AuxLogits"},
+}
+
+
+@pytest.fixture(scope="module", params=JOBS, ids=str)
+def job(request, tmp_path_factory):
+    """Return (options, run): `run` a backend, with the oracle's trace for comparison."""
+    name, settings, size = request.param
+    options = catalogue.network(name).resolve(settings)
+    arrays = seeding.seeded(name, options, 0).arrays
+    rng = np.random.default_rng(0)
+    images = rng.uniform(-1.0, 1.0, (1, options["in_channels"], *size))
+
+    def run(backend):
+        folder = tmp_path_factory.mktemp("traces") / backend
+        return run_job(adapter(backend), Job(name, options, "float64"), images, arrays, folder)
+
+    return catalogue.network(name), options, run, run("np")
+
+
+def test_every_endpoint_agrees_with_the_oracle(job, framework):
+    network, options, run, oracle = job
+    trace = run(framework)
+    assert trace.loader == []
+    assert set(trace) == set(oracle)
+    if options["return_aux"]:  # in the order that the catalogue states, not swapped
+        for output, head in HEAD_OF[network.name].items():
+            np.testing.assert_array_equal(trace.array(output), trace.array(head))
+    errors = {}
+    for name in oracle:
+        found, expected = trace.array(name), oracle.array(name)
+        assert found.shape == expected.shape, name
+        errors[name] = np.linalg.norm(found - expected) / np.linalg.norm(expected)
+    wrong = {name: error for name, error in errors.items() if not error <= LIMIT}
+    assert not wrong
+
+
+def test_oracle_knows_what_each_layer_was_computed_from(job):
+    # Isolated runs feed each layer from these; what a layer's inputs are not
+    # recorded for was computed by something that is no layer.
+    _, _, _, oracle = job
+    without = [e.name for e in oracle.endpoints.values() if not e.inputs and e.name != "input"]
+    assert without == []

@@ -1,0 +1,123 @@
+"""Parameters and shapes against the numbers that the sources print."""
+
+import functools
+import importlib
+import math
+
+import numpy as np
+import pytest
+
+from inception_parity.networks import catalogue
+
+from .. import expected_networks as expected
+
+NOT_RGB = "in_channels=1, but should be 3 with transform_input=True"
+PACKAGES = list(catalogue.PACKAGES)
+SHAPES = [
+    ("inception_v1", {path: shape for path, shape, _ in expected.V1_SUMMARY}),
+    ("ceil_googlenet", expected.CEIL_SHAPES),
+    ("inception_v2", expected.V2_SHAPES),
+    ("inception_v3", expected.V3_SHAPES),
+]
+
+
+def weight_shapes(package, name, options):
+    """Return {shared name: shape} of a network, built in `package`."""
+    return _weight_shapes(package, name, tuple(options.items()))
+
+
+@functools.cache  # several tests ask for the same, and to build one takes a second
+def _weight_shapes(package, name, options):
+    net = catalogue.network(name).build(package, dict(options))
+    if package == "inception_mx":
+        net.initialize()
+    arrays = importlib.import_module(package).get_weights(net)
+    return {key: array.shape for key, array in arrays.items()}
+
+
+def parameters(shapes, below=""):
+    """Count the trainable parameters below a dotted path."""
+    return sum(
+        math.prod(shape)
+        for key, shape in shapes.items()
+        if key.startswith(below) and "running_" not in key
+    )
+
+
+@pytest.mark.parametrize(("name", "options", "number"), expected.PARAMETERS, ids=str)
+@pytest.mark.parametrize("package", PACKAGES)
+def test_parameters_are_as_published(package, name, options, number):
+    assert parameters(weight_shapes(package, name, options)) == number
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_parameters_of_v1_are_as_printed_layer_by_layer(package):
+    shapes = weight_shapes(package, "inception_v1", {"use_aux": False})
+    printed = {path: number for path, _, number in expected.V1_SUMMARY if number}
+    assert {path: parameters(shapes, path + ".") for path in printed} == printed
+    assert sum(printed.values()) == parameters(shapes)
+
+
+@pytest.mark.parametrize("name", [name for name, _ in SHAPES])
+def test_shared_names_are_the_same_in_the_same_order(name):
+    variants = [{}, {"use_aux": False}]
+    variants += [{"lrn": True}] if name == "inception_v1" else []
+    variants += [{"bn_scale": False}] if name == "inception_v3" else []
+    for options in variants:
+        first, *others = [list(weight_shapes(p, name, options).items()) for p in PACKAGES]
+        for package, other in zip(PACKAGES[1:], others, strict=True):
+            assert other == first, f"{package}, {options}"
+
+
+def record_shapes(net, x, outputs):
+    """Run a network of inception_np, and return {endpoint: shape without the batch}."""
+    arrays = {}
+    for path, module in net.named_modules():
+        if path:
+            module.hooks.append(lambda _, __, y, path=path: arrays.update({path: y}))
+    arrays |= dict(zip(outputs, net(x), strict=True))
+    return {path: array.shape[1:] for path, array in arrays.items()}
+
+
+@pytest.mark.parametrize(("name", "printed"), SHAPES, ids=[name for name, _ in SHAPES])
+def test_shapes_are_as_printed(name, printed):
+    # A batch of no images has all the shapes, and costs nothing.
+    network = catalogue.network(name)
+    net = network.build("inception_np", network.resolve({"return_aux": True}))
+    found = record_shapes(net, np.zeros((0, 3, *network.size)), network.outputs)
+    assert {path: found.get(path) for path in printed} == printed
+
+
+@pytest.mark.parametrize("name", [name for name, _ in SHAPES])
+@pytest.mark.parametrize("package", PACKAGES)
+def test_heads_are_refused_where_there_are_none(package, name):
+    network = catalogue.network(name)
+    with pytest.raises(ValueError, match="return_aux=True, but should be False with use_aux=False"):
+        network.build(package, {"use_aux": False, "return_aux": True})
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "text"),
+    [
+        ("inception_v1", {"num_classes": 0}, "num_classes=0, but should be a positive"),
+        ("inception_v2", {"in_channels": 0}, "in_channels=0, but should be a positive"),
+        ("ceil_googlenet", {"third_kernel": 4}, "third_kernel=4, but should be 3 or 5"),
+        ("ceil_googlenet", {"pool4_kernel": 1}, "pool4_kernel=1, but should be 2 or 3"),
+        *(
+            (name, {"in_channels": 1, "transform_input": True}, NOT_RGB)
+            for name in ("ceil_googlenet", "inception_v3")
+        ),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("package", PACKAGES)
+def test_options_that_make_no_network_are_refused(package, name, options, text):
+    with pytest.raises(ValueError, match=text):
+        catalogue.network(name).build(package, options)
+
+
+@pytest.mark.parametrize("name", catalogue.NETWORKS)
+@pytest.mark.parametrize("package", PACKAGES)
+def test_catalogue_has_the_constructors_options_and_defaults(package, name):
+    network = catalogue.network(name)
+    assert network.build(package, {}).options == network.resolve({})

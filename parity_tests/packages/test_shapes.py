@@ -1,0 +1,93 @@
+"""Shapes and parameter counts against the numbers transcribed in `expected.py`."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from inception_parity.networks import catalogue
+
+from .. import expected
+from ..support.helpers import Case, trace_of
+
+SIZES = tuple(expected.PARAMETERS)
+batch_norms = pytest.mark.parametrize("batch_norm", [False, True], ids=["plain", "bn"])
+
+
+def built(load_adapter, backend, in_channels=1, num_classes=10, batch_norm=False):
+    """Return the adapter and GoogLeNet, with native initial values."""
+    adapter = load_adapter(backend)
+    options = {"in_channels": in_channels, "num_classes": num_classes, "batch_norm": batch_norm}
+    return adapter, adapter.build(catalogue.network("googlenet"), options, adapter.dtypes[0])
+
+
+def trainable(backend, net):
+    """Count what each framework itself would train."""
+    if backend == "pt":
+        return sum(p.numel() for p in net.parameters() if p.requires_grad)
+    if backend == "tf":
+        return sum(math.prod(v.shape) for v in net.trainable_weights)
+    if backend == "mx":
+        parameters = net.collect_params().values()
+        return sum(math.prod(p.shape) for p in parameters if p.grad_req != "null")
+    return sum(
+        array.size
+        for _, module in net.named_modules()
+        for name, array in module.arrays().items()
+        if name not in module.buffers
+    )
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_transcribed_rows_add_up_to_the_published_counts(size):
+    assert expected.parameters(*size, batch_norm=False) == expected.PARAMETERS[size]
+
+
+@pytest.mark.parametrize("block", expected.INCEPTION_ROWS)
+def test_transcribed_rows_add_up_to_the_published_sums(block):
+    _, c1, c2, c3, c4 = expected.INCEPTION_ROWS[block]
+    assert c1 + c2[1] + c3[1] + c4 == expected.INCEPTION_SUMS[block]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_parameter_count_matches_the_source(load_adapter, backend, size):
+    _, net = built(load_adapter, backend, *size)
+    assert trainable(backend, net) == expected.PARAMETERS[size]
+
+
+def test_batch_norm_adds_a_scale_and_a_shift_per_channel(load_adapter, backend):
+    _, net = built(load_adapter, backend, batch_norm=True)
+    assert trainable(backend, net) == expected.parameters(1, 10, batch_norm=True)
+
+
+@batch_norms
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_weights_match_the_source_layer_by_layer(load_adapter, backend, size, batch_norm):
+    adapter, net = built(load_adapter, backend, *size, batch_norm)
+    found = [(name, array.shape) for name, array in adapter.get_weights(net).items()]
+    assert found == list(expected.weight_shapes(*size, batch_norm).items())
+
+
+@batch_norms
+def test_endpoints_match_the_source_in_order(load_adapter, backend, batch_norm, tmp_path):
+    case = Case("googlenet", (("batch_norm", batch_norm),), (1, 1, 96, 96))
+    adapter = load_adapter(backend)
+    trace = trace_of(adapter, case, adapter.dtypes[0], tmp_path / "trace")
+    found = [(name, endpoint.shape) for name, endpoint in trace.endpoints.items()]
+    assert found == list(expected.endpoints_at_96(batch_norm).items())
+
+
+def test_stage_shapes_match_the_printed_table(load_adapter, backend, tmp_path):
+    adapter = load_adapter(backend)
+    case = Case("googlenet", (), (1, 1, 96, 96))
+    trace = trace_of(adapter, case, adapter.dtypes[0], tmp_path / "trace")
+    found = {stage: trace.array(stage).shape for stage in expected.STAGES_AT_96}
+    assert found == expected.STAGES_AT_96
+
+
+@pytest.mark.parametrize("name", ["in_channels", "num_classes"])
+@pytest.mark.parametrize("count", [0, -1, 2.0, True], ids=str)
+def test_network_refuses_a_count_that_is_not_positive(load_adapter, backend, name, count):
+    with pytest.raises(ValueError, match=f"{name}={count}, but should be a positive whole number"):
+        built(load_adapter, backend, **{name: count})

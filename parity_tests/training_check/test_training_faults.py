@@ -1,0 +1,75 @@
+"""Planted mistakes of training: none passes, and each shows first in the right row."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from inception_parity.traces.trace import Trace
+from inception_parity.training_check.judging import Row, judge
+from inception_parity.training_check.limits import QUANTITIES
+from inception_parity.training_check.task import Recipe
+
+from ..conftest import chosen_backends
+from ..faults.in_training import FAULTS, Fault
+from ..support import headed
+
+FRAMEWORKS = tuple(name for name in chosen_backends() if name != "np")
+
+
+@functools.cache
+def honest(text: str) -> tuple[dict[str, Trace], Trace]:
+    """Return the traces of all frameworks without a fault, and the oracle's."""
+    how = Recipe.read(text)
+    folder = Path(tempfile.mkdtemp(prefix="parity-training-"))
+    return {f: headed.train(f, how, folder / f) for f in FRAMEWORKS}, headed.oracle(
+        how, folder / "np"
+    )
+
+
+def rows_with(fault: Fault, framework: str, folder: Path, alone: bool = False) -> list[Row]:
+    how = fault.recipe()
+    clean, oracle = honest(how.text())
+    wrong = headed.train(framework, how, folder / "wrong", plant=fault.plants[framework])
+    traces = {(f, "float64"): t for f, t in clean.items() if f != framework and not alone}
+    return judge({**traces, (framework, "float64"): wrong}, oracle, headed.weights(), how)
+
+
+def first_of(rows: list[Row]) -> Row:
+    return min((row for row in rows if row.fails), key=lambda row: QUANTITIES.index(row.quantity))
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_planted_fault_shows_first_in_the_right_row(
+    fault: Fault, framework: str, tmp_path: Path
+) -> None:
+    rows = rows_with(fault, framework, tmp_path)
+    first = first_of(rows)
+    assert first.quantity == fault.elsewhere.get(framework, fault.quantity)
+    if fault.names:
+        assert first.wrong == fault.names
+    if len(FRAMEWORKS) > 2:  # two agree against the one
+        assert {row.backend for row in rows if row.fails} == {framework}
+
+
+@pytest.mark.parametrize(
+    "fault", [f for f in FAULTS if f.quantity != "gradient.K"], ids=lambda fault: fault.name
+)
+def test_planted_fault_is_caught_without_other_backends(
+    fault: Fault, framework: str, tmp_path: Path
+) -> None:
+    """By the oracle and the definition; what needs the others is a stale gradient."""
+    first = first_of(rows_with(fault, framework, tmp_path, alone=True))
+    expected = fault.elsewhere.get(framework, fault.quantity)
+    assert first.quantity == ("derivative" if expected == "gradient.1" else expected)
+
+
+@pytest.mark.parametrize("preset", ["momentum", "decay"])
+def test_honest_training_raises_no_alarm(preset: str) -> None:
+    how = headed.recipe(preset)
+    traces, oracle = honest(how.text())
+    column = {(f, "float64"): t for f, t in traces.items()}
+    assert not any(row.fails for row in judge(column, oracle, headed.weights(), how))
