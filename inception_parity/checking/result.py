@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..comparison.agreement import Pair
 from ..comparison.comparing import Report
 from ..errors import AGREE, BROKEN, DIVERGE
-from ..workers.processes import Outcome
+from ..workers.request import Outcome
 from .task import Settings, Subject
 
 
