@@ -90,7 +90,7 @@ def compare_models(
     1: they differ, or a layer has no counterpart. 2: bad usage or input.
     """
     from ..models import ModelTrace, compare
-    from ..report import models as terminal
+    from ..report.models import model_record
 
     for file in (json_file, page_file):
         if file is not None:
@@ -117,14 +117,15 @@ def compare_models(
             layout_b=layout_b, copy_weights=copy_weights, progress=say,
         )  # fmt: skip
         if page_file is not None:
-            from ..report import models_page, page
+            from ..report import page
+            from ..report.models import sheet_of
 
-            sheet = models_page.sheet_of(made, ["inception-parity", *sys.argv[1:]], say)
+            sheet = sheet_of(made, ["inception-parity", *sys.argv[1:]], say)
             page.write(page_file, [sheet])
-    terminal.show(out, made, show_match)
+    made.show(out, show_match)
     code = errors.DIVERGE if made.fails else errors.AGREE
     if json_file is not None:
-        text = record.dumps(terminal.model_record(made, code))
+        text = record.dumps(model_record(made, code))
         files.write_whole(json_file, text.encode())
     if keep is not None:
         _keep(keep, made)

@@ -95,21 +95,22 @@ def compare_command(
     if ours.run.dtype != "float64":
         known = floors.cached(floors.key(theirs.run.task(), ours.run.dtype))
     report = compare_traces(ours, theirs, known)
+    diagnosis = None
     if report.fails and theirs.run.backend == catalogue.ORACLE:
         shared = _weights_of(theirs, weights_file, seed)
         if shared is not None:
-            report.diagnosis = diagnose_trace(report, ours, theirs, shared.arrays, known)
+            diagnosis = diagnose_trace(report, ours, theirs, shared.arrays, known)
         elif not as_json:
             err.print("To find the cause, give the run's weights with --weights or --seed.")
     if page_file is not None:
         again = ["inception-parity", "compare", str(trace), str(reference)]
         again += ["--weights", str(weights_file)] if weights_file else ["--seed", str(seed)]
         with progress() as say:
-            page.write(page_file, [page.of_traces(report, ours, theirs, again, say)])
+            page.write(page_file, [page.of_traces(report, ours, theirs, again, diagnosis, say)])
     if as_json:
-        print(record.dumps(record.report_record(report)), end="")
+        print(record.dumps(record.report_record(report, diagnosis)), end="")
     else:
-        terminal.show_report(out, report)
+        terminal.show_report(out, report, diagnosis)
         if report.verdict == UNJUDGED:
             out.print("Not judged: this machine has no noise floors of this run; `check` it first.")
         if page_file is not None:
