@@ -88,9 +88,10 @@ def wrong_sheet(folder: Path, size: int = 128) -> Sheet:
                          folder / f"{name}-{dtype}-{mode}", oracle)  # fmt: skip
             known = None if dtype == "float64" else floor
             report = compare(trace, oracle, known)
+            found = None
             if report.fails and dtype == "float64":
-                report.diagnosis = diagnose_trace(report, trace, oracle, shared.arrays)
-            columns.append(Column(catalogue.BACKENDS[name].title, report, trace))
+                found = diagnose_trace(report, trace, oracle, shared.arrays)
+            columns.append(Column(catalogue.BACKENDS[name].title, report, trace, found))
     return Sheet(
         title=f"googlenet {size}x{size}",
         verdict="tf diverges; pt, mx agree.",

@@ -9,6 +9,7 @@ from pathlib import Path
 from ..comparison import floors
 from ..comparison.agreement import Pair, oracle_suspected, pairs
 from ..comparison.comparing import Report, compare
+from ..diagnosis import Diagnosis
 from ..diagnosis.traces import best_report, diagnose_trace
 from ..errors import InputError
 from ..files import write_json
@@ -39,6 +40,7 @@ class Collector:
         self.reports: dict[Cell, Report] = {}
         self.broken: dict[Cell, str] = {}  # traces that can't be used, and why
         self.traces: dict[Cell, Trace] = {}
+        self.diagnoses: dict[Cell, Diagnosis] = {}
         for dtype, key in self.keys.items():
             kept = floors.cached(key)
             if kept is not None:
@@ -85,15 +87,16 @@ class Collector:
         if self.oracle is None:
             return
         for backend in dict.fromkeys(cell[0] for cell in self.wanted):
-            cells = {id(r): cell for cell, r in self.reports.items() if cell[0] == backend}
             report = best_report([r for r in self.in_order() if r.backend == backend])
             if report is not None and report.first is not None:
                 progress(f"looking for the cause at {report.first.name} in {backend}")
-                cell = cells[id(report)]
-                report.diagnosis = diagnose_trace(
+                cell = report.cell
+                found = diagnose_trace(
                     report, self.traces[cell], self.oracle, self.task.weights.arrays,
                     self.floors.get(cell[1]), self.task.image_files,
                 )  # fmt: skip
+                if found is not None:
+                    self.diagnoses[cell] = found
 
     def in_order(self) -> list[Report]:
         """Return the reports, backend by backend."""

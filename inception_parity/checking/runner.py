@@ -54,7 +54,7 @@ def check(
         collector.diagnose(progress)
         result = CheckResult(
             task.subject, settings, outcomes, collector.in_order(), collector.pairs(),
-            collector.oracle_suspect(), time.monotonic() - start,
+            collector.diagnoses, collector.oracle_suspect(), time.monotonic() - start,
         )  # fmt: skip
         collector.keep_floors()
         if on_result is not None and collector.oracle is not None:

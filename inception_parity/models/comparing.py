@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from ..comparison.comparing import (
     measure,
     value_problem,
 )
-from ..diagnosis import Diagnosis
 from ..errors import InputError
 from ..traces.trace import Endpoint
 from .capturing import capture
@@ -29,73 +27,10 @@ from .layers import plain
 from .limits import Limits
 from .match import Corrections, Match, match_graphs
 from .record import ModelTrace
-from .weights import Copied, WeightDifference, compared, differences, to_copy
+from .report import ModelReport, SettingDifference
+from .weights import Copied, compared, differences, to_copy
 
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class SettingDifference:
-    """Something that two matched layers are set to differently."""
-
-    a: str
-    b: str
-    setting: str
-    of_a: Any
-    of_b: Any
-
-
-@dataclass
-class ModelReport:
-    """What came out of comparing two models.
-
-    Args:
-        report: every layer's comparison, by a's names; b's surplus layers by b's.
-        match: which layer was taken for which.
-        weights: arrays that matched layers don't have in common.
-        arrays: how many arrays were compared.
-        settings: what matched layers are set to differently.
-        diagnoses: a's layer -> what is wrong there, for the first guilty ones.
-        alone: layers that carry an error on, and are wrong by themselves too -> by how much.
-        between: a's guilty layer -> layers of a, and of b, that are just before it and have no
-            counterpart.
-        describe: b's layer -> what it is.
-        copied: what of a's weights was given to b, if that was asked for.
-        a: the reference's trace.
-        b: the other's.
-    """
-
-    report: Report
-    match: Match
-    weights: list[WeightDifference]
-    arrays: int
-    settings: list[SettingDifference]
-    a: ModelTrace
-    b: ModelTrace
-    diagnoses: dict[str, Diagnosis] = field(default_factory=dict)
-    alone: dict[str, float] = field(default_factory=dict)
-    copied: Copied | None = None
-    between: dict[str, tuple[list[str], list[str]]] = field(default_factory=dict)
-    describe: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def fails(self) -> bool:
-        """Whether anything doesn't agree: a layer, an output, a layer without a counterpart."""
-        return self.report.fails
-
-    @property
-    def first(self) -> Comparison | None:
-        """The first layer that is wrong by itself."""
-        return self.report.first
-
-    def text(self) -> str:
-        """Return what the command prints."""
-        from ..report.models import text_of
-
-        return text_of(self)
-
-    def __str__(self) -> str:
-        return self.text()
 
 
 def compare(

@@ -291,7 +291,7 @@ def test_finding_is_on_top_of_the_page(tmp_path):
 def test_what_nothing_explains_is_said_to_be_so(tmp_path):
     nearest = Finding("flip", "flips the kernel", 0.5, 0.04, "flip()")
     found = Diagnosis(tiny.CULPRIT, "", closest=nearest, tried=(7, 3), note="Only channel 1.")
-    told = findings(tiny.sheet(tmp_path, diagnosis=found).columns[1].report)
+    told = findings(tiny.sheet(tmp_path, diagnosis=found).columns[1].diagnosis)
     assert told[0]["cause"] == "unexplained"
     assert told[0]["evidence"] == "10 explanations were tried. Only channel 1."
     assert told[1]["cause"] == "flips the kernel"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def sheet(
 ) -> Sheet:
     """Return the sheet of both columns; `fields` replace parts of it."""
     oracle, columns = reports(folder, rename)
-    columns[1].report.diagnosis = diagnosis
+    columns[1] = replace(columns[1], diagnosis=diagnosis)
     given = {
         "title": "tiny 8x8",
         "verdict": "Keras/TF diverges; PyTorch agrees.",
