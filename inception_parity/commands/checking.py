@@ -258,7 +258,7 @@ def _write(
 ) -> None:  # fmt: skip
     """Write the reports that were asked for."""
     if json_file is not None:
-        files.write_whole(json_file, record.dumps(record.record(results)).encode())
+        files.write_whole(json_file, record.dumps(record.check_record(results)).encode())
     if junit_file is not None:
         files.write_whole(junit_file, junit.dumps(results).encode())
     if page_file is not None:

@@ -46,7 +46,7 @@ def differences_command(
         raise InputError("--write goes with all topics and all frameworks")
     if not timeout > 0:
         raise InputError(f"timeout {timeout:g}, but should be more than 0 seconds")
-    names = list(differences.TOPICS) if topic is None else [differences.topic(topic).name]
+    names = list(differences.TOPICS) if topic is None else [differences.find_topic(topic).name]
     with progress() as say:
         cells, versions = differences.run(names, chosen, timeout, say)
     if as_json:
@@ -54,7 +54,7 @@ def differences_command(
     elif topic is None:
         _show_all(cells)
     else:
-        _show(differences.topic(topic), cells[topic])
+        _show(differences.find_topic(topic), cells[topic])
     if write is not None:
         for problem in {c.problem for row in cells.values() for c in row.values() if c.problem}:
             raise InputError(f"nothing was written, since an experiment is missing: {problem}")
@@ -64,7 +64,7 @@ def differences_command(
     raise typer.Exit(errors.AGREE if done else errors.BROKEN)
 
 
-def _listed(cells: dict[str, dict[str, differences.Cell]]) -> list[dict[str, object]]:
+def _listed(cells: dict[str, dict[str, differences.Answer]]) -> list[dict[str, object]]:
     return [
         {
             "name": name,
@@ -76,11 +76,11 @@ def _listed(cells: dict[str, dict[str, differences.Cell]]) -> list[dict[str, obj
     ]
 
 
-def _text(cell: differences.Cell) -> Text:
+def _text(cell: differences.Answer) -> Text:
     return Text(cell.default) if cell.default else Text(cell.problem, style="yellow")
 
 
-def _show_all(cells: dict[str, dict[str, differences.Cell]]) -> None:
+def _show_all(cells: dict[str, dict[str, differences.Answer]]) -> None:
     frameworks = list(next(iter(cells.values())))
     table = Table(header_style="dim", box=None, pad_edge=False, padding=(0, 2, 1, 0))
     table.add_column("topic", no_wrap=True)
@@ -92,7 +92,7 @@ def _show_all(cells: dict[str, dict[str, differences.Cell]]) -> None:
     out.print("One of them, with the reasons: inception-parity differences TOPIC", style="dim")
 
 
-def _show(topic: differences.Topic, row: dict[str, differences.Cell]) -> None:
+def _show(topic: differences.Topic, row: dict[str, differences.Answer]) -> None:
     out.print(Text(topic.title, style="bold"))
     out.print(Text(topic.experiment))
     table = Table(header_style="dim", box=None, pad_edge=False)

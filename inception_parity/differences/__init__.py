@@ -23,10 +23,10 @@ from .norms import TOPICS as NORMS
 from .optimizers import TOPICS as OPTIMIZERS
 from .pools import TOPICS as POOLS
 from .runtime import TOPICS as RUNTIME
-from .topic import Cell, Seen, Topic
+from .topic import Answer, Seen, Topic
 from .training import TOPICS as TRAINING
 
-__all__ = ["TOPICS", "Cell", "Seen", "Topic", "run", "topic"]
+__all__ = ["TOPICS", "Answer", "Seen", "Topic", "find_topic", "run"]
 
 TOPICS = {
     topic.name: topic
@@ -38,7 +38,7 @@ FRAMEWORKS = tuple(
 )
 
 
-def topic(name: str) -> Topic:
+def find_topic(name: str) -> Topic:
     """Return the topic called `name`; InputError names the nearest if there is none."""
     if name not in TOPICS:
         raise InputError(
@@ -52,7 +52,7 @@ def run(
     frameworks: Sequence[str] = FRAMEWORKS,
     timeout: float = 300.0,
     progress: Callable[[str], None] = lambda text: None,
-) -> tuple[dict[str, dict[str, Cell]], dict[str, dict[str, str]]]:
+) -> tuple[dict[str, dict[str, Answer]], dict[str, dict[str, str]]]:
     """Do experiments, each framework in a process of its own.
 
     Args:
@@ -73,7 +73,7 @@ def run(
                 progress(f"experiments in {', '.join(waiting)}")
                 time.sleep(0.05)
             outcomes = {worker.backend: worker.outcome for worker in running}
-        cells: dict[str, dict[str, Cell]] = {name: {} for name in names}
+        cells: dict[str, dict[str, Answer]] = {name: {} for name in names}
         versions = {}
         for framework in frameworks:
             outcome = outcomes[framework]
@@ -85,7 +85,9 @@ def run(
                 done, versions[framework] = record["cells"], record["versions"]
             why = outcome.message or f"{outcome.status} without a word"
             for name in names:
-                cells[name][framework] = Cell(**done[name]) if name in done else Cell(problem=why)
+                cells[name][framework] = (
+                    Answer(**done[name]) if name in done else Answer(problem=why)
+                )
     return cells, versions
 
 

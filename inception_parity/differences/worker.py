@@ -32,7 +32,7 @@ def main(request_file: str) -> int:
 
 def _work(request: dict[str, Any], result: dict[str, Any]) -> None:
     from ..backends import UnavailableError, adapter
-    from . import TOPICS, Cell
+    from . import TOPICS, Answer
 
     try:
         backend = adapter(request["backend"])  # imports the framework, with its settings
@@ -43,9 +43,9 @@ def _work(request: dict[str, Any], result: dict[str, Any]) -> None:
     for name in request["topics"]:
         try:
             seen = TOPICS[name].runs[request["backend"]]()
-            cells[name] = Cell(seen.default, dict(seen.numbers), seen.ours)
+            cells[name] = Answer(seen.default, dict(seen.numbers), seen.ours)
         except Exception as error:  # costs its cell of the table, which says so
-            cells[name] = Cell(problem=f"the experiment failed: {error!r}"[:300])
+            cells[name] = Answer(problem=f"the experiment failed: {error!r}"[:300])
     record = {
         "versions": backend.versions(),
         "cells": {name: asdict(cell) for name, cell in cells.items()},
