@@ -23,7 +23,9 @@ from ..data.images import parse_size
 from ..errors import InputError, nearest
 from ..files import require_writable
 from ..report import record
-from . import PageFile, app, err, out, progress
+from . import err, out, progress
+from .option_groups import command
+from .options import PageFile
 
 MOST_VALUES = 2**28  # of a random input: 2 GB
 PHOTOGRAPHS = "photographs"
@@ -38,7 +40,7 @@ ENVIRONMENT = {
 }
 
 
-@app.command("compare-models")
+@command("compare-models")
 def compare_models(
     a: Annotated[
         str,
