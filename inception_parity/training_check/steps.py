@@ -27,7 +27,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backends.base import Adapter, Job, compare_weights
+from ..backends import Job
+from ..backends.base import Adapter, compare_weights
 from ..files import digest
 from ..traces.trace import Run, Trace, TraceWriter
 from ..versions import recorded

@@ -17,7 +17,7 @@ from inception_parity.checking.task import Settings, Subject
 from inception_parity.comparison.comparing import UNJUDGED, compare
 from inception_parity.diagnosis import Diagnosis, Finding
 from inception_parity.report import junit, record
-from inception_parity.workers.processes import Outcome
+from inception_parity.workers.request import Outcome
 
 from ..support import tiny
 
