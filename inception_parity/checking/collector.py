@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..comparison import floors
 from ..comparison.agreement import Pair, oracle_suspected, pairs
@@ -13,12 +12,18 @@ from ..comparison.comparing import Report, compare
 from ..diagnosis import Diagnosis
 from ..diagnosis.traces import best_report, diagnose_trace
 from ..errors import InputError
+from ..files import write_json
 from ..networks import catalogue
-from ..traces.trace import Trace
-from ..workers.processes import Outcome, Worker
+from ..traces.trace import Trace, folder_name
+from ..workers.request import Outcome
+from .task import Cell, Settings, Task
 
-if TYPE_CHECKING:
-    from .task import Settings, Task
+ORACLE_CELL: Cell = (catalogue.ORACLE, "float64", "propagated")
+
+
+def floors_file(folder: Path, dtype: str) -> Path:
+    """Return the file in a folder of traces that holds a dtype's noise floors."""
+    return folder / f"floors-{dtype}.json"
 
 
 class Collector:
@@ -27,40 +32,35 @@ class Collector:
     def __init__(self, task: Task, settings: Settings, folder: Path) -> None:
         self.folder = folder
         self.task = task
-        self.wanted = [
-            (backend, dtype, mode)
-            for backend in settings.backends
-            for dtype in settings.dtypes
-            for mode in (("propagated",) if dtype == "float64" else floors.MODES)
-        ]
+        self.wanted = settings.cells
         self.output = catalogue.network(task.weights.network).outputs[0]
         self.oracle: Trace | None = None
         self.floors: dict[str, floors.Floors] = {}
         self.keys = {d: floors.key(task.identity, d) for d in settings.dtypes if d != "float64"}
-        self.reports: dict[tuple[str, str, str], Report] = {}
-        self.broken: dict[tuple[str, str, str], str] = {}  # traces that can't be used, and why
-        self.traces: dict[tuple[str, str, str], Trace] = {}
-        self.diagnoses: dict[tuple[str, str, str], Diagnosis] = {}
+        self.reports: dict[Cell, Report] = {}
+        self.broken: dict[Cell, str] = {}  # traces that can't be used, and why
+        self.traces: dict[Cell, Trace] = {}
+        self.diagnoses: dict[Cell, Diagnosis] = {}
         for dtype, key in self.keys.items():
             kept = floors.cached(key)
             if kept is not None:
-                (folder / f"floors-{dtype}.json").write_text(json.dumps(kept))
+                write_json(floors_file(folder, dtype), kept)
 
     def collect(self) -> None:
         """Compare what is there and not compared yet."""
-        oracle = self.folder / f"{catalogue.ORACLE}-float64-propagated"
+        oracle = self.folder / folder_name(*ORACLE_CELL)
         if self.oracle is None:
             if not oracle.exists():
                 return
             self.oracle = Trace.read(oracle)
         for dtype in self.keys:
-            file = self.folder / f"floors-{dtype}.json"
+            file = floors_file(self.folder, dtype)
             if dtype not in self.floors and file.exists():
                 self.floors[dtype] = json.loads(file.read_text())
         for cell in self.wanted:
-            backend, dtype, mode = cell
+            dtype = cell[1]
             ready = dtype == "float64" or dtype in self.floors
-            folder = self.folder / f"{backend}-{dtype}-{mode}"
+            folder = self.folder / folder_name(*cell)
             if cell in self.reports or cell in self.broken or not ready or not folder.exists():
                 continue
             try:
@@ -114,17 +114,3 @@ class Collector:
         """Keep what was measured, for the next run of the same task."""
         for dtype, measured in self.floors.items():
             floors.keep(self.keys[dtype], measured)
-
-
-def state(running: list[Worker], collector: Collector) -> str:
-    """Say in a line what each worker has done so far."""
-    words = []
-    for worker in running[1:]:
-        wanted = [c for c in collector.wanted if c[0] == worker.backend]
-        done = sum((collector.folder / "-".join(c)).exists() for c in wanted)
-        ended = worker.outcome is not None and worker.outcome.status != "ok"
-        words.append(f"{worker.backend} {'ended' if ended else f'{done}/{len(wanted)}'}")
-    oracle = "oracle done" if collector.oracle is not None else "oracle …"
-    if collector.oracle is not None and len(collector.floors) < len(collector.keys):
-        oracle = "noise floors …"
-    return " · ".join([oracle, *words])

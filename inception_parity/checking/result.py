@@ -8,7 +8,7 @@ from ..comparison.agreement import Pair
 from ..comparison.comparing import Report
 from ..diagnosis import Diagnosis
 from ..errors import AGREE, BROKEN, DIVERGE
-from ..workers.processes import Outcome
+from ..workers.request import Outcome
 from .task import Cell, Settings, Subject
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import InputError, nearest
 from ..networks import catalogue
-from ..workers.processes import require_interpreter
+from ..workers.interpreters import require_interpreter
 
 
 def words(text: str) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ class CheckReports(Reports):
     def write(self, results: list[CheckResult], sheets: list[Sheet]) -> None:
         """Write those that were asked for."""
         if self.json is not None:
-            files.write_whole(self.json, record.dumps(record.record(results)).encode())
+            files.write_whole(self.json, record.dumps(record.check_record(results)).encode())
         if self.junit is not None:
             files.write_whole(self.junit, junit.dumps(results).encode())
         if self.page is not None:

@@ -97,7 +97,8 @@ def compare_command(
         known = floors.cached(floors.key(theirs.run.task(), ours.run.dtype))
     report = compare_traces(ours, theirs, known)
     diagnosis = None
-    if report.fails and theirs.run.backend == catalogue.ORACLE:
+    is_oracle = theirs.run.backend == catalogue.ORACLE and theirs.run.mode == "propagated"
+    if report.fails and is_oracle:
         shared = _weights_of(theirs, weights_file, seed)
         if shared is not None:
             diagnosis = diagnose_trace(report, ours, theirs, shared.arrays, known)
@@ -149,7 +150,9 @@ def _require_reference(trace: Trace, reference: Trace) -> None:
             f"{reference.folder}: in {theirs.dtype}, too coarse to judge {ours.dtype} by; "
             "swap the two"
         )
-    if theirs.mode != "propagated":
+    if theirs.mode == "isolated" != ours.mode:
         raise InputError(
-            f"{reference.folder}: an isolated run, but the reference should be a propagated one"
+            f"{reference.folder}: an isolated run, where every layer was given the oracle's input; "
+            f"only another isolated run can be compared with it, but {trace.folder} is a "
+            "propagated one"
         )

@@ -14,7 +14,7 @@ from ..comparison.comparing import UNJUDGED, Comparison, Report
 from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS
 from ..diagnosis import Diagnosis, Finding
 from ..networks import catalogue
-from ..workers.processes import Outcome
+from ..workers.request import Outcome
 
 MOST_LINES = 8  # of a list that may be long
 HEADS = ("backend", "run", "verdict", "agree", "worst rel. L2", "at", "floors", "top-1")

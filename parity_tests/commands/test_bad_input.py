@@ -17,7 +17,7 @@ from inception_parity import InputError
 from inception_parity.data import images
 from inception_parity.networks import catalogue
 from inception_parity.traces import seeding, weights
-from inception_parity.workers import processes
+from inception_parity.workers import interpreters
 
 from ..support.command import (
     SMALL,
@@ -319,7 +319,7 @@ def test_interpreter_is_asked_for_its_own_modules(capsys, tmp_path, monkeypatch)
 
 
 def test_interpreter_that_hangs_is_given_up_with_all_it_started(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(processes, "PROBE_SECONDS", 1)
+    monkeypatch.setattr(interpreters, "PROBE_SECONDS", 1)
     hanging = tmp_path / "hanging"
     hanging.write_text(f"#!/bin/sh\nsleep 600 &\necho $! > {tmp_path}/child\nwait\n")
     hanging.chmod(0o755)

@@ -14,7 +14,7 @@ from inception_parity.report import training as report
 from inception_parity.traces.trace import Trace
 from inception_parity.training_check.judging import IDENTICAL, ROUNDING, SHOWN, Row
 from inception_parity.training_check.runner import TrainingResult
-from inception_parity.workers.processes import Outcome
+from inception_parity.workers.request import Outcome
 
 from ..commands.test_cli import documented_keys, keys
 from ..conftest import chosen_backends
