@@ -111,8 +111,9 @@ def compare_models(
             say(f"building {text}")
             models.append(build(text) if folder is None else ModelTrace.read(folder))
         made = compare(
-            models[0], models[1], arrays, match=match, dtype=options.dtype, layout_a=options.layout_a,
-            layout_b=options.layout_b, copy_weights=options.copy_weights, progress=say,
+            models[0], models[1], arrays, match=match, dtype=options.dtype,
+            layout_a=options.layout_a, layout_b=options.layout_b,
+            copy_weights=options.copy_weights, progress=say,
         )  # fmt: skip
         if reports.page is not None:
             from ..report import page
