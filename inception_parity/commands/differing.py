@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
+from typer import Argument, Option
 
 from .. import differences, errors
 from ..differences import pages
@@ -23,13 +23,9 @@ from .options import Json, Timeout
 
 @command("differences")
 def differences_command(
-    topic: Annotated[
-        str | None, typer.Argument(help="A topic; by default all, one line each.")
-    ] = None,
-    backends: Annotated[str, typer.Option(help="Frameworks, with commas.")] = "pt,tf,mx",
-    write: Annotated[
-        Path | None, typer.Option("--write", help="Write all as Markdown pages into a folder.")
-    ] = None,
+    topic: str | None = Argument(None, help="A topic; by default all, one line each."),
+    backends: str = Option("pt,tf,mx", help="Frameworks, with commas."),
+    write: Path | None = Option(None, help="Write all as Markdown pages into a folder."),
     timeout: Timeout = 300,
     as_json: Json = False,
 ) -> None:
@@ -42,7 +38,7 @@ def differences_command(
     if write is not None and (topic is not None or set(chosen) != set(differences.FRAMEWORKS)):
         raise InputError("--write goes with all topics and all frameworks")
     require_timeout(timeout)
-    names = list(differences.TOPICS) if topic is None else [differences.topic(topic).name]
+    names = list(differences.TOPICS) if topic is None else [differences.find_topic(topic).name]
     with progress() as say:
         cells, versions = differences.run(names, chosen, timeout, say)
     if as_json:
@@ -50,7 +46,7 @@ def differences_command(
     elif topic is None:
         _show_all(cells)
     else:
-        _show(differences.topic(topic), cells[topic])
+        _show(differences.find_topic(topic), cells[topic])
     if write is not None:
         for problem in {c.problem for row in cells.values() for c in row.values() if c.problem}:
             raise InputError(f"nothing was written, since an experiment is missing: {problem}")
@@ -60,7 +56,7 @@ def differences_command(
     raise typer.Exit(errors.AGREE if done else errors.BROKEN)
 
 
-def _listed(cells: dict[str, dict[str, differences.Cell]]) -> list[dict[str, object]]:
+def _listed(cells: dict[str, dict[str, differences.Answer]]) -> list[dict[str, object]]:
     return [
         {
             "name": name,
@@ -72,12 +68,24 @@ def _listed(cells: dict[str, dict[str, differences.Cell]]) -> list[dict[str, obj
     ]
 
 
-def _text(cell: differences.Cell) -> Text:
+def _text(cell: differences.Answer) -> Text:
     return Text(cell.default) if cell.default else Text(cell.problem, style="yellow")
 
 
-def _show_all(cells: dict[str, dict[str, differences.Cell]]) -> None:
-    frameworks = list(next(iter(cells.values())))
+def _missing(cells: dict[str, dict[str, differences.Answer]]) -> dict[str, str]:
+    """Return the frameworks without a single answer, and why, where one reason covers it."""
+    found = {}
+    for framework in next(iter(cells.values())):
+        answers = [row[framework] for row in cells.values()]
+        reasons = {answer.problem for answer in answers}
+        if len(reasons) == 1 and not any(answer.default for answer in answers):
+            found[framework] = reasons.pop()
+    return found
+
+
+def _show_all(cells: dict[str, dict[str, differences.Answer]]) -> None:
+    missing = _missing(cells)
+    frameworks = [name for name in next(iter(cells.values())) if name not in missing]
     table = Table(header_style="dim", box=None, pad_edge=False, padding=(0, 2, 1, 0))
     table.add_column("topic", no_wrap=True)
     for framework in frameworks:
@@ -85,10 +93,13 @@ def _show_all(cells: dict[str, dict[str, differences.Cell]]) -> None:
     for name, row in cells.items():
         table.add_row(Text(name, style="bold"), *(_text(row[f]) for f in frameworks))
     out.print(table)
+    for framework, reason in missing.items():
+        line = f"{catalogue.BACKENDS[framework].title}: no experiment was run; {reason}"
+        out.print(Text(line, style="yellow"), soft_wrap=True)
     out.print("One of them, with the reasons: inception-parity differences TOPIC", style="dim")
 
 
-def _show(topic: differences.Topic, row: dict[str, differences.Cell]) -> None:
+def _show(topic: differences.Topic, row: dict[str, differences.Answer]) -> None:
     out.print(Text(topic.title, style="bold"))
     out.print(Text(topic.experiment))
     table = Table(header_style="dim", box=None, pad_edge=False)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from .. import errors, files
 from ..checking import runner as checks
@@ -38,11 +39,11 @@ from .options import (
 @command("run")
 def run_command(
     network: NetworkName,
-    backend: Annotated[str, typer.Option(help="`np`, `pt`, `tf`, `mx` or `onnx`.")],
-    folder: Annotated[Path, typer.Option("--out", help="A new folder for the trace.")],
+    backend: Annotated[str, Option(help="`np`, `pt`, `tf`, `mx` or `onnx`.")],
+    folder: Annotated[Path, Option("--out", help="A new folder for the trace.")],
     given: InputOptions,
     workers: WorkerOptions,
-    dtype: Annotated[str, typer.Option(help="`float64`, `float32`, …")] = "float64",
+    dtype: str = Option("float64", help="`float64`, `float32`, …"),
     onnx: OnnxFile = None,
 ) -> None:
     """Run a network in one backend, and keep its trace.
@@ -65,9 +66,9 @@ def run_command(
 
 @command("compare")
 def compare_command(
-    trace: Annotated[Path, typer.Argument(help="The folder of a kept trace.")],
+    trace: Annotated[Path, Argument(help="The folder of a kept trace.")],
     reference: Annotated[
-        Path, typer.Argument(help="The trace to compare it with, preferably the oracle's.")
+        Path, Argument(help="The trace to compare it with, preferably the oracle's.")
     ],
     as_json: Json = False,
     weights_file: WeightsFile = None,
@@ -96,7 +97,8 @@ def compare_command(
         known = floors.cached(floors.key(theirs.run.task(), ours.run.dtype))
     report = compare_traces(ours, theirs, known)
     diagnosis = None
-    if report.fails and theirs.run.backend == catalogue.ORACLE:
+    is_oracle = theirs.run.backend == catalogue.ORACLE and theirs.run.mode == "propagated"
+    if report.fails and is_oracle:
         shared = _weights_of(theirs, weights_file, seed)
         if shared is not None:
             diagnosis = diagnose_trace(report, ours, theirs, shared.arrays, known)
@@ -148,7 +150,9 @@ def _require_reference(trace: Trace, reference: Trace) -> None:
             f"{reference.folder}: in {theirs.dtype}, too coarse to judge {ours.dtype} by; "
             "swap the two"
         )
-    if theirs.mode != "propagated":
+    if theirs.mode == "isolated" != ours.mode:
         raise InputError(
-            f"{reference.folder}: an isolated run, but the reference should be a propagated one"
+            f"{reference.folder}: an isolated run, where every layer was given the oracle's input; "
+            f"only another isolated run can be compared with it, but {trace.folder} is a "
+            "propagated one"
         )

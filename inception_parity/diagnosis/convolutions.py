@@ -8,7 +8,7 @@ from itertools import permutations
 import numpy as np
 
 from .fixes import layer_line, words
-from .forward import residual, windows
+from .forward import residual, window_views
 from .suspect import Array, Candidate, Fix, SuspectLayer
 from .windows import kernel_of, padded_input
 
@@ -241,7 +241,7 @@ def _taps(layer: SuspectLayer) -> Iterator[tuple[tuple[int, ...], Array]]:
         yield (), layer.inputs[0]
     else:
         x = padded_input(layer)
-        yield from windows(x, kernel_of(layer), layer.get("stride"), layer.get("dilation"))
+        yield from window_views(x, kernel_of(layer), layer.get("stride"), layer.get("dilation"))
 
 
 def other_weights(layer: SuspectLayer) -> Iterator[Candidate]:

@@ -127,7 +127,7 @@ def _out(length: int, kernel: int, stride: int, dilation: int) -> int:
     return size
 
 
-def windows(x: Array, kernel: Any, stride: Any, dilation: Any) -> Any:
+def window_views(x: Array, kernel: Any, stride: Any, dilation: Any) -> Any:
     """Yield ((u, v), view): for each element of the window, what it sees at all positions."""
     height = _out(x.shape[2], kernel[0], stride[0], dilation[0])
     width = _out(x.shape[3], kernel[1], stride[1], dilation[1])
@@ -151,7 +151,9 @@ def _conv(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array
         y = _few_channels(x, weight[rows], layer.get("stride"), layer.get("dilation"))
         return y + bias[rows][:, None, None] if bias is not None else y
     per_group = len(weight) // groups
-    for (u, v), seen in windows(x, weight.shape[2:], layer.get("stride"), layer.get("dilation")):
+    for (u, v), seen in window_views(
+        x, weight.shape[2:], layer.get("stride"), layer.get("dilation")
+    ):
         taps = weight[rows, :, u, v]
         if groups == 1:
             flat = np.matmul(taps, seen.reshape(*seen.shape[:2], -1))
@@ -243,7 +245,7 @@ def _max_pool(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> A
     beyond = _after_ceil(layer, x.shape)
     x = pad(padded(layer, x, -np.inf), beyond, "constant", -np.inf)
     y: Any = None
-    for _, seen in windows(x, layer.get("kernel"), layer.get("stride"), layer.get("dilation")):
+    for _, seen in window_views(x, layer.get("kernel"), layer.get("stride"), layer.get("dilation")):
         y = seen if y is None else np.maximum(y, seen)
     return np.array(y)
 
@@ -256,8 +258,8 @@ def _avg_pool(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> A
     counted = pad(counted, beyond, "constant", 0.0)
     x = pad(padded(layer, x, 0.0), beyond, "constant", 0.0)
     kernel, how = layer.get("kernel"), (layer.get("stride"), layer.get("dilation"))
-    total = sum(seen for _, seen in windows(x, kernel, *how))
-    count = sum(seen for _, seen in windows(counted, kernel, *how))
+    total = sum(seen for _, seen in window_views(x, kernel, *how))
+    count = sum(seen for _, seen in window_views(counted, kernel, *how))
     if layer.get("divide") == "never":
         return np.array(total)
     return np.array(total / (kernel[0] * kernel[1] if layer.get("divide") == "window" else count))

@@ -25,10 +25,10 @@ from .norms import TOPICS as NORMS
 from .optimizers import TOPICS as OPTIMIZERS
 from .pools import TOPICS as POOLS
 from .runtime import TOPICS as RUNTIME
-from .topic import Cell, Seen, Topic
+from .topic import Answer, Seen, Topic
 from .training import TOPICS as TRAINING
 
-__all__ = ["TOPICS", "Cell", "Seen", "Topic", "experiment", "run", "topic"]
+__all__ = ["TOPICS", "Answer", "Seen", "Topic", "experiment", "find_topic", "run"]
 
 TOPICS = {
     topic.name: topic
@@ -40,7 +40,7 @@ FRAMEWORKS = tuple(
 )
 
 
-def topic(name: str) -> Topic:
+def find_topic(name: str) -> Topic:
     """Return the topic called `name`; InputError names the nearest if there is none."""
     if name not in TOPICS:
         raise InputError(
@@ -54,7 +54,7 @@ def run(
     frameworks: Sequence[str] = FRAMEWORKS,
     timeout: float = 300.0,
     progress: Callable[[str], None] = lambda text: None,
-) -> tuple[dict[str, dict[str, Cell]], dict[str, dict[str, str]]]:
+) -> tuple[dict[str, dict[str, Answer]], dict[str, dict[str, str]]]:
     """Carry out experiments, each framework in a process of its own.
 
     Args:
@@ -84,7 +84,7 @@ def run(
                 progress(f"experiments in {', '.join(waiting)}")
 
         outcomes = run_all(requests, {}, timeout, on_tick)
-        cells: dict[str, dict[str, Cell]] = {name: {} for name in names}
+        cells: dict[str, dict[str, Answer]] = {name: {} for name in names}
         versions = {}
         for request, outcome in zip(requests, outcomes, strict=True):
             file = request.jobs[0].out
@@ -94,7 +94,7 @@ def run(
                 done, versions[outcome.backend] = record["cells"], record["versions"]
             why = outcome.message or f"{outcome.status} without a word"
             for name in names:
-                cell = Cell(**done[name]) if name in done else Cell(problem=why)
+                cell = Answer(**done[name]) if name in done else Answer(problem=why)
                 cells[name][outcome.backend] = cell
     return cells, versions
 
@@ -113,9 +113,9 @@ def experiment(backend: Adapter, names: Sequence[str]) -> dict[str, Any]:
     for name in names:
         try:
             seen = TOPICS[name].runs[backend.name]()
-            cells[name] = Cell(seen.default, dict(seen.numbers), seen.ours)
+            cells[name] = Answer(seen.default, dict(seen.numbers), seen.ours)
         except Exception as error:  # costs its cell of the table, which says so
-            cells[name] = Cell(problem=f"the experiment failed: {error!r}"[:300])
+            cells[name] = Answer(problem=f"the experiment failed: {error!r}"[:300])
     return {
         "versions": backend.versions(),
         "cells": {name: asdict(cell) for name, cell in cells.items()},

@@ -5,7 +5,7 @@ Importing this package imports no framework; capturing a model does, and only it
 
 from .capturing import CannotRunError, capture
 from .comparing import compare
-from .record import ModelTrace
+from .recorder import ModelTrace
 from .report import ModelReport
 
 __all__ = ["CannotRunError", "ModelReport", "ModelTrace", "capture", "compare"]

@@ -22,13 +22,13 @@ from ..errors import InputError
 from ..traces.trace import Endpoint
 from .capturing import capture
 from .explaining import explain
-from .graph import Graph, Node, graph_of, squeezed
+from .graph import ComparedLayer, ModelGraph, graph_of, squeezed
 from .layers import plain
-from .limits import Limits
 from .match import Corrections, Match, match_graphs
-from .record import ModelTrace
+from .matched_weights import Copied, count_compared, to_copy, weight_differences
+from .recorder import ModelTrace
 from .report import ModelReport, SettingDifference
-from .weights import Copied, compared, differences, to_copy
+from .rounding import Limits
 
 Array = NDArray[Any]
 
@@ -123,7 +123,7 @@ def judge(
         versions={**a.versions, **b.versions}, seconds=a.seconds + b.seconds,
     )  # fmt: skip
     made = ModelReport(
-        report, match, differences(of_a, of_b, match), compared(of_a, of_b, match),
+        report, match, weight_differences(of_a, of_b, match), count_compared(of_a, of_b, match),
         _settings(of_a, of_b, match), a, b, copied=copied,
     )  # fmt: skip
     made.describe = {name: node.describe() for name, node in of_b.nodes.items()}
@@ -167,7 +167,9 @@ def _with_copied(
     return made, copied
 
 
-def _compared(one: Node, other: Node, a: ModelTrace, b: ModelTrace, limits: Limits) -> Comparison:
+def _compared(
+    one: ComparedLayer, other: ComparedLayer, a: ModelTrace, b: ModelTrace, limits: Limits
+) -> Comparison:
     return _arrays(one.name, one.describe(), a, one.value, b, other.value, limits)
 
 
@@ -201,7 +203,7 @@ def _shape(endpoint: Endpoint) -> str:
     return "x".join(map(str, squeezed(endpoint.shape)))
 
 
-def _find_guilty(endpoints: list[Comparison], a: Graph, b: Graph, match: Match) -> None:
+def _find_guilty(endpoints: list[Comparison], a: ModelGraph, b: ModelGraph, match: Match) -> None:
     """Mark what is wrong though what it was computed from agrees, on both sides."""
     fails = {e.name for e in endpoints if e.fails}
     backwards = {other: one for one, other in match.pairs.items()}
@@ -213,7 +215,7 @@ def _find_guilty(endpoints: list[Comparison], a: Graph, b: Graph, match: Match) 
             endpoint.guilty = not before & fails
 
 
-def _matched_before(graph: Graph, name: str, matched: set[str]) -> list[str]:
+def _matched_before(graph: ModelGraph, name: str, matched: set[str]) -> list[str]:
     """Return the nearest layers before one that have a counterpart."""
     found, todo, seen = [], list(graph.nodes[name].inputs), set()
     while todo:
@@ -228,7 +230,7 @@ def _matched_before(graph: Graph, name: str, matched: set[str]) -> list[str]:
     return found
 
 
-def _unmatched(a: Graph, b: Graph, match: Match) -> list[Comparison]:
+def _unmatched(a: ModelGraph, b: ModelGraph, match: Match) -> list[Comparison]:
     found = []
     for graph, names, problem in (
         (a, match.only_a, "missing: the second model has none"),
@@ -258,7 +260,7 @@ def _outputs(a: ModelTrace, b: ModelTrace, limits: Limits) -> list[Comparison]:
 
 
 def _blame_outputs(
-    outputs: list[Comparison], endpoints: list[Comparison], graph: Graph, a: ModelTrace
+    outputs: list[Comparison], endpoints: list[Comparison], graph: ModelGraph, a: ModelTrace
 ) -> None:
     """An output is wrong by itself only if no layer is."""
     if not any(e.guilty for e in endpoints):
@@ -267,12 +269,12 @@ def _blame_outputs(
             output.guilty = output.fails and not unmatched
 
 
-def _in_order(endpoints: list[Comparison], a: Graph) -> list[Comparison]:
+def _in_order(endpoints: list[Comparison], a: ModelGraph) -> list[Comparison]:
     place = {name: i for i, name in enumerate(a.nodes)}
     return sorted(endpoints, key=lambda e: place.get(e.name, len(place)))
 
 
-def _settings(a: Graph, b: Graph, match: Match) -> list[SettingDifference]:
+def _settings(a: ModelGraph, b: ModelGraph, match: Match) -> list[SettingDifference]:
     found = []
     for one, other in match.pairs.items():
         mine, theirs = a.nodes[one], b.nodes[other]
@@ -287,7 +289,7 @@ def _settings(a: Graph, b: Graph, match: Match) -> list[SettingDifference]:
     return found
 
 
-def _same(name: str, mine: Node, theirs: Node) -> bool:
+def _same(name: str, mine: ComparedLayer, theirs: ComparedLayer) -> bool:
     one, other = mine.settings[name], theirs.settings[name]
     if isinstance(one, float) and isinstance(other, float):
         return abs(one - other) <= 1e-6 * max(abs(one), abs(other))  # 1e-5 kept in float32

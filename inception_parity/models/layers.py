@@ -20,7 +20,7 @@ Settings = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Layer:
+class CapturedLayer:
     """One computation that a model did.
 
     Args:

@@ -15,10 +15,10 @@ from rich.text import Text
 from ..comparison.comparing import Comparison, Report
 from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS
 from ..diagnosis import Diagnosis
-from .limits import LIMIT_FLOAT32
 from .match import Match
-from .record import ModelTrace
-from .weights import Copied, WeightDifference
+from .matched_weights import Copied, WeightDifference
+from .recorder import ModelTrace
+from .rounding import LIMIT_FLOAT32
 
 MOST = 12  # lines of a list that may be long
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS
 from ..models.graph import graph_of
-from ..models.limits import LIMIT_FLOAT32
-from ..models.record import ModelTrace
+from ..models.recorder import ModelTrace
 from ..models.report import ModelReport
+from ..models.rounding import LIMIT_FLOAT32
 from .page import STATES
 from .record import report_record
-from .sheet import Column, Sheet, data
+from .sheet import Column, Sheet, sheet_data
 
 FORMAT = "inception-parity models 1"
 
@@ -87,7 +87,7 @@ def sheet_of(
         ],
         command=shlex.join(command),
         columns=columns,
-        data=data(made.a, columns, progress=progress),
+        data=sheet_data(made.a, columns, progress=progress),
     )
 
 

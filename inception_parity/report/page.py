@@ -17,7 +17,7 @@ from ..networks import catalogue
 from ..traces.trace import Trace
 from ..versions import __version__
 from . import terminal
-from .sheet import Column, Sheet, data, findings
+from .sheet import Column, Sheet, findings, sheet_data
 
 FOLDER = Path(__file__).parent / "page"
 PROGRAMS = ("core.js", "graph.js", "chart.js", "panel.js", "main.js")
@@ -158,7 +158,7 @@ def of_check(
         environment=_environment(result, oracle),
         command=shlex.join(command),
         columns=columns,
-        data=data(oracle, columns, every_picture, progress),
+        data=sheet_data(oracle, columns, every_picture, progress),
     )
 
 
@@ -203,7 +203,7 @@ def of_traces(
         environment=[(name, dict(trace.versions)), (other, dict(reference.versions))],
         command=shlex.join(command),
         columns=columns,
-        data=data(reference, columns, progress=progress),
+        data=sheet_data(reference, columns, progress=progress),
     )
 
 

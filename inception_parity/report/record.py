@@ -15,7 +15,7 @@ from ..diagnosis import Diagnosis
 FORMAT = "inception-parity report 1"
 
 
-def record(results: list[CheckResult]) -> dict[str, Any]:
+def check_record(results: list[CheckResult]) -> dict[str, Any]:
     """Return one record for all checks of a call."""
     return {
         "format": FORMAT,

@@ -58,7 +58,7 @@ class Sheet:
     data: Mapping[str, Any] = field(repr=False)  # for the page's program
 
 
-def data(
+def sheet_data(
     reference: Trace,
     columns: Sequence[Column],
     every_picture: bool = True,

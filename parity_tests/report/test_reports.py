@@ -67,7 +67,7 @@ def objects(schema: Any) -> list[dict[str, Any]]:
 
 
 def test_report_is_valid(result):
-    validate(json.loads(record.dumps(record.record([result]))))
+    validate(json.loads(record.dumps(record.check_record([result]))))
 
 
 def test_report_with_infinities_is_valid(tmp_path):
@@ -105,7 +105,7 @@ def test_every_key_of_the_schema_is_documented():
     ],
 )
 def test_schema_refuses(result, where, value):
-    found = json.loads(record.dumps(record.record([result])))
+    found = json.loads(record.dumps(record.check_record([result])))
     *path, last = where
     place = found
     for step in path:

@@ -11,7 +11,7 @@ import numpy as np
 from inception_parity.comparison.comparing import Report, compare
 from inception_parity.diagnosis import Diagnosis
 from inception_parity.files import digest
-from inception_parity.report.sheet import Column, Sheet, data
+from inception_parity.report.sheet import Column, Sheet, sheet_data
 from inception_parity.traces.trace import INPUT, Run, Trace, TraceWriter
 
 # name, kind, inputs, whether a layer; a stem, a block of two branches, and a head.
@@ -102,4 +102,4 @@ def sheet(
         "command": "inception-parity check tiny",
         **fields,
     }
-    return Sheet(columns=columns, data=data(oracle, columns), **given)
+    return Sheet(columns=columns, data=sheet_data(oracle, columns), **given)
