@@ -122,23 +122,12 @@ def _run_jobs(request: dict[str, Any], result: dict[str, Any], backend: Any, ima
                 net, loaded_as = None, (job["dtype"], options)
                 gc.collect()  # networks hold themselves in cycles; two at once is one too many
                 net = loaded(backend, made, weights)
-            if job["mode"] == "export":
-                _export(request, job, backend, net, size)
-            elif job["mode"] == "training":
+            if job["mode"] == "training":
                 _train(backend, net, made, request, images, weights, Path(job["out"]))
             else:
                 record(backend, net, made, images, weights, Path(job["out"]), oracle)
         except UnavailableError as error:
             result["unsupported"][job["dtype"]] = str(error)
-
-
-def _export(
-    request: dict[str, Any], job: dict[str, Any], backend: Any, net: Any, size: tuple[int, int]
-) -> None:
-    from .onnx import model_file
-
-    origin = model_file.Origin(request["network"], request["options"], request["provenance"])
-    model_file.write(backend, net, origin, size, Path(job["out"]))
 
 
 def _train(

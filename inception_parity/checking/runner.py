@@ -99,26 +99,6 @@ def run_one(
     return worker.outcome
 
 
-def export_one(
-    task: Task, settings: Settings, file: Path, progress: Callable[[str], None]
-) -> Outcome:
-    """Let the one backend of `settings` export the task's network to the ONNX file `file`.
-
-    Raises:
-        InputError: the network can't be written as ONNX, or the file not there.
-    """
-    (backend,) = settings.backends
-    with work_folder(None) as work:
-        _, (request,) = _requests(task, settings, work)
-        request["jobs"] = [{"dtype": "float32", "mode": "export", "out": str(file.absolute())}]
-        with workers([request], settings.pythons, settings.timeout) as (worker,):
-            while not worker.poll():
-                progress(f"{backend} exports")
-                time.sleep(0.05)
-    assert worker.outcome is not None
-    return worker.outcome
-
-
 def _requests(
     task: Task, settings: Settings, folder: Path
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -23,7 +23,7 @@ from ..errors import InputError, nearest
 from ..files import require_writable
 from ..networks import catalogue
 from ..numerics import UNIT_ROUNDOFF
-from ..onnx import model_file
+from ..onnx import reading
 from ..report import junit, page, record, terminal
 from ..report.sheet import Sheet
 from ..traces import seeding, weights
@@ -238,7 +238,7 @@ def _wanted(
     if onnx_file is not None and len(networks or ()) > 1:
         raise InputError("--onnx goes with one network, the one that the file is")
     if onnx_file is not None and not networks:
-        networks = [model_file.describe(onnx_file).origin.network]
+        networks = [reading.describe(onnx_file).network]
     if weights_file is not None and len(networks or ()) > 1:
         raise InputError("--weights goes with one network, whose weights they are")
     wanted: list[tuple[str, Mapping[str, Any]]] = [
@@ -306,7 +306,7 @@ def task_of(
     height_width = network.size if size is None else parse_size(size)
     shared, where = None, weights_file
     if onnx_file is not None:
-        shared, description = model_file.read(onnx_file)
+        shared, description = reading.read(onnx_file)
         if size is not None and height_width != description.size:
             stated = "x".join(map(str, description.size))
             raise InputError(f"{onnx_file}: takes images of {stated}; leave out --size")

@@ -11,12 +11,12 @@ from rich.text import Text
 
 from .. import errors, files
 from ..backends import UnavailableError
-from ..checking.task import require_size
 from ..data import datasets
 from ..data.feed import AUGMENTATIONS, DataSet
 from ..data.images import parse_size
 from ..errors import InputError
 from ..networks import catalogue
+from ..networks.empty_batch import require_size
 from ..report import bars, record
 from ..traces import weights
 from ..training import checkpoint
