@@ -20,7 +20,8 @@ from ..errors import InputError
 from ..networks import catalogue
 from ..onnx import reading, writing
 from ..traces.weights import SharedWeights
-from .base import Adapter, After, Before, Job, UnavailableError
+from ..workers.request import Job
+from .base import Adapter, After, Before, UnavailableError
 
 MOST_VALUES = 1 << 30  # of one tensor for one image; those of the networks here are under 2^21
 PROVIDERS = {

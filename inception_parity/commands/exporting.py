@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Option
 
 from .. import errors
 from ..checking import runner as checks
@@ -17,69 +18,55 @@ from ..files import require_writable, write_whole
 from ..networks import catalogue
 from ..onnx import writing
 from ..report import terminal
-from . import (
-    Batch,
-    ImagesPath,
-    NetworkName,
-    Pythons,
-    Seed,
-    Set,
-    SizeText,
-    Timeout,
-    WeightsFile,
-    app,
-    err,
-    out,
-    progress,
-    words,
-)
-from .arguments import parse_settings
-from .checking import settings_of, task_of
+from . import err, out, print_line, progress
+from .arguments import parse_backends
+from .option_groups import command
+from .options import InputOptions, NetworkName, Pythons, Timeout, WorkerOptions
 
 
-@app.command("export")
+@command("export")
 def export_command(
     network: NetworkName,
-    file: Annotated[Path, typer.Option("--out", help="The ONNX file to write.")],
-    size: SizeText = None,
-    settings: Set = None,
-    weights_file: WeightsFile = None,
-    seed: Seed = 0,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Check the file before it is put in its place.")
-    ] = False,
+    file: Annotated[Path, Option("--out", help="The ONNX file to write.")],
+    given: InputOptions,
+    verify: bool = Option(False, "--verify", help="Check the file before it is put in its place."),
     backends: Annotated[
         str | None,
-        typer.Option(help="With --verify, those to run beside the file; by default all installed."),
+        Option(help="Backends to run beside the file with --verify; by default all installed."),
     ] = None,
-    image_path: ImagesPath = None,
-    batch: Batch = None,
     pythons: Pythons = None,
     timeout: Timeout = 600,
 ) -> None:
     """Write a network as an ONNX file, with all weights under their shared names.
 
     The batch is free, the size of the images is fixed. With --verify the file and the
-    frameworks are run on images and compared with the oracle; unless all of them agree with
+    backends are run on images and compared with the oracle; unless all of them agree with
     it, no file is left.
+
+    Example:
+
+        inception-parity export googlenet --verify --out googlenet.onnx
     """
     if backends is not None and not verify:
         raise InputError("--backends says what runs beside the file with --verify; add that")
-    beside = catalogue.installed_backends() if backends is None else words(backends)
-    both = settings_of([*beside, "onnx"], ["float64", "float32"], "cpu", pythons, timeout)
+    beside = tuple(catalogue.installed_backends())
+    if backends is not None:
+        beside = parse_backends(backends, "it always runs, and isn't checked against itself")
+    everyone = tuple(dict.fromkeys([*beside, "onnx"]))
+    settings = WorkerOptions("cpu", pythons, timeout).settings(everyone, ("float64", "float32"))
     require_writable(file)
-    task = task_of(network, parse_settings(settings), weights_file, seed, image_path, size, batch)
+    task = given.task(network, given.options())
     with tempfile.TemporaryDirectory(prefix="inception-parity-") as folder:
         made = Path(folder) / "model.onnx"
         writing.write(task.weights, task.size, made)
         if verify:
-            writing.note(made, "verified", _verified(task, replace(both, onnx=made)))
+            writing.note(made, "verified", _verified(task, replace(settings, onnx=made)))
         write_whole(file, made.read_bytes())
     _say(file, task, verify)
 
 
 def _verified(task: Task, settings: Settings) -> str:
-    """Check the file beside the frameworks' networks; return what was found, in a line."""
+    """Check the file beside the backends' networks; return what was found, in a line."""
     with progress() as say:
         result = checks.check(task, settings, None, say)
     terminal.show(out, result)
@@ -97,11 +84,10 @@ def _verified(task: Task, settings: Settings) -> str:
 
 def _say(file: Path, task: Task, verified: bool) -> None:
     channels, (height, width) = task.weights.options["in_channels"], task.size
-    out.print(
+    print_line(
         f"{file}: opset {writing.OPSET}, IR version {writing.IR_VERSION}, "
         f"images {writing.BATCH} x {channels} x {height} x {width}, "
-        f"{len(task.weights.arrays)} initialisers, sha256 {task.weights.sha256}",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip
+        f"{len(task.weights.arrays)} initialisers, sha256 {task.weights.sha256}"
+    )
     if not verified:
         out.print("Not verified; --verify does that, or `check --backends onnx --onnx FILE`.")

@@ -11,38 +11,36 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backends import Adapter, UnavailableError
-from ..networks.catalogue import network
+from ..backends import Adapter, loaded
+from ..files import appearing
+from ..workers.request import Job, Race
 from .loop import training_of
 from .recipe import Recipe
 
 PAUSE = 0.005  # seconds between two looks for a file
 
 
-def run(backend: Adapter, request: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]) -> None:
-    """Train on the batches that appear in the request's folder, and leave weights and losses.
+def run(backend: Adapter, job: Race, weights: Mapping[str, NDArray[Any]]) -> None:
+    """Train on the batches that appear in the job's folder, and leave weights and losses.
 
     Raises:
-        UnavailableError: the backend can't compute in the request's dtype.
+        UnavailableError: the backend can't compute in the job's dtype.
     """
-    recipe = Recipe.from_record(request["recipe"])
-    dtype, folder = request["dtype"], Path(request["work"])
-    if dtype not in backend.dtypes:
-        raise UnavailableError(f"{backend.name} can't compute in {dtype} here")
-    net = backend.build(network(recipe.network), recipe.options, dtype)
-    backend.set_weights(net, weights)
+    recipe = Recipe.from_record(job.recipe)
+    net = loaded(backend, Job(recipe.network, recipe.options, job.dtype), weights)
     silence_dropout(backend, net)
-    with _computing_in(backend, dtype):
+    with _computing_in(backend, job.dtype):
         training = training_of(recipe, net)
     step = 0
 
     def on_step(loss: float, right: int) -> None:
         nonlocal step
         step += 1
-        row = in_a_row(backend.get_weights(net), request["names"])
-        leave(folder / f"{request['label']}-{step}.npz", loss, row)
+        row = in_a_row(backend.get_weights(net), job.names)
+        with appearing(job.out / f"{job.label}-{step}.npz") as file:
+            np.savez(file, loss=np.float64(loss), weights=row)
 
-    training.epoch(_batches(folder, request["steps"]), on_step)
+    training.epoch(_batches(job.out, job.steps), on_step)
 
 
 def _computing_in(backend: Adapter, dtype: str) -> contextlib.AbstractContextManager[None]:
@@ -65,14 +63,6 @@ def silence_dropout(backend: Adapter, net: Any) -> None:
 def in_a_row(weights: Mapping[str, NDArray[Any]], names: Sequence[str]) -> NDArray[Any]:
     """Return the arrays of these names as one."""
     return np.concatenate([weights[name].ravel() for name in names])
-
-
-def leave(file: Path, loss: float, weights: NDArray[Any]) -> None:
-    """Write what a step came to; it appears whole."""
-    partial = file.with_suffix(".partial")
-    with partial.open("wb") as opened:
-        np.savez(opened, loss=np.float64(loss), weights=weights)
-    partial.replace(file)
 
 
 def _batches(folder: Path, steps: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:

@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 
 from ..data.feed import Batch, DataSet
 from ..errors import InputError
-from ..files import save_array
+from ..files import appearing, save_arrays
 from ..training_check.limits import scale_of
 from ..training_check.task import trained_arrays
 from ..workers.processes import Worker, workers
+from ..workers.request import Race, Request
 from .loop import initial
 from .racer import in_a_row
 from .recipe import Recipe
@@ -113,11 +114,11 @@ def race(
     try:
         with tempfile.TemporaryDirectory(prefix="inception-parity-") as made:
             folder = Path(made)
-            (folder / "weights").mkdir()
-            for name, array in begin.items():
-                save_array(folder / "weights" / f"{name}.npy", array)
+            weights = save_arrays(folder / "weights", begin)
             comparer = _Comparer(runners, names, begin)
-            requests = [_request(recipe, runner, steps, names, folder) for runner in runners]
+            requests = [
+                _request(recipe, runner, steps, names, folder, weights) for runner in runners
+            ]
             with workers(requests, pythons, timeout) as running:
                 ready = _lay_out(_batches(recipe, data, steps), folder)
                 for step in range(1, steps + 1):
@@ -135,19 +136,18 @@ def race(
 
 
 def _request(
-    recipe: Recipe, runner: Runner, steps: int, names: Sequence[str], folder: Path
-) -> dict[str, Any]:
+    recipe: Recipe, runner: Runner, steps: int, names: Sequence[str], folder: Path, weights: Path
+) -> Request:
     backend, dtype = runner
     own = replace(recipe, backend=backend, precision="float32", channels_last=False)
-    return {
-        "backend": backend, "device": recipe.device, "folder": str(folder),
-        "weights": str(folder / "weights"),
-        "race": {
-            "recipe": asdict(own), "dtype": dtype, "steps": steps, "work": str(folder),
-            "label": f"{backend}-{dtype}", "names": names,
-        },
-        "result": str(folder / f"{backend}-{dtype}.json"),
-    }  # fmt: skip
+    name = "-".join(runner)
+    job = Race(
+        recipe=asdict(own), dtype=dtype, steps=steps, names=tuple(names), label=name, out=folder
+    )
+    return Request(
+        backend=backend, jobs=(job,), folder=folder, result=folder / f"{name}.json",
+        device=recipe.device, weights=weights,
+    )  # fmt: skip
 
 
 def _batches(recipe: Recipe, data: DataSet, steps: int) -> Iterator[Batch]:
@@ -163,10 +163,8 @@ def _batches(recipe: Recipe, data: DataSet, steps: int) -> Iterator[Batch]:
 
 def _lay_out(batches: Iterator[Batch], folder: Path) -> Iterator[None]:
     for step, (images, labels) in enumerate(batches, 1):
-        partial = folder / f"batch-{step}.partial"
-        with partial.open("wb") as opened:
-            np.savez(opened, images=images, labels=labels)
-        partial.replace(folder / f"batch-{step}.npz")
+        with appearing(folder / f"batch-{step}.npz") as file:
+            np.savez(file, images=images, labels=labels)
         yield
 
 

@@ -27,7 +27,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backends.base import Adapter, Job, compare_weights
+from ..backends import Adapter, Job
+from ..backends.recording import compare_weights
 from ..files import digest
 from ..traces.trace import Run, Trace, TraceWriter
 from ..versions import recorded

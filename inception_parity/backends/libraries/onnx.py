@@ -18,8 +18,8 @@ from ... import libraries
 from ...errors import InputError
 from ...networks.catalogue import Network
 from ...traces import weights
+from ...workers.request import Job
 from .. import onnx
-from ..base import Job
 
 
 class Model(onnx.Network):

@@ -7,7 +7,7 @@ import numpy as np
 from ..comparison.comparing import IDENTICAL, ROUNDING, WRONG, Comparison
 from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS
 from ..numerics import UNIT_ROUNDOFF
-from .record import ModelTrace
+from .recorder import ModelTrace
 
 # Relative L2 in float32 where the reference is in float32 too, and so no floor can be
 # measured: four times the most by which two correct float32 runs of a network of 189
