@@ -145,18 +145,18 @@ def _train(
     backend: Any, net: Any, job: Any, request: dict[str, Any], images: Any, weights: Any, out: Path
 ) -> None:
     """Leave a training trace: a backend's of its steps, or what the oracle knows of the first."""
-    from .training_check.task import Recipe
+    from .training_check.trial import Trial
 
-    recipe = Recipe.read(request["recipe"])
+    trial = Trial.read(request["recipe"])
     if request["backend"] == "np":
         from .training_check.derivatives import record_oracle
 
-        record_oracle(backend, net, job, recipe, images, weights, out)
+        record_oracle(backend, net, job, trial, images, weights, out)
     else:
         from .training_check.steps import record_training
 
         counts = request["counts"]
-        record_training(backend, net, job, recipe, images, weights, counts, out)
+        record_training(backend, net, job, trial, images, weights, counts, out)
 
 
 def _oracle(request: dict[str, Any]) -> Any:

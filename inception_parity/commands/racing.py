@@ -10,17 +10,17 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import errors, files
+from ..comparison.limits import LIMIT_TRAINING_STEP
 from ..data import datasets
 from ..data.images import parse_size
 from ..errors import InputError, nearest
 from ..networks import catalogue
 from ..plots import race as pictures
 from ..training import racing
-from ..training.recipe import Recipe
-from ..training_check.limits import LIMIT
+from ..training.plan import Plan
 from . import NetworkName, Pythons, Set, SizeText, app, err, out, progress, words
 from .arguments import parse_pythons, parse_settings
-from .training import DataFolder, recipe_of
+from .training import DataFolder, plan_of
 
 DTYPES = ("float64", "float32")
 STEPS, PICTURE = "race.jsonl", "race.png"
@@ -93,7 +93,7 @@ def race_command(
         parse_size(size)
     catalogue.network(network)
     found = datasets.load(data, data_folder, lambda text: err.print(text))
-    recipe = recipe_of(network, settings, size, found, {
+    plan = plan_of(network, settings, size, found, {
         "epochs": 1, "batch": batch, "optimizer": optimizer, "lr": lr, "momentum": momentum,
         "weight_decay": weight_decay, "label_smoothing": label_smoothing, "init": init,
         "seed": seed, "augment": augment, "pixels": pixels,
@@ -102,14 +102,14 @@ def race_command(
         say("starting")
         try:
             done = racing.race(
-                recipe, runners, steps, found, timeout, interpreters,
+                plan, runners, steps, found, timeout, interpreters,
                 lambda step: say(f"step {step.step}/{steps}"),
             )  # fmt: skip
         except racing.FailedError as error:
             err.print(Text(str(error), style="yellow"))
             raise typer.Exit(errors.BROKEN) from error
     if done:
-        _leave(folder, recipe, done)
+        _leave(folder, plan, done)
         _show(done)
         for kind in kinds:
             found_apart = racing.parting(done, kind)
@@ -127,14 +127,15 @@ def race_command(
         raise typer.Exit(errors.DIVERGE)
 
 
-def _leave(folder: Path, recipe: Recipe, done: list[racing.Step]) -> None:
-    title = (
-        f"{recipe.network} on {recipe.data}, {recipe.height}x{recipe.width}, batch {recipe.batch}, "
-        f"{recipe.optimizer} lr {recipe.lr:g}"
-    )
+def _leave(folder: Path, plan: Plan, done: list[racing.Step]) -> None:
+    title = f"{plan.network} on {plan.data}, {plan.summary}"
+    names = list(done[0].loss)
+    losses = {name: [step.loss[name] for step in done] for name in names}
+    distances = {name: [step.distance[name] for step in done] for name in names}
+    moved = [step.moved for step in done]
     with files.work_folder(folder) as work:
         files.write_whole(work / STEPS, racing.lines(done).encode())
-        pictures.draw(work / PICTURE, title, done)
+        pictures.draw(work / PICTURE, title, losses, distances, moved, done[-1].layers)
         work.chmod(0o755)
         work.replace(folder)
 
@@ -179,9 +180,9 @@ def _said(dtype: str, parting: racing.Parting, last: racing.Step) -> Text:
             "that they have come: other networks"
         )
     text.append(f"; furthest in {parting.layer} ({parting.at_layer:.1e})")
-    if dtype == "float64" and parting.first > LIMIT:
+    if dtype == "float64" and parting.first > LIMIT_TRAINING_STEP:
         text.append(
-            f"\n  more than rounding makes in one step ({LIMIT:.0e}): "
+            f"\n  more than rounding makes in one step ({LIMIT_TRAINING_STEP:.0e}): "
             "`check --mode training` says what it is",
             style="yellow",
         )

@@ -17,13 +17,13 @@ from ..data.feed import AUGMENTATIONS, DataSet
 from ..data.images import parse_size
 from ..errors import InputError
 from ..networks import catalogue
+from ..networks.summary import values_per_channel
 from ..report import bars, record
 from ..traces import weights
 from ..training import checkpoint
 from ..training import loop as trains
 from ..training.checkpoint import Checkpoint, Position
-from ..training.recipe import DEFAULTS, Recipe
-from ..training_check.task import values_per_channel
+from ..training.plan import DEFAULTS, Plan
 from . import Json, Set, app, err, out
 from .arguments import parse_settings
 
@@ -141,7 +141,7 @@ def train_command(
         images = _given(train_images=train_images, test_images=test_images)
         given |= images | _given(network=network) | _size(size)
         start = _resumed(start, {**given, **_options(start, settings)}, resume)
-        found = _same_data(start.recipe, data, data_folder, watch)
+        found = _same_data(start.plan, data, data_folder, watch)
     else:
         assert folder is not None
         if network is None or data is None:
@@ -151,17 +151,17 @@ def train_command(
         files.refuse_full(folder)
         catalogue.network(network)
         found = datasets.load(data, data_folder, watch.say).limited(train_images, test_images)
-        start = trains.begin(recipe_of(network, settings, size, found, given))
+        start = trains.begin(plan_of(network, settings, size, found, given))
     _train(start, found, folder, watch, every)
 
 
 def _train(start: Checkpoint, data: DataSet, folder: Path, watch: bars.Watch, every: float) -> None:
-    recipe, position = start.recipe, start.position
-    title = catalogue.BACKENDS[recipe.backend].title
+    plan, position = start.plan, start.position
+    title = catalogue.BACKENDS[plan.backend].title
     try:
         with trains.locked(folder), watch.heeding():
             watch.say(
-                f"{recipe.network} in {title} on {recipe.data}: {len(data.train):,} images to "
+                f"{plan.network} in {title} on {plan.data}: {len(data.train):,} images to "
                 f"train with, {len(data.test):,} to test with; from {data.note}"
             )
             if position.steps:
@@ -193,17 +193,17 @@ def _size(text: str | None) -> dict[str, int]:
     return {} if text is None else dict(zip(("height", "width"), parse_size(text), strict=True))
 
 
-def recipe_of(
+def plan_of(
     network: str, settings: list[str] | None, size: str | None, data: DataSet, given: dict[str, Any]
-) -> Recipe:
-    """Return the recipe of a training that is to begin, and refuse what can't be used.
+) -> Plan:
+    """Return the plan of a new training, and refuse what can't be used.
 
     Args:
         network: its name.
         settings: what was given with `--set`.
         size: what was given with `--size`.
         data: what is to be learnt.
-        given: other fields of the recipe.
+        given: other fields of the plan's record.
     """
     known = catalogue.network(network)
     by_data = {"in_channels": data.channels, "num_classes": len(data.classes)}
@@ -215,7 +215,7 @@ def recipe_of(
     if options["in_channels"] not in (1, 3):
         raise InputError(f"in_channels={options['in_channels']}, but images have 1 or 3 channels")
     sides = _size(size) or dict(zip(("height", "width"), known.size, strict=True))
-    made = Recipe.make({
+    made = Plan.make({
         "network": network, "options": options, "data": data.name, "data_digest": data.digest,
         "train_images": len(data.train), "test_images": len(data.test), **sides, **given,
     })  # fmt: skip
@@ -225,17 +225,17 @@ def recipe_of(
     return made
 
 
-def _require_last_batch(recipe: Recipe) -> None:
+def _require_last_batch(plan: Plan) -> None:
     """Refuse a batch that leaves batch norm a single value: PyTorch fails, others learn nothing.
 
     Without any spread, the norm's output is its bias whatever the image, and its gradient 0.
     """
-    last = recipe.train_images % recipe.batch or min(recipe.batch, recipe.train_images)
+    last = plan.train_images % plan.recipe.batch or min(plan.recipe.batch, plan.train_images)
     try:
-        values_per_channel(recipe.network, recipe.options, (recipe.height, recipe.width), last)
+        values_per_channel(plan.network, plan.options, (plan.height, plan.width), last)
     except InputError as error:
         raise InputError(
-            f"the last batch of an epoch, of {last} out of {recipe.train_images} images: {error}, "
+            f"the last batch of an epoch, of {last} out of {plan.train_images} images: {error}, "
             "or leave some out with --train-images"
         ) from error
 
@@ -244,8 +244,8 @@ def _options(start: Checkpoint, settings: list[str] | None) -> dict[str, Any]:
     """Return the network's options as `--set` wants them, if it is given."""
     if not settings:
         return {}
-    known = catalogue.network(start.recipe.network)
-    return {"options": known.resolve({**start.recipe.options, **parse_settings(settings)})}
+    known = catalogue.network(start.plan.network)
+    return {"options": known.resolve({**start.plan.options, **parse_settings(settings)})}
 
 
 def _resumed(start: Checkpoint, given: dict[str, Any], folder: Path) -> Checkpoint:
@@ -254,8 +254,8 @@ def _resumed(start: Checkpoint, given: dict[str, Any], folder: Path) -> Checkpoi
     Raises:
         InputError: something else is asked for than what the training began with.
     """
-    epochs = given.pop("epochs", start.recipe.epochs)
-    different = start.recipe.differences(given)
+    epochs = given.pop("epochs", start.plan.epochs)
+    different = start.plan.differences(given)
     if different:
         raise InputError(
             f"{folder}: a training with {'; '.join(different)}. It can only go on as it "
@@ -263,24 +263,24 @@ def _resumed(start: Checkpoint, given: dict[str, Any], folder: Path) -> Checkpoi
         )
     if epochs < max(start.position.epoch, 1):
         raise InputError(f"--epochs {epochs}, but {start.position.epoch} are done already")
-    return replace(start, recipe=replace(start.recipe, epochs=epochs))
+    return replace(start, plan=start.plan.changed(epochs=epochs))
 
 
-def _same_data(recipe: Recipe, data: str | None, folder: Path | None, watch: bars.Watch) -> DataSet:
-    """Return the data of a recipe.
+def _same_data(plan: Plan, data: str | None, folder: Path | None, watch: bars.Watch) -> DataSet:
+    """Return the data that a plan names.
 
     Raises:
         InputError: others are asked for, or found.
     """
-    if data not in (None, recipe.data):
-        raise InputError(f"a training on {recipe.data}, but --data {data} was asked for")
-    found = datasets.load(recipe.data, folder, watch.say)
-    if found.digest != recipe.data_digest:
+    if data not in (None, plan.data):
+        raise InputError(f"a training on {plan.data}, but --data {data} was asked for")
+    found = datasets.load(plan.data, folder, watch.say)
+    if found.digest != plan.data_digest:
         raise InputError(
-            f"{recipe.data}: not the data that the training began with (from {found.note}); "
+            f"{plan.data}: not the data that the training began with (from {found.note}); "
             "give --data-folder"
         )
-    return found.limited(recipe.train_images, recipe.test_images)
+    return found.limited(plan.train_images, plan.test_images)
 
 
 @app.command("evaluate")
@@ -313,22 +313,22 @@ def evaluate_command(
         trained, data, data_folder, watch,
         {**_size(size), **_given(pixels=pixels, batch=batch, threads=threads, device=device)},
     )  # fmt: skip
-    recipe, position = start.recipe, start.position
+    plan, position = start.plan, start.position
     found = found.limited(None, test_images)
-    name = backend or recipe.backend
+    name = backend or plan.backend
     if name not in catalogue.default_backends():
         catalogue.backend(name)
         raise InputError(f"{name} doesn't test; give one of the frameworks: pt, tf or mx")
     try:
         with watch.heeding():
-            loss, right = trains.test(recipe, name, start.weights, found, watch)
+            loss, right = trains.test(plan, name, start.weights, found, watch)
     except UnavailableError as error:
         err.print(Text(str(error), style="yellow"))
         raise typer.Exit(errors.BROKEN) from error
     except trains.StoppedError:
         raise typer.Exit(INTERRUPTED) from None
     result = {
-        "network": recipe.network, "options": recipe.options, "backend": name, "data": found.name,
+        "network": plan.network, "options": plan.options, "backend": name, "data": found.name,
         "steps": position.steps, "test_loss": loss, "test_right": right,
         "test_images": len(found.test), "test_accuracy": right / len(found.test),
     }  # fmt: skip
@@ -337,7 +337,7 @@ def evaluate_command(
         return
     title = catalogue.BACKENDS[name].title
     out.print(
-        f"{recipe.network} in {title}: test accuracy {result['test_accuracy']:.4f} "
+        f"{plan.network} in {title}: test accuracy {result['test_accuracy']:.4f} "
         f"({right:,} of {len(found.test):,}), loss {loss:.6f}",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
@@ -350,15 +350,15 @@ def _trained(
     if path.is_dir() or checkpoint.is_checkpoint(path):
         start = checkpoint.read(path)
         if data is None:
-            found = _same_data(start.recipe, None, folder, watch)
+            found = _same_data(start.plan, None, folder, watch)
         else:
             found = datasets.load(data, folder, watch.say)
-        return replace(start, recipe=replace(start.recipe, **given)), found
+        return replace(start, plan=start.plan.changed(**given)), found
     if data is None:
         raise InputError(f"{path}: weights alone don't say what they were trained on; give --data")
     shared = weights.read(path)
     known, found = catalogue.network(shared.network), datasets.load(data, folder, watch.say)
-    made = Recipe.make({
+    made = Plan.make({
         "network": known.name, "options": shared.options, "data": found.name,
         "data_digest": found.digest, "train_images": len(found.train),
         "test_images": len(found.test), "height": known.size[0], "width": known.size[1], **given,

@@ -15,7 +15,7 @@ from ..networks import catalogue
 from ..report import record
 from ..report import training as report
 from ..training_check.runner import check_training
-from ..training_check.task import PRESETS, make_recipe
+from ..training_check.trial import PRESETS, make_trial
 from . import out, progress
 
 MODES = ("inference", "training")
@@ -67,7 +67,7 @@ def run(
         InputError: something given can't be used.
     """
     for name, chosen in wanted:  # what can't be used is refused before any work
-        make_recipe(name, catalogue.network(name).resolve(chosen), **choices)
+        make_trial(name, catalogue.network(name).resolve(chosen), **choices)
     results = []
     for number, (name, chosen) in enumerate(wanted, 1):
         title = f"[{number}/{len(wanted)}] {name}  " if len(wanted) > 1 else ""
@@ -75,8 +75,8 @@ def run(
         with progress(title) as say:
             say("weights and images")
             task = load(name, chosen)
-            recipe = make_recipe(name, task.weights.options, **choices)
-            results.append(check_training(task, recipe, how, place, say))
+            trial = make_trial(name, task.weights.options, **choices)
+            results.append(check_training(task, trial, how, place, say))
         report.show(out, results[-1])
         if place is not None:
             out.print(f"traces: {place}", highlight=False, soft_wrap=True)

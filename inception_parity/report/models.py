@@ -13,10 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..comparison.comparing import Comparison
-from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS
+from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS, LIMIT_MODELS_FLOAT32
 from ..diagnosis import Diagnosis
 from ..models.comparing import ModelReport, SettingDifference
-from ..models.limits import LIMIT_FLOAT32
 from ..models.weights import WeightDifference
 from .record import report_record
 
@@ -201,7 +200,7 @@ def _numbers(endpoint: Comparison, made: ModelReport) -> str:
     elif endpoint.floor is not None and endpoint.floors is not None:
         numbers += f"{endpoint.floors:.3g} floors, limit {LIMIT_FLOORS:g}"
     else:
-        numbers += f"limit {LIMIT_FLOAT32:.0e}"
+        numbers += f"limit {LIMIT_MODELS_FLOAT32:.0e}"
     index = ", ".join(map(str, endpoint.worst))
     return f"{numbers}; largest difference {endpoint.max_abs:.3g} at [{index}]"
 
@@ -256,7 +255,7 @@ def model_record(made: ModelReport, exit_code: int) -> dict[str, Any]:
         "format": FORMAT,
         "exit_code": exit_code,
         "limits": {"float64_rel_l2": LIMIT_FLOAT64, "floors": LIMIT_FLOORS,
-                   "float32_rel_l2": LIMIT_FLOAT32},
+                   "float32_rel_l2": LIMIT_MODELS_FLOAT32},
         "models": [_model(made, "a"), _model(made, "b")],
         "match": {
             "pairs": match.pairs, "only_a": match.only_a, "only_b": match.only_b,

@@ -15,24 +15,25 @@ from ..checking.task import Settings, Subject, Task, request_of, write_shared
 from ..errors import AGREE, BROKEN, DIVERGE, InputError, OracleError
 from ..files import work_folder
 from ..networks import catalogue
+from ..networks.summary import values_per_channel
 from ..traces.trace import Trace
+from ..traces.weights import is_idle_bias
 from ..workers.processes import Outcome, Worker, workers
-from .judging import SHOWN, Row, judge
-from .limits import scale_of
-from .task import Recipe, values_per_channel
+from .judging import SHOWN, Cell, Judgement, judge
+from .trial import Trial
 
 
 @dataclass
 class TrainingResult:
-    """What came out of training one network in all backends."""
+    """The result of training one network in all backends."""
 
     subject: Subject
-    recipe: Recipe
+    trial: Trial
     settings: Settings
     outcomes: dict[str, Outcome]
-    rows: list[Row]
-    losses: dict[tuple[str, str], list[float]]  # (backend, dtype) -> the loss of every step
-    loaders: dict[tuple[str, str], list[str]]  # arrays that weren't held as they were loaded
+    judgements: list[Judgement]
+    losses: dict[Cell, list[float]]  # of every step
+    loaders: dict[Cell, list[str]]  # arrays that weren't held as they were loaded
     counts: dict[str, int]  # batch norm's path -> values that it averages over
     idle: tuple[str, ...]  # biases before batch norm, which no gradient moves
     seconds: float = 0.0
@@ -40,27 +41,27 @@ class TrainingResult:
     @property
     def exit_code(self) -> int:
         """0: all agree; 1: something diverges; 3: a backend is missing, failed or wasn't judged."""
-        judged = {row.backend for row in self.rows if row.verdict != SHOWN}
+        judged = {found.backend for found in self.judgements if found.verdict != SHOWN}
         if judged != set(self.settings.backends):
             return BROKEN
         if any(outcome.status != "ok" for outcome in self.outcomes.values()):
             return BROKEN
-        wrong = any(row.fails for row in self.rows) or any(self.loaders.values())
+        wrong = any(found.fails for found in self.judgements) or any(self.loaders.values())
         return DIVERGE if wrong else AGREE
 
 
 def check_training(
     task: Task,
-    recipe: Recipe,
+    trial: Trial,
     settings: Settings,
     keep: Path | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> TrainingResult:
-    """Train the task's network by the recipe in every backend, and judge what came out.
+    """Train the task's network in every backend, and judge the results.
 
     Args:
-        task: weights, and the images that the batches are made of.
-        recipe: how it is trained.
+        task: weights, and the images from which the batches are made.
+        trial: how the network is trained.
         settings: backends, dtypes, device, interpreters, time limit.
         keep: a folder to make, for the traces; None to throw them away.
         progress: called with a line that says what is being done.
@@ -77,10 +78,10 @@ def check_training(
         )
     start = time.monotonic()
     weights = task.weights
-    counts = values_per_channel(weights.network, weights.options, task.size, recipe.batch)
+    counts = values_per_channel(weights.network, weights.options, task.size, trial.recipe.batch)
     with work_folder(keep) as folder:
         write_shared(task, folder)
-        shared = {"recipe": recipe.text(), "counts": counts}
+        shared = {"recipe": trial.text(), "counts": counts}
 
         def request(backend: str, dtypes: tuple[str, ...], device: str) -> dict[str, Any]:
             jobs = [
@@ -101,7 +102,7 @@ def check_training(
         if outcomes[0].status != "ok":
             raise OracleError(f"the oracle didn't finish: {outcomes[0].message}")
         progress("comparing")
-        result = _judged(task, recipe, settings, outcomes[1:], counts, folder)
+        result = _judged(task, trial, settings, outcomes[1:], counts, folder)
         result.seconds = time.monotonic() - start
         if keep is not None:
             shutil.rmtree(folder / "work")
@@ -112,18 +113,15 @@ def check_training(
 
 def _judged(
     task: Task,
-    recipe: Recipe,
+    trial: Trial,
     settings: Settings,
     outcomes: list[Outcome],
     counts: dict[str, int],
     folder: Path,
 ) -> TrainingResult:
-    """Read the traces that are there, and judge them; one that should be there costs its backend.
-
-    A trace that can't be read is its backend's fault too, and not the run's.
-    """
+    """Read the traces, and judge them; a backend whose trace is missing or broken has failed."""
     by_name = {outcome.backend: outcome for outcome in outcomes}
-    traces: dict[tuple[str, str], Trace] = {}
+    traces: dict[Cell, Trace] = {}
     for dtype in settings.dtypes:
         for backend, outcome in by_name.items():
             if outcome.status != "ok" or dtype in outcome.unsupported:
@@ -135,12 +133,12 @@ def _judged(
                 outcome.message = f"left no trace of {dtype} that can be used: {error}"
     oracle = Trace.read(folder / f"{catalogue.ORACLE}-float64-training")
     arrays = task.weights.arrays
-    rows = judge(traces, oracle, arrays, recipe)
-    idle = tuple(name for name in arrays if scale_of(name, arrays) != name)
+    judgements = judge(traces, oracle, arrays, trial)
+    idle = tuple(name for name in arrays if is_idle_bias(name, arrays))
     losses = {cell: np.asarray(trace.array("loss")).tolist() for cell, trace in traces.items()}
     loaders = {cell: trace.loader for cell, trace in traces.items()}
     return TrainingResult(
-        task.subject, recipe, settings, by_name, rows, losses, loaders, counts, idle
+        task.subject, trial, settings, by_name, judgements, losses, loaders, counts, idle
     )
 
 
