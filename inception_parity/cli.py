@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from .commands import (
+from .commands import (  # noqa: F401  each registers its commands when it is imported
     about,
     app,
     checking,
+    checking_training,
     converting,
     differing,
     err,
@@ -21,22 +22,13 @@ from .commands import (
     models,
     out,
     racing,
+    tracing,
     training,
 )
 from .errors import BROKEN, InputError, OracleError
 from .versions import __version__
 
 __all__ = ["app", "invoke", "main"]
-COMMANDS = (
-    about,
-    checking,
-    converting,
-    differing,
-    exporting,
-    models,
-    racing,
-    training,
-)  # imported, they register
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # that ask the command to end
 

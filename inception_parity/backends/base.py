@@ -12,7 +12,6 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,8 +22,8 @@ from .. import versions
 from ..files import digest
 from ..networks import catalogue
 from ..numerics import to_dtype
-from ..traces.trace import INPUT as INPUT
-from ..traces.trace import Run, Trace, TraceWriter
+from ..traces.trace import INPUT, Run, Trace, TraceWriter
+from ..workers.request import Job
 from .recipe import Recipe
 
 Before = Callable[[tuple[Any, ...]], tuple[Any, ...]]
@@ -173,17 +172,6 @@ def adapter(name: str, device: str = "cpu") -> Adapter:
         hint = f"; pip install 'inception-parity[{info.extra}]'" if error.name else ""
         raise UnavailableError(f"{info.title}: {error}{hint}") from error
     return found
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run of a network in one dtype and mode."""
-
-    network: str
-    options: dict[str, Any]
-    dtype: str
-    mode: str = "propagated"
-    endpoints: tuple[str, ...] = ()  # to be recorded, with the outputs; all, if empty
 
 
 def run_job(

@@ -19,7 +19,8 @@ from onnx import TensorProto, checker, helper, numpy_helper, shape_inference
 from ..errors import InputError
 from ..networks import catalogue
 from ..onnx import model_file
-from .base import Adapter, After, Before, Job, UnavailableError, adapter, loaded
+from ..workers.request import Job
+from .base import Adapter, After, Before, UnavailableError, adapter, loaded
 
 MOST_VALUES = 1 << 30  # of one tensor for one image; those of the networks here are under 2^21
 PROVIDERS = {

@@ -19,11 +19,13 @@ from ..networks import catalogue, sizes, summary
 from ..plots.sizes import plot as plot_sizes
 from ..report import record
 from ..traces import seeding, weights
-from . import Json, NetworkName, Seed, Set, SizeText, app, err, out, progress, words
-from .arguments import parse_settings
+from . import out, print_line, progress, stop
+from .arguments import parse_backends, parse_settings
+from .option_groups import command
+from .options import Json, NetworkName, Seed, Set, SizeText
 
 
-@app.command("networks")
+@command("networks")
 def networks_command(as_json: Json = False) -> None:
     """List the networks and their options."""
     if as_json:
@@ -45,7 +47,7 @@ def networks_command(as_json: Json = False) -> None:
             out.print(Text(f"    --set {option.name}={default}").append(f"  {option.help}", "dim"))
 
 
-@app.command("summary")
+@command("summary")
 def summary_command(
     network: NetworkName,
     size: SizeText = None,
@@ -88,7 +90,7 @@ def summary_command(
     )  # fmt: skip
 
 
-@app.command("weights")
+@command("weights")
 def weights_command(
     network: NetworkName,
     file: Annotated[Path, typer.Option("--out", help="The file to write.")],
@@ -101,10 +103,10 @@ def weights_command(
     seeded = seeding.seeded(network, net.resolve(parse_settings(settings)), seed)
     weights.write(file, seeded)
     said = f"{file}: {len(seeded.arrays)} arrays, sha256 {seeded.sha256}"
-    out.print(said, highlight=False, soft_wrap=True)
+    print_line(said)
 
 
-@app.command("sizes")
+@command("sizes")
 def sizes_command(
     in_channels: Annotated[int, typer.Option("--in-channels", help="Channels of the images.")] = 1,
     num_classes: Annotated[int, typer.Option("--num-classes", help="Length of the logits.")] = 10,
@@ -144,10 +146,10 @@ def sizes_command(
         )  # fmt: skip
     out.print(table)
     if plot is not None:
-        out.print(f"plot: {plot}", highlight=False, soft_wrap=True)
+        print_line(f"plot: {plot}")
 
 
-@app.command("min-size")
+@command("min-size")
 def min_size_command(
     network: Annotated[list[str] | None, typer.Argument(help="Networks; by default all.")] = None,
     backends: Annotated[str, typer.Option(help="Where to try, with commas.")] = "np,pt",
@@ -160,20 +162,15 @@ def min_size_command(
     may want more than one value per channel. The oracle has no training: there its
     heads run, and that is all.
     """
-    chosen = words(backends)
-    if not chosen:
-        raise InputError("--backends names none; leave it out for the default")
-    for backend in chosen:
-        catalogue.backend(backend)
+    chosen, options = parse_backends(backends), parse_settings(settings)
     for name in network or ():
-        catalogue.network(name).resolve(parse_settings(settings))
+        catalogue.network(name).resolve(options)
     with progress() as say:
         say("trying sizes")
         try:
-            rows = min_size.rows(network, chosen, parse_settings(settings))
+            rows = min_size.rows(network, chosen, options)
         except UnavailableError as error:
-            err.print(str(error), style="yellow")
-            raise typer.Exit(errors.BROKEN) from error
+            stop(error, errors.BROKEN)
     if as_json:
         print(record.dumps([vars(row) for row in rows]), end="")
         return

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from .. import errors
 from ..checking import runner as checks
@@ -17,39 +16,20 @@ from ..files import require_writable, write_whole
 from ..networks import catalogue
 from ..onnx import exporters, model_file
 from ..report import terminal
-from . import (
-    Batch,
-    ImagesPath,
-    NetworkName,
-    Pythons,
-    Seed,
-    Set,
-    SizeText,
-    Timeout,
-    WeightsFile,
-    app,
-    err,
-    out,
-    progress,
-)
-from .arguments import parse_settings
-from .checking import settings_of, task_of
+from . import err, out, print_line, progress, stop
+from .option_groups import command
+from .options import InputOptions, NetworkName, Pythons, Timeout, WorkerOptions
 
 
-@app.command("export")
+@command("export")
 def export_command(
     network: NetworkName,
     backend: Annotated[str, typer.Option(help="Whose network: `pt`, `tf` or `mx`.")],
     file: Annotated[Path, typer.Option("--out", help="The ONNX file to write.")],
-    size: SizeText = None,
-    settings: Set = None,
-    weights_file: WeightsFile = None,
-    seed: Seed = 0,
+    given: InputOptions,
     verify: Annotated[
         bool, typer.Option("--verify", help="Check the file before it is put in its place.")
     ] = False,
-    image_path: ImagesPath = None,
-    batch: Batch = None,
     pythons: Pythons = None,
     timeout: Timeout = 600,
 ) -> None:
@@ -58,31 +38,34 @@ def export_command(
     The batch is free, the size of the images is fixed. With --verify the backend and
     the file are run on images and held against the oracle; unless both agree with
     it, no file is left.
+
+    Example:
+
+        inception-parity export googlenet --backend pt --verify --out googlenet.onnx
     """
     if backend not in exporters.BACKENDS:
         catalogue.backend(backend)
         raise InputError(f"{backend} isn't exported; one of {', '.join(exporters.BACKENDS)} is")
-    how = settings_of([backend], ["float32"], "cpu", pythons, timeout)
+    settings = WorkerOptions("cpu", pythons, timeout).settings((backend,), ("float32",))
     require_writable(file)
-    task = task_of(network, parse_settings(settings), weights_file, seed, image_path, size, batch)
+    task = given.task(network, given.options())
     with tempfile.TemporaryDirectory(prefix="inception-parity-") as folder:
         made = Path(folder) / "model.onnx"
         with progress() as say:
-            outcome = checks.export_one(task, how, made, say)
+            outcome = checks.export_one(task, settings, made, say)
         if outcome.status != "ok":
-            err.print(Text(f"{backend}  {outcome.status}: {outcome.message}", style="yellow"))
-            raise typer.Exit(errors.BROKEN)
+            stop(f"{backend}  {outcome.status}: {outcome.message}", errors.BROKEN)
         if verify:
-            model_file.note(made, "verified", _verified(task, how, made))
+            model_file.note(made, "verified", _verified(task, settings, made))
         write_whole(file, made.read_bytes())
     _say(file, task, verify)
 
 
-def _verified(task: Task, how: Settings, made: Path) -> str:
+def _verified(task: Task, settings: Settings, made: Path) -> str:
     """Check the file beside the network it was made from; return what was found, in a line."""
-    (backend,) = how.backends
+    (backend,) = settings.backends
     both = Settings(
-        (backend, "onnx"), ("float64", "float32"), "cpu", how.pythons, how.timeout, made
+        (backend, "onnx"), ("float64", "float32"), "cpu", settings.pythons, settings.timeout, made
     )
     with progress() as say:
         result = checks.check(task, both, None, say)
@@ -101,11 +84,10 @@ def _verified(task: Task, how: Settings, made: Path) -> str:
 
 def _say(file: Path, task: Task, verified: bool) -> None:
     channels, (height, width) = task.weights.options["in_channels"], task.size
-    out.print(
+    print_line(
         f"{file}: opset {model_file.OPSET}, IR version {model_file.IR_VERSION}, "
         f"images {model_file.BATCH} x {channels} x {height} x {width}, "
-        f"{len(task.weights.arrays)} initialisers, sha256 {task.weights.sha256}",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip
+        f"{len(task.weights.arrays)} initialisers, sha256 {task.weights.sha256}"
+    )
     if not verified:
         out.print("Not verified; --verify does that, or `check --backends onnx --onnx FILE`.")

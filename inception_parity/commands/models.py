@@ -23,7 +23,9 @@ from ..data.images import parse_size
 from ..errors import InputError, nearest
 from ..files import require_writable
 from ..report import record
-from . import PageFile, app, err, out, progress
+from . import err, out, progress
+from .option_groups import command
+from .options import PageFile
 
 MOST_VALUES = 2**28  # of a random input: 2 GB
 PHOTOGRAPHS = "photographs"
@@ -38,7 +40,7 @@ ENVIRONMENT = {
 }
 
 
-@app.command("compare-models")
+@command("compare-models")
 def compare_models(
     a: Annotated[
         str,
@@ -88,7 +90,7 @@ def compare_models(
     1: they differ, or a layer has no counterpart. 2: bad usage or input.
     """
     from ..models import ModelTrace, compare
-    from ..report import models as terminal
+    from ..report.models import model_record
 
     for file in (json_file, page_file):
         if file is not None:
@@ -115,14 +117,15 @@ def compare_models(
             layout_b=layout_b, copy_weights=copy_weights, progress=say,
         )  # fmt: skip
         if page_file is not None:
-            from ..report import models_page, page
+            from ..report import page
+            from ..report.models import sheet_of
 
-            sheet = models_page.sheet_of(made, ["inception-parity", *sys.argv[1:]], say)
+            sheet = sheet_of(made, ["inception-parity", *sys.argv[1:]], say)
             page.write(page_file, [sheet])
-    terminal.show(out, made, show_match)
+    made.show(out, show_match)
     code = errors.DIVERGE if made.fails else errors.AGREE
     if json_file is not None:
-        text = record.dumps(terminal.model_record(made, code))
+        text = record.dumps(model_record(made, code))
         files.write_whole(json_file, text.encode())
     if keep is not None:
         _keep(keep, made)

@@ -18,15 +18,17 @@ from ..networks import catalogue
 from ..plots import race as pictures
 from ..training import racing
 from ..training.plan import Plan
-from . import NetworkName, Pythons, Set, SizeText, app, err, out, progress, words
-from .arguments import parse_pythons, parse_settings
+from . import err, out, print_line, progress
+from .arguments import parse_pythons, parse_settings, words
+from .option_groups import command
+from .options import NetworkName, Pythons, Set, SizeText
 from .training import DataFolder, plan_of
 
 DTYPES = ("float64", "float32")
 STEPS, PICTURE = "race.jsonl", "race.png"
 
 
-@app.command("race")
+@command("race")
 def race_command(
     network: NetworkName,
     folder: Annotated[Path, typer.Option("--out", help="A folder to make, for what came out.")],
@@ -65,7 +67,7 @@ def race_command(
 
     Rounding starts near 1e-16 in float64 and near 1e-8 in float32, and grows from step to step,
     faster with a larger --lr and with batch norm. A mistake is as large in float64 as in float32,
-    from the first step on; `check --mode training` says where. MXNet keeps --lr and --momentum
+    from the first step on; `check-training` says where. MXNet keeps --lr and --momentum
     in float32: numbers such as 0.0625 and 0.875 are the same there, 0.1 and 0.9 are not.
     """
     names = list(dict.fromkeys(words(backends or ",".join(catalogue.default_backends()))))
@@ -114,8 +116,8 @@ def race_command(
         for kind in kinds:
             found_apart = racing.parting(done, kind)
             if found_apart is not None:
-                out.print(_said(kind, found_apart, done[-1]), highlight=False, soft_wrap=True)
-        out.print(f"{folder / STEPS}, {folder / PICTURE}", highlight=False, soft_wrap=True)
+                print_line(_said(kind, found_apart, done[-1]))
+        print_line(f"{folder / STEPS}, {folder / PICTURE}")
     if len(done) < steps:
         err.print(
             Text(
@@ -152,10 +154,10 @@ def _show(done: list[racing.Step]) -> None:
         table.add_column(f"{pair.replace(' and ', '-')}\n{dtype}", justify="right", no_wrap=True)
     table.add_column("way\n", justify="right", no_wrap=True)
     count = len(done)
-    out.print(
+    print_line(
         "loss of each step; then how far apart the weights are after it, and from the start",
-        style="dim", highlight=False, soft_wrap=True,
-    )  # fmt: skip
+        style="dim",
+    )
     for number in sorted({n for n in (1, 2, 3, 5, *range(10, count, max(10, count // 50 * 10)))
                           if n <= count} | {count}):  # fmt: skip
         step = done[number - 1]
@@ -183,7 +185,7 @@ def _said(dtype: str, parting: racing.Parting, last: racing.Step) -> Text:
     if dtype == "float64" and parting.first > LIMIT_TRAINING_STEP:
         text.append(
             f"\n  more than rounding makes in one step ({LIMIT_TRAINING_STEP:.0e}): "
-            "`check --mode training` says what it is",
+            "`check-training` says what it is",
             style="yellow",
         )
     return text

@@ -24,8 +24,10 @@ from ..training import checkpoint
 from ..training import loop as trains
 from ..training.checkpoint import Checkpoint, Position
 from ..training.plan import DEFAULTS, Plan
-from . import Json, Set, app, err, out
+from . import err, out, print_line
 from .arguments import parse_settings
+from .option_groups import command
+from .options import Json, Set
 
 INTERRUPTED = 130
 
@@ -52,7 +54,7 @@ def _default(name: str) -> str:
     return f"Default: {DEFAULTS[name]}."
 
 
-@app.command("train")
+@command("train")
 def train_command(
     network: Annotated[str | None, typer.Argument(help="A network; `networks` lists them.")] = None,
     folder: Annotated[
@@ -181,7 +183,7 @@ def _train(start: Checkpoint, data: DataSet, folder: Path, watch: bars.Watch, ev
         if watch.asked:  # twice
             err.print(f"the last checkpoint is kept; to go on: train --resume {folder}")
         raise
-    out.print(f"{folder / trains.WEIGHTS}", highlight=False, soft_wrap=True)
+    print_line(f"{folder / trains.WEIGHTS}")
 
 
 def _given(**values: Any) -> dict[str, Any]:
@@ -283,7 +285,7 @@ def _same_data(plan: Plan, data: str | None, folder: Path | None, watch: bars.Wa
     return found.limited(plan.train_images, plan.test_images)
 
 
-@app.command("evaluate")
+@command("evaluate")
 def evaluate_command(
     trained: Annotated[
         Path, typer.Argument(help="A training's folder, its checkpoint, or a weight file.")
@@ -336,11 +338,10 @@ def evaluate_command(
         print(record.dumps(result), end="")
         return
     title = catalogue.BACKENDS[name].title
-    out.print(
+    print_line(
         f"{plan.network} in {title}: test accuracy {result['test_accuracy']:.4f} "
-        f"({right:,} of {len(found.test):,}), loss {loss:.6f}",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip
+        f"({right:,} of {len(found.test):,}), loss {loss:.6f}"
+    )
 
 
 def _trained(

@@ -10,45 +10,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backends import Adapter, Job, loaded
+from ..backends import Adapter, loaded
 from ..backends.recipe import Recipe
+from ..files import appearing
+from ..workers.request import Race
 
 PAUSE = 0.005  # seconds between two looks for a file
 
 
-def run(backend: Adapter, request: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]) -> None:
-    """Train on the batches that appear in the request's folder, and leave weights and losses.
+def run(backend: Adapter, job: Race, weights: Mapping[str, NDArray[Any]]) -> None:
+    """Train on the batches that appear in the job's folder, and leave weights and losses.
 
     Raises:
-        UnavailableError: the backend can't compute in the request's dtype.
+        UnavailableError: the backend can't compute in the job's dtype.
     """
-    folder = Path(request["work"])
-    job = Job(request["network"], request["options"], request["dtype"])
     net = loaded(backend, job, weights)
     backend.control_dropout(net, None)  # frameworks never draw the same masks
-    training = backend.training(net, Recipe(**request["recipe"]))
+    training = backend.training(net, Recipe(**job.recipe))
     step = 0
 
     def on_step(loss: float, right: int) -> None:
         nonlocal step
         step += 1
-        row = in_a_row(backend.get_weights(net), request["names"])
-        leave(folder / f"{request['label']}-{step}.npz", loss=np.float64(loss), weights=row)
+        row = in_a_row(backend.get_weights(net), job.names)
+        with appearing(job.out / f"{job.label}-{step}.npz") as file:
+            np.savez(file, loss=np.float64(loss), weights=row)
 
-    training.epoch(_batches(folder, request["steps"]), on_step)
+    training.epoch(_batches(job.out, job.steps), on_step)
 
 
 def in_a_row(weights: Mapping[str, NDArray[Any]], names: Sequence[str]) -> NDArray[Any]:
     """Return the arrays of these names as one."""
     return np.concatenate([weights[name].ravel() for name in names])
-
-
-def leave(file: Path, **arrays: Any) -> None:
-    """Write an .npz file, which appears complete."""
-    partial = file.with_suffix(".partial")
-    with partial.open("wb") as opened:
-        np.savez(opened, **arrays)
-    partial.replace(file)
 
 
 def _batches(folder: Path, steps: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:

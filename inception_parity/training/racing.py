@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 
 from ..data.feed import Batch, DataSet
 from ..errors import InputError
-from ..files import save_array
+from ..files import appearing, save_arrays
 from ..traces.weights import is_idle_bias, trained_names
 from ..workers.processes import Worker, workers
+from ..workers.request import Race, Request
 from .loop import initial
 from .plan import Plan
-from .racer import in_a_row, leave
+from .racer import in_a_row
 
 AHEAD = 2  # batches that lie ready
 LOOK = 0.005  # seconds between two looks for a file
@@ -109,11 +110,9 @@ def race(
     try:
         with tempfile.TemporaryDirectory(prefix="inception-parity-") as made:
             folder = Path(made)
-            (folder / "weights").mkdir()
-            for name, array in begin.items():
-                save_array(folder / "weights" / f"{name}.npy", array)
+            weights = save_arrays(folder / "weights", begin)
             comparer = _Comparer(runners, names, begin)
-            requests = [_request(plan, runner, steps, names, folder) for runner in runners]
+            requests = [_request(plan, runner, steps, names, folder, weights) for runner in runners]
             with workers(requests, pythons, timeout) as running:
                 ready = _lay_out(_batches(plan, data, steps), folder)
                 for step in range(1, steps + 1):
@@ -131,20 +130,19 @@ def race(
 
 
 def _request(
-    plan: Plan, runner: Runner, steps: int, names: Sequence[str], folder: Path
-) -> dict[str, Any]:
+    plan: Plan, runner: Runner, steps: int, names: Sequence[str], folder: Path, weights: Path
+) -> Request:
     backend, dtype = runner
     recipe = replace(plan.recipe, precision="float32", channels_last=False)
-    return {
-        "backend": backend, "device": plan.device, "folder": str(folder),
-        "weights": str(folder / "weights"),
-        "race": {
-            "network": plan.network, "options": plan.options, "recipe": asdict(recipe),
-            "dtype": dtype, "steps": steps, "work": str(folder), "label": f"{backend}-{dtype}",
-            "names": names,
-        },
-        "result": str(folder / f"{backend}-{dtype}.json"),
-    }  # fmt: skip
+    name = "-".join(runner)
+    job = Race(
+        plan.network, plan.options, dtype, recipe=asdict(recipe), steps=steps, names=tuple(names),
+        label=name, out=folder,
+    )  # fmt: skip
+    return Request(
+        backend=backend, jobs=(job,), folder=folder, result=folder / f"{name}.json",
+        device=plan.device, weights=weights,
+    )  # fmt: skip
 
 
 def _batches(plan: Plan, data: DataSet, steps: int) -> Iterator[Batch]:
@@ -160,7 +158,8 @@ def _batches(plan: Plan, data: DataSet, steps: int) -> Iterator[Batch]:
 
 def _lay_out(batches: Iterator[Batch], folder: Path) -> Iterator[None]:
     for step, (images, labels) in enumerate(batches, 1):
-        leave(folder / f"batch-{step}.npz", images=images, labels=labels)
+        with appearing(folder / f"batch-{step}.npz") as file:
+            np.savez(file, images=images, labels=labels)
         yield
 
 

@@ -26,11 +26,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backends.base import Adapter, Factors, Job, compare_weights
+from ..backends.base import Adapter, Factors, compare_weights
 from ..files import digest
 from ..traces.trace import Run, Trace, TraceWriter
 from ..traces.weights import is_statistic
 from ..versions import recorded
+from ..workers.request import Job
 from .trial import FIRST, LAST, Trial, batches, definition, dropout_factors
 
 MOMENTUM = 0.9  # share of the old statistics, in the oracle and by name in every framework

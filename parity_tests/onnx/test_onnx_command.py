@@ -108,8 +108,8 @@ def test_a_model_that_can_t_be_run_is_an_error_and_no_crash(exported, capsys, pl
         (("--backends", "pt"), ("--onnx is for the backend onnx",)),
         (("inception_v1",), ("weights of googlenet, but should be of inception_v1",)),
         (("--set", "num_classes=8"), ("num_classes=7, but 8 was asked for",)),
-        (("--all",), ("--all goes with no",)),
-        (("googlenet", "inception_v3"), ("--onnx goes with one network",)),
+        (("--all",), ("--all can't be combined with",)),
+        (("googlenet", "inception_v3"), ("--onnx belongs to one network",)),
     ],
     ids=str,
 )

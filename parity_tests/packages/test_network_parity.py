@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from inception_parity.backends.base import Job, adapter, run_job
+from inception_parity.backends import Job, adapter, run_job
 from inception_parity.networks import catalogue
 from inception_parity.traces import seeding
 

@@ -13,6 +13,7 @@ import pytest
 
 from inception_parity.workers import processes
 from inception_parity.workers.processes import workers
+from inception_parity.workers.request import Request
 
 from ..support.command import (
     ENDPOINTS,
@@ -184,7 +185,7 @@ def test_oracle_out_of_time_is_exit_code_3(temporary, capsys, tmp_path, sound):
 def test_workers_end_where_the_next_one_cannot_start(tmp_path):
     hanging = interpreter(tmp_path / "bin", "hanging", hang(tmp_path / "child"))
     requests = [
-        {"backend": name, "folder": str(tmp_path), "result": str(tmp_path / f"{name}.json")}
+        Request(backend=name, jobs=(), folder=tmp_path, result=tmp_path / f"{name}.json")
         for name in ("pt", "tf")
     ]
     nothing = {"pt": hanging, "tf": tmp_path / "nothing"}

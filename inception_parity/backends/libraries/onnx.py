@@ -19,8 +19,8 @@ from ...errors import InputError
 from ...networks.catalogue import Network
 from ...onnx import model_file
 from ...traces import weights
+from ...workers.request import Job
 from .. import onnx
-from ..base import Job
 
 
 class Model(onnx.Network):

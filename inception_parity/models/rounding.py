@@ -7,7 +7,7 @@ import numpy as np
 from ..comparison.comparing import IDENTICAL, ROUNDING, WRONG, Comparison
 from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS, LIMIT_MODELS_FLOAT32
 from ..numerics import UNIT_ROUNDOFF
-from .record import ModelTrace
+from .recorder import ModelTrace
 
 
 class Limits:
