@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from inception_mx._mxnet import gluon, mxnet
 
 from ..networks.catalogue import Network
-from .base import Adapter, After, Before, Factors, UnavailableError
+from .base import Adapter, After, Before, Factors, UnavailableError, wrap_method
 from .recipe import Recipe
 
 
@@ -53,23 +53,7 @@ class Backend(Adapter):
             yield from self.modules(child, f"{prefix}.{name}" if prefix else name)
 
     def attach(self, module: Any, before: Before, after: After) -> Callable[[], None]:
-        forward = module.forward
-        replaced = vars(module).get("forward")
-
-        def wrapped(*args: Any) -> Any:
-            args = before(args)
-            output = forward(*args)
-            after(args, output)
-            return output
-
-        module.forward = wrapped
-
-        def detach() -> None:
-            del module.forward  # the class's own shows again
-            if replaced is not None:
-                module.forward = replaced
-
-        return detach
+        return wrap_method(module, "forward", before, after)
 
     def to_native(self, array: NDArray[Any], dtype: str) -> Any:
         return mxnet.np.array(array, dtype=dtype, ctx=self.context)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..networks.catalogue import Network
 from ..traces.layout import nhwc_to_shared, shared_to_nhwc
-from .base import Adapter, After, Before, Factors, UnavailableError
+from .base import Adapter, After, Before, Factors, UnavailableError, wrap_method
 from .recipe import Recipe
 
 
@@ -75,23 +75,7 @@ class Backend(Adapter):
             yield path, layer, path not in inner
 
     def attach(self, module: Any, before: Before, after: After) -> Callable[[], None]:
-        call = module.call
-        replaced = vars(module).get("call")
-
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            args = before(args)
-            output = call(*args, **kwargs)
-            after(args, output)
-            return output
-
-        module.call = wrapped
-
-        def detach() -> None:
-            del module.call  # the class's own shows again
-            if replaced is not None:
-                module.call = replaced
-
-        return detach
+        return wrap_method(module, "call", before, after)
 
     def to_native(self, array: NDArray[Any], dtype: str) -> Any:
         with tf.device(self.tf_device):

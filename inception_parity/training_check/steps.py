@@ -26,7 +26,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backends.base import Adapter, Factors, compare_weights
+from ..backends import Adapter
+from ..backends.base import Factors
+from ..backends.recording import compare_weights
 from ..files import digest
 from ..traces.trace import Run, Trace, TraceWriter
 from ..traces.weights import is_statistic
