@@ -11,11 +11,11 @@ from typer import Argument, Option
 
 from .. import errors
 from ..backends import UnavailableError, min_size
-from ..checking.task import require_size
 from ..data.images import parse_size
 from ..errors import InputError
 from ..files import require_writable
 from ..networks import catalogue, sizes, summary
+from ..networks.empty_batch import require_size
 from ..plots.sizes import plot as plot_sizes
 from ..report import record
 from ..traces import seeding, weights

@@ -12,7 +12,6 @@ from rich.text import Text
 from .. import errors, libraries
 from ..conversion import converting as conversions
 from ..conversion.identifying import Found, identify
-from ..conversion.onnx_target import ExportError
 from ..conversion.verifying import Verification
 from ..data.images import parse_size
 from ..errors import InputError
@@ -46,7 +45,8 @@ def convert_command(
     backends: Annotated[
         str | None,
         typer.Option(
-            help="Of ours, to compare with; by default pt,tf,mx. For ONNX, the one to export."
+            help="Networks of ours to run beside it; by default pt,tf,mx, but for ONNX none that "
+            "isn't needed."
         ),
     ] = None,
     size: Annotated[
@@ -78,7 +78,7 @@ def convert_command(
         except conversions.DisagreeError as error:
             err.print(Text(str(error), style="red"))
             raise typer.Exit(errors.DIVERGE) from error
-        except (conversions.UnprovenError, ExportError) as error:
+        except conversions.UnprovenError as error:
             stop(error, errors.BROKEN)
     show_found(done.found)
     _show_verification(done.verification)

@@ -53,20 +53,10 @@ class Train(Job):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Export(Job):
-    """Write the network as an ONNX file."""
-
-    provenance: str  # of the weights
-    images: Path
-    out: Path
-
-
-@dataclass(frozen=True, kw_only=True)
-class Race:
+class Race(Job):
     """Train on batches that the parent lays out one by one, and leave the weights of each step."""
 
-    recipe: Mapping[str, Any]
-    dtype: str
+    recipe: Mapping[str, Any]  # the fields of a `backends.recipe.Recipe`
     steps: int
     names: tuple[str, ...]  # arrays whose weights are left
     label: str  # of the files that are left
@@ -81,9 +71,9 @@ class Experiment:
     out: Path
 
 
-AnyJob = Record | MeasureFloors | Train | Export | Race | Experiment
+AnyJob = Record | MeasureFloors | Train | Race | Experiment
 KINDS: dict[str, type[AnyJob]] = {
-    kind.__name__: kind for kind in (Record, MeasureFloors, Train, Export, Race, Experiment)
+    kind.__name__: kind for kind in (Record, MeasureFloors, Train, Race, Experiment)
 }
 
 
