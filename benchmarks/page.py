@@ -25,7 +25,7 @@ from inception_parity.data import images
 from inception_parity.diagnosis.traces import diagnose_trace
 from inception_parity.networks import catalogue
 from inception_parity.report import page
-from inception_parity.report.sheet import Column, Sheet, data
+from inception_parity.report.sheet import Column, Sheet, sheet_data
 from inception_parity.traces import seeding
 from inception_parity.traces.trace import Trace
 from parity_tests.support.browser import Browser
@@ -88,9 +88,10 @@ def wrong_sheet(folder: Path, size: int = 128) -> Sheet:
                          folder / f"{name}-{dtype}-{mode}", oracle)  # fmt: skip
             known = None if dtype == "float64" else floor
             report = compare(trace, oracle, known)
+            found = None
             if report.fails and dtype == "float64":
-                report.diagnosis = diagnose_trace(report, trace, oracle, shared.arrays)
-            columns.append(Column(catalogue.BACKENDS[name].title, report, trace))
+                found = diagnose_trace(report, trace, oracle, shared.arrays)
+            columns.append(Column(catalogue.BACKENDS[name].title, report, trace, found))
     return Sheet(
         title=f"googlenet {size}x{size}",
         verdict="tf diverges; pt, mx agree.",
@@ -101,7 +102,7 @@ def wrong_sheet(folder: Path, size: int = 128) -> Sheet:
         environment=[(c.title, c.report.versions) for c in columns[::3]],
         command="",
         columns=columns,
-        data=data(oracle, columns),
+        data=sheet_data(oracle, columns),
     )
 
 

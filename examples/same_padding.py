@@ -37,5 +37,5 @@ with tempfile.TemporaryDirectory() as folder:
     trace = record(tf_backend, net, job, batch, shared.arrays, Path(folder) / "tf")
 
     report = compare(trace, oracle)
-    report.diagnosis = diagnose_trace(report, trace, oracle, shared.arrays)
-    show_report(Console(width=110), report)
+    diagnosis = diagnose_trace(report, trace, oracle, shared.arrays)
+    show_report(Console(width=110), report, diagnosis)

@@ -10,33 +10,26 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from .commands import (
+from .commands import (  # noqa: F401  each registers its commands when it is imported
     about,
     app,
     checking,
+    checking_training,
     converting,
     differing,
     err,
+    evaluating,
     exporting,
     models,
     out,
     racing,
+    tracing,
     training,
 )
-from .errors import BROKEN, InputError, OracleError
+from .errors import BROKEN, INTERRUPTED, InputError, OracleError
 from .versions import __version__
 
 __all__ = ["app", "invoke", "main"]
-COMMANDS = (
-    about,
-    checking,
-    converting,
-    differing,
-    exporting,
-    models,
-    racing,
-    training,
-)  # imported, they register
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # that ask the command to end
 
@@ -93,7 +86,7 @@ def invoke(words: list[str] | None = None) -> int:
         return _fail(f"can't read or write: {error}", 2)
     except Interrupted as signalled:
         err.print(f"interrupted by {signalled}: all workers have been ended, nothing was left")
-        return 130
+        return INTERRUPTED
     return 0
 
 

@@ -1,15 +1,16 @@
-"""Files: written whole or not at all, folders that go in the end, digests of content."""
+"""Files written whole or not at all, temporary folders, digests of content."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ def refuse_full(folder: Path) -> None:
 
 @contextlib.contextmanager
 def work_folder(target: Path | None) -> Iterator[Path]:
-    """Make a folder for traces beside `target`, or among the temporary ones; it goes in the end.
+    """Make a folder for traces, beside `target` or among the temporary ones; remove it at the end.
 
     Args:
         target: the folder that the traces, or one of them, will become; None if
@@ -97,8 +98,43 @@ def save_array(file: Path, array: NDArray[Any]) -> None:
         np.save(out, array)
 
 
+def save_arrays(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> Path:
+    """Write each array to a file of its own in `folder`, which is made, and return the folder."""
+    folder.mkdir(parents=True)
+    for name, array in arrays.items():
+        save_array(folder / f"{name}.npy", array)
+    return folder
+
+
+def mapped_arrays(folder: Path) -> dict[str, NDArray[Any]]:
+    """Return what `save_arrays` wrote as memory maps: all processes share the same pages."""
+    return {f.stem: np.load(f, mmap_mode="r") for f in sorted(folder.glob("*.npy"))}
+
+
+@contextlib.contextmanager
+def appearing(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a file to write, which becomes `path` in the end: whole, or not at all."""
+    temporary = None
+    try:
+        prefix = f".{path.name}-"
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=prefix, delete=False) as file:
+            temporary = Path(file.name)
+            yield file
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)  # it is gone already, unless something went wrong
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON; nobody ever reads half of it."""
+    with appearing(path) as file:
+        file.write(json.dumps(value).encode())
+
+
 def write_whole(path: Path, content: bytes, durable: bool = False) -> None:
-    """Write `content` to `path` by way of a neighbour, so that nothing half-written is left.
+    """Write a user's file, of which nothing half-written is left.
 
     Args:
         path: the file.
@@ -110,19 +146,11 @@ def write_whole(path: Path, content: bytes, durable: bool = False) -> None:
     """
     if path.exists() and not path.is_file():  # a device would be replaced by a file
         raise InputError(f"{path}: can't be written (it exists, and isn't a file)")
-    neighbour = None
     try:
-        prefix = f".{path.name}-"
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=prefix, delete=False) as file:
-            neighbour = Path(file.name)
+        with appearing(path) as file:
             file.write(content)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
-        neighbour.chmod(0o644)
-        neighbour.replace(path)
     except OSError as error:
         raise InputError(f"{path}: can't be written ({error.strerror})") from error
-    finally:
-        if neighbour is not None:
-            neighbour.unlink(missing_ok=True)  # it is gone already, unless something went wrong

@@ -1,23 +1,45 @@
 """A backend in a process of its own: `python -m inception_parity.worker REQUEST.json`.
 
-The request names the network, files of images and weights, and jobs; each job
-leaves a trace's folder (or, for the oracle, a file of noise floors). What
-became of it all is written to the request's result file, last. Needs NumPy and the
-framework, nothing else, so that the interpreter may be anybody's.
+Each job of the request leaves a trace's folder or a file; what became of it all is
+written to the request's result file, last. Needs NumPy and the framework, nothing
+else, so that any interpreter that has them will do.
 """
 
 from __future__ import annotations
 
 import errno
 import gc
-import json
 import os
 import shutil
 import sys
 import threading
 import time
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+from .files import mapped_arrays, write_json
+from .networks import catalogue
+from .workers.request import (
+    AnyJob,
+    Experiment,
+    Job,
+    MeasureFloors,
+    Outcome,
+    Race,
+    Record,
+    Request,
+    Train,
+)
+
+if TYPE_CHECKING:
+    from .backends import Adapter
+    from .traces.trace import Trace
 
 # What writing fails with when it is the place that is wrong, and not the program.
 OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
@@ -27,160 +49,150 @@ def main(request_file: str) -> int:
     """Do what the request says.
 
     Returns:
-        0, or EX_IOERR where the traces can't be written; the last line of the
-        standard error says why.
+        0; EX_IOERR where the traces can't be written, or EX_PROTOCOL where the request is
+        of another version; the last line of the standard error says why.
     """
-    request = json.loads(Path(request_file).read_text())
-    threading.Thread(target=end_with_parent, args=[request["folder"]], daemon=True).start()
-    result: dict[str, Any] = {"status": "ok", "message": "", "unsupported": {}}
+    try:
+        request = Request.loads(Path(request_file).read_text())
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return os.EX_PROTOCOL
+    threading.Thread(target=end_with_parent, args=[request.folder], daemon=True).start()
+    outcome = Outcome(request.backend)
     start = time.perf_counter()
     try:
-        _work(request, result, start)
-        result["seconds"] = time.perf_counter() - start
-        result["peak_memory"] = _peak_memory()
-        write_whole(Path(request["result"]), result)
+        _work(request, outcome, start)
+        outcome.seconds = time.perf_counter() - start
+        outcome.peak_memory = _peak_memory()
+        write_json(request.result, {k: v for k, v in asdict(outcome).items() if k != "backend"})
     except OSError as error:
         if error.errno not in OUTPUT_ERRORS:
             raise
-        print(f"{error.filename or request['folder']}: {error.strerror}", file=sys.stderr)
+        print(f"{error.filename or request.folder}: {error.strerror}", file=sys.stderr)
         return os.EX_IOERR
     return 0
 
 
-def write_whole(file: Path, value: Any) -> None:
-    """Write JSON by way of a neighbour, so that nobody reads half of it."""
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(value))
-    partial.replace(file)
-
-
-def _work(request: dict[str, Any], result: dict[str, Any], start: float) -> None:
-    import numpy as np
-
-    from .backends import UnavailableError, adapter
+def _work(request: Request, outcome: Outcome, start: float) -> None:
+    from . import backends
     from .backends.libraries import library_adapter
-    from .errors import InputError
 
     try:
-        if "library" in request:
-            file = Path(request["file"])
+        if request.library:
+            assert request.file is not None
             backend = library_adapter(
-                request["library"], request["device"], file, request["backend"]
+                request.library, request.device, request.file, request.backend
             )
         else:
-            backend = adapter(request["backend"], request["device"])
-        result["import_seconds"] = time.perf_counter() - start
-        if "race" in request:
-            _race(backend, request)
-            return
-        images = np.load(request["images"])
-        _run_jobs(request, result, backend, images)
-    except UnavailableError as error:
-        result.update(status="missing", message=str(error))
+            backend = backends.adapter(request.backend, request.device)
+        outcome.import_seconds = time.perf_counter() - start
+        _do_all(request, outcome, backend)
+    except backends.UnavailableError as error:
+        outcome.status, outcome.message = "missing", str(error)
     except InputError as error:
-        result.update(status="refused", message=str(error))
+        outcome.status, outcome.message = "refused", str(error)
 
 
-def _weights(request: dict[str, Any]) -> dict[str, Any]:
-    """Return the weights as memory maps: all workers share the same pages."""
-    import numpy as np
+def _do_all(request: Request, outcome: Outcome, backend: Adapter) -> None:
+    from .backends import UnavailableError
 
-    files = sorted(Path(request["weights"]).glob("*.npy"))
-    return {f.name.removesuffix(".npy"): np.load(f, mmap_mode="r") for f in files}
-
-
-def _race(backend: Any, request: dict[str, Any]) -> None:
-    from .training import racer
-
-    racer.run(backend, request["race"], _weights(request))
-
-
-def _run_jobs(request: dict[str, Any], result: dict[str, Any], backend: Any, images: Any) -> None:
-    import numpy as np
-
-    from .backends import Job, UnavailableError, loaded, record
-
-    weights = _weights(request)
-    net: Any = None
-    loaded_as: tuple[str, dict[str, Any]] = ("", {})
-    size, folder = (images.shape[2], images.shape[3]), Path(request["result"]).parent
-    file = Path(request["onnx"]) if request.get("onnx") else None
-    first = Job(request["network"], request["options"], "float32")
-    backend.prepare(first, weights, size, folder, file)
-    for job in request["jobs"]:
-        oracle = _oracle(request) if job["mode"] in ("isolated", "floors") else None
-        if job["mode"] == "floors":
-            _measure_floors(request, job, images, weights, oracle)
-            continue
-        options = job.get("options", request["options"])
-        endpoints = tuple(job.get("endpoints", ()))
-        made = Job(request["network"], options, job["dtype"], job["mode"], endpoints)
+    weights = mapped_arrays(request.weights) if request.weights else {}
+    if isinstance(first := request.jobs[0], Record | Train):
+        backend.prepare(first, weights, _size(first), request.result.parent, request.file)
+    doer = _Doer(backend, weights)
+    for job in request.jobs:
         try:
-            if "images" in job:
-                images = np.load(job["images"])
-            if net is None or (job["dtype"], options) != loaded_as:
-                net, loaded_as = None, (job["dtype"], options)
-                gc.collect()  # networks hold themselves in cycles; two at once is one too many
-                net = loaded(backend, made, weights)
-            if job["mode"] == "export":
-                _export(request, job, backend, net, size)
-            elif job["mode"] == "training":
-                _train(backend, net, made, request, images, weights, Path(job["out"]))
-            else:
-                record(backend, net, made, images, weights, Path(job["out"]), oracle)
+            doer.do(job)
         except UnavailableError as error:
-            result["unsupported"][job["dtype"]] = str(error)
+            if not isinstance(job, Job):
+                raise
+            outcome.unsupported[job.dtype] = str(error)
 
 
-def _export(
-    request: dict[str, Any], job: dict[str, Any], backend: Any, net: Any, size: tuple[int, int]
-) -> None:
-    from .onnx import model_file
+class _Doer:
+    """Does jobs, and keeps a network for as long as the jobs at hand are of the same one."""
 
-    origin = model_file.Origin(request["network"], request["options"], request["provenance"])
-    model_file.write(backend, net, origin, size, Path(job["out"]))
+    def __init__(self, backend: Adapter, weights: Mapping[str, NDArray[Any]]) -> None:
+        self.backend = backend
+        self.weights = weights
+        self.net: Any = None
+        self.built: tuple[str, Mapping[str, Any]] | None = None
+
+    def do(self, job: AnyJob) -> None:
+        """Do one job; what only one kind of job needs is imported for that kind only."""
+        backend, weights = self.backend, self.weights
+        match job:
+            case Record():
+                from .backends import record
+
+                oracle = _trace(job.oracle) if job.oracle else None
+                record(backend, self.network(job), job, _images(job), weights, job.out, oracle)
+            case MeasureFloors():
+                from .comparison import floors
+
+                measured = floors.measure(
+                    job.network, job.options, _images(job), weights, _trace(job.oracle), job.dtype
+                )
+                write_json(job.out, measured)
+            case Train():
+                self.train(job)
+            case Race():
+                from .training import racer
+
+                racer.run(backend, job, weights)
+            case Experiment():
+                from .differences import experiment
+
+                write_json(job.out, experiment(backend, job.topics))
+
+    def network(self, job: Job) -> Any:
+        """Return the job's network, built anew where options or dtype are others than before."""
+        from .backends import loaded
+
+        wanted = job.dtype, job.options
+        if self.net is None or wanted != self.built:
+            self.net, self.built = None, wanted
+            gc.collect()  # networks hold themselves in cycles; two at once is one too many
+            self.net = loaded(self.backend, job, self.weights)
+        return self.net
+
+    def train(self, job: Train) -> None:
+        """Leave a backend's trace of its steps, or what the oracle knows of the first."""
+        from .training_check.trial import Trial
+
+        trial, net = Trial.read(job.recipe), self.network(job)
+        if self.backend.name == catalogue.ORACLE:
+            from .training_check.derivatives import record_oracle
+
+            record_oracle(self.backend, net, job, trial, _images(job), self.weights, job.out)
+        else:
+            from .training_check.steps import record_training
+
+            record_training(
+                self.backend, net, job, trial, _images(job), self.weights, job.counts, job.out
+            )
 
 
-def _train(
-    backend: Any, net: Any, job: Any, request: dict[str, Any], images: Any, weights: Any, out: Path
-) -> None:
-    """Leave a training trace: a backend's of its steps, or what the oracle knows of the first."""
-    from .training_check.task import Recipe
-
-    recipe = Recipe.read(request["recipe"])
-    if request["backend"] == "np":
-        from .training_check.derivatives import record_oracle
-
-        record_oracle(backend, net, job, recipe, images, weights, out)
-    else:
-        from .training_check.steps import record_training
-
-        counts = request["counts"]
-        record_training(backend, net, job, recipe, images, weights, counts, out)
+def _images(job: Record | MeasureFloors | Train) -> NDArray[np.float64]:
+    images: NDArray[np.float64] = np.load(job.images)
+    return images
 
 
-def _oracle(request: dict[str, Any]) -> Any:
-    """Wait for the oracle's trace, which another worker may be making, and read it."""
+def _size(job: Record | Train) -> tuple[int, int]:
+    height, width = _images(job).shape[2:]
+    return height, width
+
+
+def _trace(folder: Path) -> Trace:
+    """Wait for a trace that another worker may still be making, and read it."""
     from .traces.trace import Trace
 
-    folder = Path(request["oracle"])
     while not folder.exists():  # the parent ends us if it never comes
         time.sleep(0.02)
     return Trace.read(folder)
 
 
-def _measure_floors(
-    request: dict[str, Any], job: dict[str, Any], images: Any, weights: Any, oracle: Any
-) -> None:
-    from .comparison import floors
-
-    measured = floors.measure(
-        request["network"], request["options"], images, weights, oracle, job["dtype"]
-    )
-    write_whole(Path(job["out"]), measured)
-
-
-def end_with_parent(folder: str) -> None:
+def end_with_parent(folder: Path) -> None:
     """End this process when its standard input closes: the parent is gone.
 
     Nobody is left to read the traces, or to take them away.

@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..comparison import floors
 from ..comparison.agreement import Pair, oracle_suspected, pairs
 from ..comparison.comparing import Report, compare
+from ..diagnosis import Diagnosis
 from ..diagnosis.traces import best_report, diagnose_trace
 from ..errors import InputError
+from ..files import write_json
 from ..networks import catalogue
-from ..traces.trace import Trace
-from ..workers.processes import Outcome, Worker
+from ..traces.trace import Trace, folder_name
+from ..workers.request import Outcome
+from .task import Cell, Settings, Task
 
-if TYPE_CHECKING:
-    from .task import Settings, Task
+ORACLE_CELL: Cell = (catalogue.ORACLE, "float64", "propagated")
+
+
+def floors_file(folder: Path, dtype: str) -> Path:
+    """Return the file in a folder of traces that holds a dtype's noise floors."""
+    return folder / f"floors-{dtype}.json"
 
 
 class Collector:
@@ -26,39 +32,35 @@ class Collector:
     def __init__(self, task: Task, settings: Settings, folder: Path) -> None:
         self.folder = folder
         self.task = task
-        self.wanted = [
-            (backend, dtype, mode)
-            for backend in settings.backends
-            for dtype in settings.dtypes
-            for mode in (("propagated",) if dtype == "float64" else floors.MODES)
-        ]
+        self.wanted = settings.cells
         self.output = catalogue.network(task.weights.network).outputs[0]
         self.oracle: Trace | None = None
         self.floors: dict[str, floors.Floors] = {}
         self.keys = {d: floors.key(task.identity, d) for d in settings.dtypes if d != "float64"}
-        self.reports: dict[tuple[str, str, str], Report] = {}
-        self.broken: dict[tuple[str, str, str], str] = {}  # traces that can't be used, and why
-        self.traces: dict[tuple[str, str, str], Trace] = {}
+        self.reports: dict[Cell, Report] = {}
+        self.broken: dict[Cell, str] = {}  # traces that can't be used, and why
+        self.traces: dict[Cell, Trace] = {}
+        self.diagnoses: dict[Cell, Diagnosis] = {}
         for dtype, key in self.keys.items():
             kept = floors.cached(key)
             if kept is not None:
-                (folder / f"floors-{dtype}.json").write_text(json.dumps(kept))
+                write_json(floors_file(folder, dtype), kept)
 
     def collect(self) -> None:
         """Compare what is there and not compared yet."""
-        oracle = self.folder / f"{catalogue.ORACLE}-float64-propagated"
+        oracle = self.folder / folder_name(*ORACLE_CELL)
         if self.oracle is None:
             if not oracle.exists():
                 return
             self.oracle = Trace.read(oracle)
         for dtype in self.keys:
-            file = self.folder / f"floors-{dtype}.json"
+            file = floors_file(self.folder, dtype)
             if dtype not in self.floors and file.exists():
                 self.floors[dtype] = json.loads(file.read_text())
         for cell in self.wanted:
-            backend, dtype, mode = cell
+            dtype = cell[1]
             ready = dtype == "float64" or dtype in self.floors
-            folder = self.folder / f"{backend}-{dtype}-{mode}"
+            folder = self.folder / folder_name(*cell)
             if cell in self.reports or cell in self.broken or not ready or not folder.exists():
                 continue
             try:
@@ -85,15 +87,16 @@ class Collector:
         if self.oracle is None:
             return
         for backend in dict.fromkeys(cell[0] for cell in self.wanted):
-            cells = {id(r): cell for cell, r in self.reports.items() if cell[0] == backend}
             report = best_report([r for r in self.in_order() if r.backend == backend])
             if report is not None and report.first is not None:
                 progress(f"looking for the cause at {report.first.name} in {backend}")
-                cell = cells[id(report)]
-                report.diagnosis = diagnose_trace(
+                cell = report.cell
+                found = diagnose_trace(
                     report, self.traces[cell], self.oracle, self.task.weights.arrays,
                     self.floors.get(cell[1]), self.task.image_files,
                 )  # fmt: skip
+                if found is not None:
+                    self.diagnoses[cell] = found
 
     def in_order(self) -> list[Report]:
         """Return the reports, backend by backend."""
@@ -111,17 +114,3 @@ class Collector:
         """Keep what was measured, for the next run of the same task."""
         for dtype, measured in self.floors.items():
             floors.keep(self.keys[dtype], measured)
-
-
-def state(running: list[Worker], collector: Collector) -> str:
-    """Say in a line what each worker has done so far."""
-    words = []
-    for worker in running[1:]:
-        wanted = [c for c in collector.wanted if c[0] == worker.backend]
-        done = sum((collector.folder / "-".join(c)).exists() for c in wanted)
-        ended = worker.outcome is not None and worker.outcome.status != "ok"
-        words.append(f"{worker.backend} {'ended' if ended else f'{done}/{len(wanted)}'}")
-    oracle = "oracle done" if collector.oracle is not None else "oracle …"
-    if collector.oracle is not None and len(collector.floors) < len(collector.keys):
-        oracle = "noise floors …"
-    return " · ".join([oracle, *words])

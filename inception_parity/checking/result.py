@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..comparison.agreement import Pair
 from ..comparison.comparing import Report
+from ..diagnosis import Diagnosis
 from ..errors import AGREE, BROKEN, DIVERGE
-from ..workers.processes import Outcome
-from .task import Settings, Subject
+from ..workers.request import Outcome
+from .task import Cell, Settings, Subject
 
 
 @dataclass
@@ -20,6 +21,7 @@ class CheckResult:
     outcomes: dict[str, Outcome]
     reports: list[Report]
     pairs: list[Pair]
+    diagnoses: dict[Cell, Diagnosis] = field(default_factory=dict)  # where one was looked for
     oracle_suspect: str = ""  # the endpoint at which all agree with each other, against the oracle
     seconds: float = 0.0
 

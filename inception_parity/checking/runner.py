@@ -6,20 +6,19 @@ is compared with are there.
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from ..errors import OracleError
 from ..files import work_folder
 from ..networks import catalogue
-from ..traces.trace import Trace
-from ..workers.processes import Outcome, Worker, workers
-from .collector import Collector, state
+from ..traces.trace import Trace, folder_name
+from ..workers.processes import Worker, run_all
+from ..workers.request import MeasureFloors, Outcome, Record, Request
+from .collector import ORACLE_CELL, Collector, floors_file
 from .result import CheckResult
-from .task import Cell, Settings, Task, request_of, write_shared
+from .running import keep_traces, request_of, run_beside_oracle, state, write_shared
+from .task import Cell, Settings, Task
 
 
 def check(
@@ -27,7 +26,7 @@ def check(
     settings: Settings,
     keep: Path | None = None,
     progress: Callable[[str], None] = lambda text: None,
-    look: Callable[[CheckResult, Trace, Mapping[Cell, Trace]], None] | None = None,
+    on_result: Callable[[CheckResult, Trace, Mapping[Cell, Trace]], None] | None = None,
 ) -> CheckResult:
     """Run the task in every backend and compare each with the oracle.
 
@@ -36,7 +35,7 @@ def check(
         settings: backends, dtypes, device, interpreters, time limit.
         keep: a folder to make, for the traces; None to throw them away.
         progress: called with a line that says what is being done.
-        look: called with the result, the oracle's trace and all others while they are there.
+        on_result: called with the result, the oracle's trace and all others while they exist.
 
     Raises:
         InputError: something given can't be used, or there is no room for traces.
@@ -45,34 +44,23 @@ def check(
     start = time.monotonic()
     with work_folder(keep) as folder:
         collector = Collector(task, settings, folder)
-        oracle_request, requests = _requests(task, settings, folder)
-        everyone = [oracle_request, *requests]
-        with workers(everyone, settings.pythons, settings.timeout) as running:
-            while sum(worker.poll() for worker in running) < len(running):
-                collector.collect()
-                progress(state(running, collector))
-                if _failed(running[0]):
-                    break
-                time.sleep(0.05)
-            oracle, outcomes = running[0].outcome, [worker.outcome for worker in running[1:]]
-        if oracle is not None and oracle.status != "ok":
-            raise OracleError(f"the oracle didn't finish: {oracle.message}")
-        progress("comparing")
-        collector.collect()
-        by_name = {outcome.backend: outcome for outcome in outcomes if outcome is not None}
-        collector.blame(by_name)
+
+        def on_tick(running: Sequence[Worker]) -> None:
+            collector.collect()
+            progress(state(running))
+
+        outcomes = run_beside_oracle(_requests(task, settings, folder), settings, on_tick)
+        collector.blame(outcomes)
         collector.diagnose(progress)
         result = CheckResult(
-            task.subject, settings, by_name, collector.in_order(), collector.pairs(),
-            collector.oracle_suspect(), time.monotonic() - start,
+            task.subject, settings, outcomes, collector.in_order(), collector.pairs(),
+            collector.diagnoses, collector.oracle_suspect(), time.monotonic() - start,
         )  # fmt: skip
         collector.keep_floors()
-        if look is not None and collector.oracle is not None:
-            look(result, collector.oracle, collector.traces)
+        if on_result is not None and collector.oracle is not None:
+            on_result(result, collector.oracle, collector.traces)
         if keep is not None:
-            shutil.rmtree(folder / "work")
-            folder.chmod(0o755)
-            folder.replace(keep)
+            keep_traces(folder, keep)
     return result
 
 
@@ -86,68 +74,42 @@ def run_one(
     """
     (backend,), (dtype,) = settings.backends, settings.dtypes
     with work_folder(folder) as work:
-        _, (request,) = _requests(task, settings, work)
-        request["jobs"] = [job for job in request["jobs"] if job["mode"] == "propagated"]
-        with workers([request], settings.pythons, settings.timeout) as (worker,):
-            while not worker.poll():
-                progress(f"{backend} {dtype}")
-                time.sleep(0.05)
-        assert worker.outcome is not None
-        made = work / f"{backend}-{dtype}-propagated"
-        if worker.outcome.status == "ok" and made.exists():
-            made.replace(folder)
-    return worker.outcome
+        job = _record(task, (backend, dtype, "propagated"), work, write_shared(task, work))
+        request = request_of(settings, work, backend, [job])
+        (outcome,) = run_all(
+            [request], settings.pythons, settings.timeout,
+            lambda running: progress(f"{backend} {dtype}"),
+        )  # fmt: skip
+        if outcome.status == "ok" and job.out.exists():
+            job.out.replace(folder)
+    return outcome
 
 
-def export_one(
-    task: Task, settings: Settings, file: Path, progress: Callable[[str], None]
-) -> Outcome:
-    """Let the one backend of `settings` export the task's network to the ONNX file `file`.
-
-    Raises:
-        InputError: the network can't be written as ONNX, or the file not there.
-    """
-    (backend,) = settings.backends
-    with work_folder(None) as work:
-        _, (request,) = _requests(task, settings, work)
-        request["jobs"] = [{"dtype": "float32", "mode": "export", "out": str(file.absolute())}]
-        with workers([request], settings.pythons, settings.timeout) as (worker,):
-            while not worker.poll():
-                progress(f"{backend} exports")
-                time.sleep(0.05)
-    assert worker.outcome is not None
-    return worker.outcome
-
-
-def _requests(
-    task: Task, settings: Settings, folder: Path
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Write what all workers read; return what the oracle and each backend is asked for."""
-    write_shared(task, folder)
-
-    def job(backend: str, dtype: str, mode: str) -> dict[str, str]:
-        return {"dtype": dtype, "mode": mode, "out": str(folder / f"{backend}-{dtype}-{mode}")}
-
-    small = [dtype for dtype in settings.dtypes if dtype != "float64"]
-    oracle_jobs = [job(catalogue.ORACLE, "float64", "propagated")]
-    oracle_jobs += [
-        {"dtype": dtype, "mode": "floors", "out": str(folder / f"floors-{dtype}.json")}
-        for dtype in small
-        if not (folder / f"floors-{dtype}.json").exists()
-    ]
-    requests = []
+def _requests(task: Task, settings: Settings, folder: Path) -> list[Request]:
+    """Write what all workers read; return what the oracle, first, and each backend is asked for."""
+    images = write_shared(task, folder)
+    oracle = _record(task, ORACLE_CELL, folder, images)
+    floors = [
+        MeasureFloors(
+            oracle.network, oracle.options, dtype, images=images, out=floors_file(folder, dtype),
+            oracle=oracle.out,
+        )
+        for dtype in settings.dtypes
+        if dtype != "float64" and not floors_file(folder, dtype).exists()
+    ]  # fmt: skip
+    requests = [request_of(settings, folder, catalogue.ORACLE, [oracle, *floors], "cpu")]
     for backend in settings.backends:
         # By dtype, since a worker builds its network anew for each.
-        jobs = [
-            job(backend, dtype, mode)
-            for dtype in settings.dtypes
-            for mode in (("propagated", "isolated") if dtype in small else ("propagated",))
-        ]
-        requests.append(request_of(task, settings, folder, backend, settings.device, jobs, backend))
-    return request_of(
-        task, settings, folder, catalogue.ORACLE, "cpu", oracle_jobs, "oracle"
-    ), requests
+        cells = [cell for cell in settings.cells if cell[0] == backend]
+        jobs = [_record(task, cell, folder, images) for cell in cells]
+        requests.append(request_of(settings, folder, backend, jobs))
+    return requests
 
 
-def _failed(worker: Worker) -> bool:
-    return worker.outcome is not None and worker.outcome.status != "ok"
+def _record(task: Task, cell: Cell, folder: Path, images: Path) -> Record:
+    _, dtype, mode = cell
+    oracle = folder / folder_name(*ORACLE_CELL) if mode == "isolated" else None
+    return Record(
+        task.weights.network, task.weights.options, dtype, mode, images=images,
+        out=folder / folder_name(*cell), oracle=oracle,
+    )  # fmt: skip

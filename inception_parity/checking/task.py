@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..comparison import floors
 from ..data import images as image_files
 from ..errors import InputError
-from ..files import digest, save_array
+from ..files import digest
 from ..networks import catalogue
+from ..networks.empty_batch import require_size
 from ..traces.weights import SharedWeights
 
 Cell = tuple[str, str, str]  # backend, dtype, mode
@@ -22,7 +24,7 @@ Cell = tuple[str, str, str]  # backend, dtype, mode
 
 @dataclass(frozen=True)
 class Subject:
-    """What a task was about, without its arrays: results outlive them."""
+    """What a task is about, without its arrays, which results outlive."""
 
     network: str
     options: dict[str, Any]
@@ -71,14 +73,33 @@ class Task:
 
 @dataclass(frozen=True)
 class Settings:
-    """How it is run."""
+    """How a task is run.
+
+    Args:
+        backends: those that are held against the oracle.
+        dtypes: what each of them computes in.
+        device: `cpu` or `gpu`.
+        pythons: other interpreters, by backend.
+        timeout: time limit per backend, in seconds.
+        onnx: the file that the onnx backend runs; by default one is exported.
+    """
 
     backends: tuple[str, ...]
     dtypes: tuple[str, ...]
     device: str = "cpu"
     pythons: dict[str, Path] = field(default_factory=dict)
     timeout: float = 600.0
-    onnx: Path | None = None  # what the onnx backend runs; by default exported from PyTorch
+    onnx: Path | None = None
+
+    @property
+    def cells(self) -> list[Cell]:
+        """All runs; only dtypes that are judged by noise floors are run layer by layer as well."""
+        return [
+            (backend, dtype, mode)
+            for backend in self.backends
+            for dtype in self.dtypes
+            for mode in (("propagated",) if dtype == "float64" else floors.MODES)
+        ]
 
 
 def make_task(
@@ -116,57 +137,3 @@ def make_task(
     channels = int(weights.options["in_channels"])
     loaded = image_files.load(files, size, channels)
     return Task(weights, loaded, tuple(f.name for f in files), tuple(files))
-
-
-def require_size(
-    network: catalogue.Network, options: dict[str, Any], size: tuple[int, int]
-) -> None:
-    """Raise InputError unless the network takes images of this size.
-
-    An empty batch goes through the oracle: all shapes, no arithmetic.
-    """
-    net = network.build("inception_np", options)
-    try:
-        net(np.zeros((0, int(options["in_channels"]), *size)))
-    except ValueError as error:
-        raise InputError(
-            f"{network.name} doesn't take images of {size[0]}x{size[1]} ({error}); "
-            "give a larger --size"
-        ) from error
-
-
-def write_shared(task: Task, folder: Path) -> None:
-    """Write what all workers read into `folder`/work."""
-    work = folder / "work"
-    work.mkdir()
-    save_array(work / "images.npy", task.images)
-    (work / "weights").mkdir()
-    for name, array in task.weights.arrays.items():
-        save_array(work / "weights" / f"{name}.npy", array)
-
-
-def request_of(
-    task: Task,
-    settings: Settings,
-    folder: Path,
-    backend: str,
-    device: str,
-    jobs: list[dict[str, str]],
-    label: str,
-) -> dict[str, Any]:
-    """Return what a worker is asked for, after `write_shared`; `label` names its result file."""
-    work = folder / "work"
-    return {
-        "backend": backend,
-        "device": device,
-        "folder": str(folder),
-        "network": task.weights.network,
-        "options": task.weights.options,
-        "images": str(work / "images.npy"),
-        "weights": str(work / "weights"),
-        "provenance": task.weights.provenance,
-        "onnx": str(settings.onnx.absolute()) if settings.onnx else "",
-        "oracle": str(folder / f"{catalogue.ORACLE}-float64-propagated"),
-        "jobs": jobs,
-        "result": str(work / f"{label}.json"),
-    }

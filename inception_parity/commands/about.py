@@ -5,25 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.table import Table
 from rich.text import Text
+from typer import Argument, Option
 
 from .. import errors
 from ..backends import UnavailableError, min_size
-from ..checking.task import require_size
 from ..data.images import parse_size
 from ..errors import InputError
 from ..files import require_writable
 from ..networks import catalogue, sizes, summary
+from ..networks.empty_batch import require_size
 from ..plots.sizes import plot as plot_sizes
 from ..report import record
 from ..traces import seeding, weights
-from . import Json, NetworkName, Seed, Set, SizeText, app, err, out, progress, words
-from .arguments import parse_settings
+from . import out, print_line, progress, stop
+from .arguments import parse_backends, parse_settings
+from .option_groups import command
+from .options import Json, NetworkName, Seed, Set, SizeText
 
 
-@app.command("networks")
+@command("networks")
 def networks_command(as_json: Json = False) -> None:
     """List the networks and their options."""
     if as_json:
@@ -45,11 +47,11 @@ def networks_command(as_json: Json = False) -> None:
             out.print(Text(f"    --set {option.name}={default}").append(f"  {option.help}", "dim"))
 
 
-@app.command("summary")
+@command("summary")
 def summary_command(
     network: NetworkName,
     size: SizeText = None,
-    batch: Annotated[int, typer.Option(help="Images in the batch.")] = 1,
+    batch: int = Option(1, help="Images in the batch."),
     settings: Set = None,
     as_json: Json = False,
 ) -> None:
@@ -88,10 +90,10 @@ def summary_command(
     )  # fmt: skip
 
 
-@app.command("weights")
+@command("weights")
 def weights_command(
     network: NetworkName,
-    file: Annotated[Path, typer.Option("--out", help="The file to write.")],
+    file: Annotated[Path, Option("--out", help="The file to write.")],
     seed: Seed = 0,
     settings: Set = None,
 ) -> None:
@@ -101,19 +103,15 @@ def weights_command(
     seeded = seeding.seeded(network, net.resolve(parse_settings(settings)), seed)
     weights.write(file, seeded)
     said = f"{file}: {len(seeded.arrays)} arrays, sha256 {seeded.sha256}"
-    out.print(said, highlight=False, soft_wrap=True)
+    print_line(said)
 
 
-@app.command("sizes")
+@command("sizes")
 def sizes_command(
-    in_channels: Annotated[int, typer.Option("--in-channels", help="Channels of the images.")] = 1,
-    num_classes: Annotated[int, typer.Option("--num-classes", help="Length of the logits.")] = 10,
-    size: Annotated[
-        str, typer.Option("--size", help="Image size: `224`, or `224x160` (HxW).")
-    ] = "224",
-    plot: Annotated[
-        Path | None, typer.Option("--plot", help="Draw the table into a PNG, SVG or PDF file.")
-    ] = None,
+    in_channels: int = Option(1, help="Channels of the images."),
+    num_classes: int = Option(10, help="Length of the logits."),
+    size: str = Option("224", help="Image size: `224`, or `224x160` (HxW)."),
+    plot: Path | None = Option(None, help="Draw the table into a PNG, SVG or PDF file."),
     as_json: Json = False,
 ) -> None:
     """Compare the sizes of the family with AlexNet, VGG-11 and NiN, as d2l's exercise asks.
@@ -144,13 +142,13 @@ def sizes_command(
         )  # fmt: skip
     out.print(table)
     if plot is not None:
-        out.print(f"plot: {plot}", highlight=False, soft_wrap=True)
+        print_line(f"plot: {plot}")
 
 
-@app.command("min-size")
+@command("min-size")
 def min_size_command(
-    network: Annotated[list[str] | None, typer.Argument(help="Networks; by default all.")] = None,
-    backends: Annotated[str, typer.Option(help="Where to try, with commas.")] = "np,pt",
+    network: list[str] | None = Argument(None, help="Networks; by default all."),
+    backends: str = Option("np,pt", help="Where to try, with commas."),
     settings: Set = None,
     as_json: Json = False,
 ) -> None:
@@ -160,20 +158,15 @@ def min_size_command(
     may want more than one value per channel. The oracle has no training: there its
     heads run, and that is all.
     """
-    chosen = words(backends)
-    if not chosen:
-        raise InputError("--backends names none; leave it out for the default")
-    for backend in chosen:
-        catalogue.backend(backend)
+    chosen, options = parse_backends(backends), parse_settings(settings)
     for name in network or ():
-        catalogue.network(name).resolve(parse_settings(settings))
+        catalogue.network(name).resolve(options)
     with progress() as say:
         say("trying sizes")
         try:
-            rows = min_size.rows(network, chosen, parse_settings(settings))
+            rows = min_size.rows(network, chosen, options)
         except UnavailableError as error:
-            err.print(str(error), style="yellow")
-            raise typer.Exit(errors.BROKEN) from error
+            stop(error, errors.BROKEN)
     if as_json:
         print(record.dumps([vars(row) for row in rows]), end="")
         return

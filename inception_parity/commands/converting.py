@@ -12,15 +12,16 @@ from rich.text import Text
 from .. import errors, libraries
 from ..conversion import converting as conversions
 from ..conversion.identifying import Found, identify
-from ..conversion.onnx_target import ExportError
 from ..conversion.verifying import Verification
 from ..data.images import parse_size
 from ..errors import InputError
 from ..files import require_writable
 from ..libraries import SHARED
 from ..report import record
-from . import Json, Set, Timeout, app, err, out, progress, words
-from .arguments import parse_settings
+from . import err, out, print_line, progress, stop
+from .arguments import parse_settings, words
+from .option_groups import command
+from .options import Json, Set, Timeout
 
 From = Annotated[
     str | None,
@@ -33,7 +34,7 @@ Source = Annotated[Path, typer.Argument(help="A file of weights.")]
 Network = Annotated[str | None, typer.Option(help="Our name of its network, where in doubt.")]
 
 
-@app.command("convert")
+@command("convert")
 def convert_command(
     source: Source,
     target: Annotated[Path, typer.Argument(help="The file to write.")],
@@ -44,7 +45,8 @@ def convert_command(
     backends: Annotated[
         str | None,
         typer.Option(
-            help="Of ours, to compare with; by default pt,tf,mx. For ONNX, the one to export."
+            help="Networks of ours to run beside it; by default pt,tf,mx, but for ONNX none that "
+            "isn't needed."
         ),
     ] = None,
     size: Annotated[
@@ -76,18 +78,17 @@ def convert_command(
         except conversions.DisagreeError as error:
             err.print(Text(str(error), style="red"))
             raise typer.Exit(errors.DIVERGE) from error
-        except (conversions.UnprovenError, ExportError) as error:
-            err.print(Text(str(error), style="yellow"))
-            raise typer.Exit(errors.BROKEN) from error
+        except conversions.UnprovenError as error:
+            stop(error, errors.BROKEN)
     show_found(done.found)
     _show_verification(done.verification)
     status = "verified" if done.verification and done.verification.agree else "unverified"
     takes = f"images of {done.size[0]}x{done.size[1]}, " if done.size else ""
     said = f"{target}: {to}, {takes}{len(done.weights.arrays)} arrays, {status}"
-    out.print(said, highlight=False, soft_wrap=True)
+    print_line(said)
 
 
-@app.command("inspect")
+@command("inspect")
 def inspect_command(
     file: Source,
     library: From = None,
@@ -136,11 +137,11 @@ def show_found(found: Found) -> None:
     """Print what a file is, and all that was assumed."""
     out.print(Text(f"{found.path}: {found.title}", style="bold"), soft_wrap=True)
     options = " ".join(f"{name}={str(value).lower()}" for name, value in found.options.items())
-    out.print(f"{found.network} {options}", highlight=False, soft_wrap=True)
+    print_line(f"{found.network} {options}")
     for text in found.assumed:
-        out.print(f"assumed: {text}", style="yellow", highlight=False, soft_wrap=True)
+        print_line(f"assumed: {text}", style="yellow")
     for text in found.notes:
-        out.print(f"note: {text}", highlight=False, soft_wrap=True)
+        print_line(f"note: {text}")
 
 
 def _show_verification(verification: Verification | None) -> None:

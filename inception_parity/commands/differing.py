@@ -4,29 +4,28 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
+from typer import Argument, Option
 
 from .. import differences, errors
 from ..differences import pages
 from ..errors import InputError
 from ..networks import catalogue
 from ..report import record
-from . import Json, Timeout, app, out, progress, words
+from . import out, print_line, progress
+from .arguments import parse_backends, require_timeout
+from .option_groups import command
+from .options import Json, Timeout
 
 
-@app.command("differences")
+@command("differences")
 def differences_command(
-    topic: Annotated[
-        str | None, typer.Argument(help="A topic; by default all, one line each.")
-    ] = None,
-    backends: Annotated[str, typer.Option(help="Frameworks, with commas.")] = "pt,tf,mx",
-    write: Annotated[
-        Path | None, typer.Option("--write", help="Write all as Markdown pages into a folder.")
-    ] = None,
+    topic: str | None = Argument(None, help="A topic; by default all, one line each."),
+    backends: str = Option("pt,tf,mx", help="Frameworks, with commas."),
+    write: Path | None = Option(None, help="Write all as Markdown pages into a folder."),
     timeout: Timeout = 300,
     as_json: Json = False,
 ) -> None:
@@ -35,18 +34,11 @@ def differences_command(
     What each does by default, the number, why it matters, and how this project makes
     them equal. Exit code 3: no experiment could be done.
     """
-    chosen = tuple(dict.fromkeys(words(backends)))
-    if not chosen:
-        raise InputError("--backends names none; leave it out for the default")
-    for backend in chosen:
-        catalogue.backend(backend)
-        if backend == catalogue.ORACLE:
-            raise InputError("np is the oracle; the experiments are of pt, tf and mx")
+    chosen = parse_backends(backends, "the experiments are of pt, tf and mx")
     if write is not None and (topic is not None or set(chosen) != set(differences.FRAMEWORKS)):
         raise InputError("--write goes with all topics and all frameworks")
-    if not timeout > 0:
-        raise InputError(f"timeout {timeout:g}, but should be more than 0 seconds")
-    names = list(differences.TOPICS) if topic is None else [differences.topic(topic).name]
+    require_timeout(timeout)
+    names = list(differences.TOPICS) if topic is None else [differences.find_topic(topic).name]
     with progress() as say:
         cells, versions = differences.run(names, chosen, timeout, say)
     if as_json:
@@ -54,17 +46,17 @@ def differences_command(
     elif topic is None:
         _show_all(cells)
     else:
-        _show(differences.topic(topic), cells[topic])
+        _show(differences.find_topic(topic), cells[topic])
     if write is not None:
         for problem in {c.problem for row in cells.values() for c in row.values() if c.problem}:
             raise InputError(f"nothing was written, since an experiment is missing: {problem}")
         written = pages.write(write, cells, versions)
-        out.print(f"{write}: {len(written)} pages", highlight=False, soft_wrap=True)
+        print_line(f"{write}: {len(written)} pages")
     done = any(cell.default for row in cells.values() for cell in row.values())
     raise typer.Exit(errors.AGREE if done else errors.BROKEN)
 
 
-def _listed(cells: dict[str, dict[str, differences.Cell]]) -> list[dict[str, object]]:
+def _listed(cells: dict[str, dict[str, differences.Answer]]) -> list[dict[str, object]]:
     return [
         {
             "name": name,
@@ -76,12 +68,24 @@ def _listed(cells: dict[str, dict[str, differences.Cell]]) -> list[dict[str, obj
     ]
 
 
-def _text(cell: differences.Cell) -> Text:
+def _text(cell: differences.Answer) -> Text:
     return Text(cell.default) if cell.default else Text(cell.problem, style="yellow")
 
 
-def _show_all(cells: dict[str, dict[str, differences.Cell]]) -> None:
-    frameworks = list(next(iter(cells.values())))
+def _missing(cells: dict[str, dict[str, differences.Answer]]) -> dict[str, str]:
+    """Return the frameworks without a single answer, and why, where one reason covers it."""
+    found = {}
+    for framework in next(iter(cells.values())):
+        answers = [row[framework] for row in cells.values()]
+        reasons = {answer.problem for answer in answers}
+        if len(reasons) == 1 and not any(answer.default for answer in answers):
+            found[framework] = reasons.pop()
+    return found
+
+
+def _show_all(cells: dict[str, dict[str, differences.Answer]]) -> None:
+    missing = _missing(cells)
+    frameworks = [name for name in next(iter(cells.values())) if name not in missing]
     table = Table(header_style="dim", box=None, pad_edge=False, padding=(0, 2, 1, 0))
     table.add_column("topic", no_wrap=True)
     for framework in frameworks:
@@ -89,10 +93,13 @@ def _show_all(cells: dict[str, dict[str, differences.Cell]]) -> None:
     for name, row in cells.items():
         table.add_row(Text(name, style="bold"), *(_text(row[f]) for f in frameworks))
     out.print(table)
+    for framework, reason in missing.items():
+        line = f"{catalogue.BACKENDS[framework].title}: no experiment was run; {reason}"
+        out.print(Text(line, style="yellow"), soft_wrap=True)
     out.print("One of them, with the reasons: inception-parity differences TOPIC", style="dim")
 
 
-def _show(topic: differences.Topic, row: dict[str, differences.Cell]) -> None:
+def _show(topic: differences.Topic, row: dict[str, differences.Answer]) -> None:
     out.print(Text(topic.title, style="bold"))
     out.print(Text(topic.experiment))
     table = Table(header_style="dim", box=None, pad_edge=False)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,6 @@ from ..numerics import UNIT_ROUNDOFF, blocks, dot, to_dtype
 from ..traces.trace import INPUT, Endpoint, Trace
 from .floors import Floors
 from .limits import LIMIT_FLOAT64, LIMIT_FLOORS, SUSPICION
-
-if TYPE_CHECKING:
-    from ..diagnosis import Diagnosis
-
 
 IDENTICAL, ROUNDING, SUSPICIOUS, WRONG = "bit-identical", "rounding", "suspicious", "wrong"
 UNJUDGED = "no floor"  # a small dtype without a floor: shown, not judged
@@ -68,7 +64,11 @@ class Report:
     top1: tuple[int, int] | None = None  # agreeing, of the images whose margin exceeds the noise
     versions: dict[str, str] = field(default_factory=dict, repr=False)
     seconds: float = 0.0
-    diagnosis: Diagnosis | None = None  # what the mistake is, where one was looked for
+
+    @property
+    def cell(self) -> tuple[str, str, str]:
+        """Which run of a check this is: (backend, dtype, mode)."""
+        return self.backend, self.dtype, self.mode
 
     @property
     def fails(self) -> bool:

@@ -19,15 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import libraries
-from ..comparison.limits import LIMIT_FLOAT64
+from ..comparison.limits import LIMIT_CONVERTED_LOGITS, LIMIT_FLOAT64
 from ..data import images
-from ..files import save_array, work_folder
+from ..files import save_array, save_arrays, work_folder
 from ..networks import catalogue
 from ..numerics import relative_l2
 from ..traces.trace import INPUT, Trace
-from ..workers.processes import Outcome, workers
-
-LIMIT_FLOAT32 = 1e-3  # of logits, relative to their largest; measured, at most 1e-5
+from ..workers.processes import Worker, run_all
+from ..workers.request import Outcome, Record, Request
 
 Size = tuple[int, int]
 
@@ -76,7 +75,7 @@ class Row:
         """Whether the two don't agree."""
         if self.problem:
             return True
-        limits = (self.worst, LIMIT_FLOAT64), (self.logits, LIMIT_FLOAT32)
+        limits = (self.worst, LIMIT_FLOAT64), (self.logits, LIMIT_CONVERTED_LOGITS)
         value, limit = limits[self.dtype != "float64"]
         return not value <= limit  # NaN doesn't either
 
@@ -136,30 +135,32 @@ def verify(
         targets: the others.
         sizes: (height, width) of images; on the first, heads run as well, unless
             an ONNX file takes part: it has its own size, and runs what it runs.
-        timeout: seconds after which a process is given up.
+        timeout: time limit per process, in seconds.
         progress: called with a line that says what is being done.
     """
     start = time.monotonic()
     with work_folder(None) as folder:
         sides = [source, *targets]
+        heads = _heads(sides, len(sizes))
         requests = [
-            _request(network, side, sizes, _heads(sides, len(sizes)), folder, f"{number}")
+            _request(network, side, sizes, heads, folder, folder / f"{number}")
             for number, side in enumerate(sides)
         ]
-        with workers(requests, {}, timeout) as running:
-            while (done := sum(worker.poll() for worker in running)) < len(running):
-                progress(f"verifying: {done} of {len(running)} networks have run")
-                time.sleep(0.05)
-            outcomes = [worker.outcome for worker in running]
-        missing = _missing(sides[0], outcomes[0])
-        if missing:
-            return Verification(source.title, reason=missing)
+
+        def on_tick(running: Sequence[Worker]) -> None:
+            done = sum(worker.outcome is not None for worker in running)
+            progress(f"verifying: {done} of {len(running)} networks have run")
+
+        outcomes = run_all(requests, {}, timeout, on_tick)
+        if outcomes[0].status == "missing":
+            return Verification(source.title, reason=_missing(source, outcomes[0]))
         rows, left_out, broken = list[Row](), list[str](), list[str]()
         for number, (side, outcome) in enumerate(zip(sides, outcomes, strict=True)):
-            if outcome is None or outcome.status == "missing":
+            if outcome.status == "missing":
                 left_out.append(_missing(side, outcome))
             elif outcome.status != "ok" or "float64" in outcome.unsupported:
-                broken.append(f"{side.title}: {outcome.status}: {_why(outcome)}")
+                why = outcome.message or "; ".join(outcome.unsupported.values())
+                broken.append(f"{side.title}: {outcome.status}: {why}")
                 if number == 0:  # with nothing to hold the others against
                     break
             elif number:
@@ -172,14 +173,8 @@ def verify(
     )  # fmt: skip
 
 
-def _missing(side: Side, outcome: Outcome | None) -> str:
-    if outcome is not None and outcome.status == "missing":
-        return outcome.message or f"{side.title} is not installed"
-    return ""
-
-
-def _why(outcome: Outcome) -> str:
-    return outcome.message or "; ".join(outcome.unsupported.values())
+def _missing(side: Side, outcome: Outcome) -> str:
+    return outcome.message or f"{side.title} is not installed"
 
 
 def _heads(sides: Sequence[Side], count: int) -> list[bool]:
@@ -192,13 +187,11 @@ def _heads(sides: Sequence[Side], count: int) -> list[bool]:
 
 def _request(
     network: str, side: Side, sizes: Sequence[Size], heads: Sequence[bool], folder: Path,
-    label: str,
-) -> dict[str, Any]:  # fmt: skip
-    work = folder / label
-    (work / "weights").mkdir(parents=True)
-    for name, array in side.arrays.items():
-        save_array(work / "weights" / f"{name}.npy", array)
-    jobs = list[dict[str, Any]]()
+    work: Path,
+) -> Request:  # fmt: skip
+    """Write what a side's worker reads, and return what it is asked for: to run on every size."""
+    weights = save_arrays(work / "weights", side.arrays)
+    jobs = list[Record]()
     for number, size in enumerate(sizes):
         file = folder / f"images-{number}.npy"
         if not file.exists():
@@ -206,34 +199,19 @@ def _request(
         options = dict(side.options)
         if "return_aux" in options and side.backend != "onnx":
             options["return_aux"] = heads[number] and bool(options["use_aux"])
-        for dtype in ("float64", "float32"):
-            job = {
-                "dtype": dtype,
-                "mode": "propagated",
-                "out": str(work / f"{dtype}-{number}"),
-                "images": str(file),
-                "options": options,
-                "endpoints": libraries.STAGES.get(network, ()),
-            }
-            jobs.append(job)
-    jobs.sort(key=lambda job: (job["dtype"], bool(job["options"].get("return_aux"))))
-    request: dict[str, Any] = {
-        "backend": side.backend,
-        "device": "cpu",
-        "folder": str(folder),
-        "network": network,
-        "options": dict(side.options),
-        "images": jobs[0]["images"],
-        "weights": str(work / "weights"),
-        "oracle": "",
-        "jobs": jobs,
-        "result": str(work / "result.json"),
-    }
-    if side.library:
-        request |= {"library": side.library, "file": str(side.file)}
-    elif side.file is not None:
-        request["onnx"] = str(side.file)
-    return request
+        jobs += [
+            Record(
+                network, options, dtype, endpoints=tuple(libraries.STAGES.get(network, ())),
+                images=file, out=work / f"{dtype}-{number}",
+            )
+            for dtype in ("float64", "float32")
+        ]  # fmt: skip
+    # A worker builds its network anew for each dtype and for other options.
+    jobs.sort(key=lambda job: (job.dtype, bool(job.options.get("return_aux"))))
+    return Request(
+        backend=side.backend, jobs=tuple(jobs), folder=folder, result=work / "result.json",
+        weights=weights, library=side.library, file=side.file,
+    )  # fmt: skip
 
 
 def pictures(size: Size, channels: int) -> NDArray[np.float64]:
@@ -245,15 +223,13 @@ def pictures(size: Size, channels: int) -> NDArray[np.float64]:
     return np.concatenate([photograph, noise]).astype(np.float32).astype(np.float64)
 
 
-def _rows(side: Side, source: Mapping[str, Any], target: Mapping[str, Any]) -> list[Row]:
-    by_place = {Path(job["out"]).name: job["out"] for job in source["jobs"]}
-    rows = []
-    for job in target["jobs"]:
-        if not Path(job["out"]).exists():  # the oracle has no float32
-            continue
-        ours = Trace.read(Path(job["out"]))
-        theirs = Trace.read(Path(by_place[Path(job["out"]).name]))
-        rows.append(_row(side, ours, theirs))
+def _rows(side: Side, source: Request, target: Request) -> list[Row]:
+    theirs = {job.out.name: job.out for job in source.jobs}
+    rows = [
+        _row(side, Trace.read(job.out), Trace.read(theirs[job.out.name]))
+        for job in target.jobs
+        if job.out.exists()  # the oracle has no float32
+    ]
     return sorted(rows, key=lambda row: (row.dtype == "float32", -row.size[0]))
 
 
@@ -290,12 +266,10 @@ def _heads_off(trace: Trace) -> Sequence[str]:
     return () if running else catalogue.network(trace.run.network).outputs[1:]
 
 
-def _versions(
-    requests: Sequence[Mapping[str, Any]], outcomes: Sequence[Outcome | None]
-) -> dict[str, str]:
+def _versions(requests: Sequence[Request], outcomes: Sequence[Outcome]) -> dict[str, str]:
     found: dict[str, str] = {}
     for request, outcome in zip(requests, outcomes, strict=True):
-        made = [Path(job["out"]) for job in request["jobs"] if Path(job["out"]).exists()]
-        if outcome is not None and outcome.status == "ok" and made:
+        made = [job.out for job in request.jobs if job.out.exists()]
+        if outcome.status == "ok" and made:
             found |= Trace.read(made[0]).versions
     return found

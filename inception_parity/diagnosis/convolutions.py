@@ -7,24 +7,24 @@ from itertools import permutations
 
 import numpy as np
 
-from .forward import residual, windows
-from .mends import layer_line, words
-from .site import Array, Candidate, Mend, Site
+from .fixes import layer_line, words
+from .forward import residual, window_views
+from .suspect import Array, Candidate, Fix, SuspectLayer
 from .windows import kernel_of, padded_input
 
-_KERNELS: Mend = words(
+_KERNELS: Fix = words(
     pt="layer.weight.copy_(torch.from_numpy(kernel))  # kernel: (out, in, height, width)",
     tf="layer.kernel.assign(kernel.transpose(2, 3, 1, 0))  # from (out, in, height, width)",
     mx="layer.weight.set_data(kernel)  # kernel: (out, in, height, width)",
     other="load the kernel as (out, in, height, width)",
 )
-_DENSE: Mend = words(
+_DENSE: Fix = words(
     pt="layer.weight.copy_(torch.from_numpy(kernel))  # kernel: (out, in)",
     tf="layer.kernel.assign(kernel.T)  # from (out, in)",
     mx="layer.weight.set_data(kernel)  # kernel: (out, in)",
     other="load the kernel as (out, in)",
 )
-_BIAS: Mend = words(
+_BIAS: Fix = words(
     pt="bias=True, and load it",
     tf="use_bias=True, and assign it",
     mx="use_bias=True, and set_data",
@@ -32,16 +32,16 @@ _BIAS: Mend = words(
 )
 
 
-def kernel_axes(site: Site) -> Iterator[Candidate]:
+def kernel_axes(layer: SuspectLayer) -> Iterator[Candidate]:
     """Flipped, turned, axes exchanged, or the bytes of another layout."""
-    w = site.weights["weight"]
+    w = layer.weights["weight"]
     if w.ndim == 2:
-        yield from _dense_axes(site, w)
+        yield from _dense_axes(layer, w)
         return
     height, width = w.shape[2:]
 
     def changed(cause: str, text: str, array: Array, cost: int = 1) -> Candidate:
-        return Candidate(cause, text, _KERNELS, site.weighing(weight=array), cost)
+        return Candidate(cause, text, _KERNELS, layer.weighing(weight=array), cost)
 
     if height * width > 1:
         flipped = "the kernel flipped, as a true convolution has it; should be a cross-correlation"
@@ -56,8 +56,8 @@ def kernel_axes(site: Site) -> Iterator[Candidate]:
             for k in (1, 3):
                 yield changed("kernel-transposed", text, np.rot90(w, k, (2, 3)), 2)
         else:
-            across = site.weighing(weight=w.swapaxes(2, 3)).but(
-                pads=site.get("pads")[::-1], stride=site.get("stride")[::-1]
+            across = layer.weighing(weight=w.swapaxes(2, 3)).but(
+                pads=layer.get("pads")[::-1], stride=layer.get("stride")[::-1]
             )
             text = f"{width}x{height} instead of {height}x{width}: height and width exchanged"
             yield Candidate("kernel-transposed", text, _KERNELS, across)
@@ -71,21 +71,21 @@ def kernel_axes(site: Site) -> Iterator[Candidate]:
         yield changed("kernel-reshaped", reshaped, back, 2)
 
 
-def _dense_axes(site: Site, w: Array) -> Iterator[Candidate]:
+def _dense_axes(layer: SuspectLayer, w: Array) -> Iterator[Candidate]:
     if w.shape[0] == w.shape[1]:
         text = "the kernel transposed: (in, out) taken for (out, in)"
-        yield Candidate("dense-transposed", text, _DENSE, site.weighing(weight=w.T))
+        yield Candidate("dense-transposed", text, _DENSE, layer.weighing(weight=w.T))
         return
     text = "the kernel's numbers in the order (in, out): reshaped, not transposed"
     for array in (w.T.reshape(w.shape), w.reshape(w.shape[::-1]).T):
-        yield Candidate("dense-transposed", text, _DENSE, site.weighing(weight=array), 2)
+        yield Candidate("dense-transposed", text, _DENSE, layer.weighing(weight=array), 2)
 
 
-def input_channels(site: Site) -> Iterator[Candidate]:
+def input_channels(layer: SuspectLayer) -> Iterator[Candidate]:
     """Input channels in another order."""
-    w = site.weights["weight"]
+    w = layer.weights["weight"]
     count = w.shape[1]
-    if count < 2 or site.get("groups") != 1:
+    if count < 2 or layer.get("groups") != 1:
         return
     orders: dict[tuple[int, ...], str] = {tuple(range(count))[::-1]: "reversed"}
     if count <= 4:
@@ -97,28 +97,28 @@ def input_channels(site: Site) -> Iterator[Candidate]:
     for order, what in orders.items():
         colours = " (BGR for RGB)" if count == 3 and what == "reversed" else ""
         text = f"input channels {what}{colours}"
-        mend = words(
+        fix = words(
             pt="x = x[:, [2, 1, 0]]", tf="x = x[..., ::-1]", mx="x = x[:, ::-1]",
             other="give the channels in the reference's order",
         ) if colours else _KERNELS  # fmt: skip
         cost = 1 if what == "reversed" and count <= 4 else 2
-        taken = site.weighing(weight=w[:, list(order)])
-        yield Candidate("channel-order", text, mend, taken, cost)
+        taken = layer.weighing(weight=w[:, list(order)])
+        yield Candidate("channel-order", text, fix, taken, cost)
 
 
-def flatten_order(site: Site) -> Iterator[Candidate]:
+def flatten_order(layer: SuspectLayer) -> Iterator[Candidate]:
     """A dense layer whose input was flattened in another order than its kernel expects."""
-    features = site.weights["weight"].shape[1]
-    grids = [tuple(site.get("grid"))] if site.get("grid") else []
+    features = layer.weights["weight"].shape[1]
+    grids = [tuple(layer.get("grid"))] if layer.get("grid") else []
     sides = [s for s in range(2, 17) if features % s**2 == 0 and features > s**2]
     grids += [(features // s**2, s, s) for s in sides]
-    mend = words(
+    fix = words(
         pt="torch.flatten(x, 1) on (N, C, H, W), or permute the kernel's columns",
         tf="layers.Permute((3, 1, 2)) before Flatten, or permute the kernel's rows",
         mx="nn.Flatten on (N, C, H, W), or permute the kernel's columns",
         other="flatten in the order C, H, W",
     )
-    w = site.weights["weight"]
+    w = layer.weights["weight"]
     for number, (c, h, x) in enumerate(dict.fromkeys(grids)):
         if h * x == 1:
             continue
@@ -129,24 +129,24 @@ def flatten_order(site: Site) -> Iterator[Candidate]:
             text = f"flattened in the order {names} ({c}x{h}x{x}), but should be C, H, W"
             taken = np.empty_like(w)
             taken[:, source] = w  # w's column i meets what lies at i in the other order
-            known = 1 if number == 0 and site.get("grid") else 2
-            yield Candidate("flatten-order", text, mend, site.weighing(weight=taken), known)
-            other = site.weighing(weight=w[:, source])
+            known = 1 if number == 0 and layer.get("grid") else 2
+            yield Candidate("flatten-order", text, fix, layer.weighing(weight=taken), known)
+            other = layer.weighing(weight=w[:, source])
             text = f"the kernel's columns in the order {names}, its input in the order C, H, W"
-            yield Candidate("flatten-order", text, mend, other, known + 1)
+            yield Candidate("flatten-order", text, fix, other, known + 1)
 
 
-def bias(site: Site) -> Iterator[Candidate]:
+def bias(layer: SuspectLayer) -> Iterator[Candidate]:
     """Bias missing, doubled, shifted, or another one."""
-    b = site.weights.get("bias")
-    zero = np.zeros(len(site.weights["weight"]))
+    b = layer.weights.get("bias")
+    zero = np.zeros(len(layer.weights["weight"]))
     if b is not None and b.any():
-        yield Candidate("bias-missing", "no bias is added", _BIAS, site.weighing(bias=None))
-        twice = site.weighing(bias=2 * b)
+        yield Candidate("bias-missing", "no bias is added", _BIAS, layer.weighing(bias=None))
+        twice = layer.weighing(bias=2 * b)
         yield Candidate("bias-doubled", "the bias is added twice", _BIAS, twice)
-    if not site.same_shape:
+    if not layer.same_shape:
         return
-    found = _constant_shift(site)
+    found = _constant_shift(layer)
     if found is None:
         return
     found = found + (zero if b is None else b)
@@ -157,73 +157,73 @@ def bias(site: Site) -> Iterator[Candidate]:
         how = f"shifted by {by[0]}" if by else "in another order"
         exact = np.roll(b, by[0]) if by else found
         text = f"the bias {how}"
-        yield Candidate("bias-order", text, _BIAS, site.weighing(bias=exact), 2)
+        yield Candidate("bias-order", text, _BIAS, layer.weighing(bias=exact), 2)
     elif len(moved) == 1:
         i = int(moved[0])
         text = f"bias[{i}] is {found[i]:.6g}, but should be {b[i]:.6g}"
-        yield Candidate("one-bias", text, _BIAS, site.weighing(bias=found), 3)
+        yield Candidate("one-bias", text, _BIAS, layer.weighing(bias=found), 3)
     else:
         text = f"another bias: {len(moved)} of {len(b)} values are not those given"
-        yield Candidate("bias-other", text, _BIAS, site.weighing(bias=found), 6)
+        yield Candidate("bias-other", text, _BIAS, layer.weighing(bias=found), 6)
 
 
-def _constant_shift(site: Site) -> Array | None:
+def _constant_shift(layer: SuspectLayer) -> Array | None:
     """Return what was added to each channel, if it was the same everywhere."""
-    shift = residual(site)
+    shift = residual(layer)
     axes = (0, *range(2, shift.ndim))
     mean: Array = shift.mean(axis=axes)
     spread = np.abs(shift - mean.reshape((1, -1) + (1,) * (shift.ndim - 2))).max()
-    return mean if spread <= site.rough * np.abs(site.reference).max() else None
+    return mean if spread <= layer.rough * np.abs(layer.reference).max() else None
 
 
-def scaled(site: Site) -> Iterator[Candidate]:
+def scaled(layer: SuspectLayer) -> Iterator[Candidate]:
     """The kernel times a number: zero, weight scaling, standardisation."""
-    w, b = site.weights["weight"], site.weights.get("bias")
-    zero = site.weighing(weight=np.zeros_like(w))
-    mend = _KERNELS if w.ndim == 4 else _DENSE
-    yield Candidate("weights-zero", "the kernel is all zeros", mend, zero, 2)
-    if not site.same_shape:
+    w, b = layer.weights["weight"], layer.weights.get("bias")
+    zero = layer.weighing(weight=np.zeros_like(w))
+    fix = _KERNELS if w.ndim == 4 else _DENSE
+    yield Candidate("weights-zero", "the kernel is all zeros", fix, zero, 2)
+    if not layer.same_shape:
         return
-    shape = (1, -1) + (1,) * (site.reference.ndim - 2)
+    shape = (1, -1) + (1,) * (layer.reference.ndim - 2)
     offset = 0.0 if b is None else b.reshape(shape)
-    seen = site.seen - offset
-    clean = seen - residual(site)
+    seen = layer.seen - offset
+    clean = seen - residual(layer)
     size = float(np.vdot(clean, clean))
     factor = float(np.vdot(clean, seen)) / size if size else 0.0
     if factor and np.isfinite(factor) and abs(factor - 1) > 1e-12:
         text = f"the kernel times {factor:.6g}"
-        yield Candidate("weights-scaled", text, mend, site.weighing(weight=factor * w), 3)
+        yield Candidate("weights-scaled", text, fix, layer.weighing(weight=factor * w), 3)
 
 
-def one_weight(site: Site) -> Iterator[Candidate]:
+def one_weight(layer: SuspectLayer) -> Iterator[Candidate]:
     """A few single numbers of the kernel are others: found by what their inputs look like."""
-    if not site.same_shape or site.get("groups") != 1:
+    if not layer.same_shape or layer.get("groups") != 1:
         return
-    left = residual(site)
+    left = residual(layer)
     axes = (0, *range(2, left.ndim))
     sizes = np.sqrt((left**2).sum(axis=axes))
     # Rounding leaves something in every channel; a changed number far more.
     wrong = np.flatnonzero(sizes > max(1e-3 * sizes.max(), 1e3 * np.median(sizes)))
     if not 1 <= len(wrong) <= 4 or not np.isfinite(sizes).all():
         return
-    w = np.array(site.weights["weight"])
+    w = np.array(layer.weights["weight"])
     said = []
     for o in wrong:
-        at, change = _matching_tap(site, left[:, o])
+        at, change = _matching_tap(layer, left[:, o])
         if at is None:
             return
         index = (int(o), *at)
         said.append(f"weight{list(index)} is {w[index] + change:.8g}, but should be {w[index]:.8g}")
         w[index] += change
-    mend = _KERNELS if w.ndim == 4 else _DENSE
-    yield Candidate("one-weight", "; ".join(said), mend, site.weighing(weight=w), 2 + len(wrong))
+    fix = _KERNELS if w.ndim == 4 else _DENSE
+    yield Candidate("one-weight", "; ".join(said), fix, layer.weighing(weight=w), 2 + len(wrong))
 
 
-def _matching_tap(site: Site, left: Array) -> tuple[tuple[int, ...] | None, float]:
+def _matching_tap(layer: SuspectLayer, left: Array) -> tuple[tuple[int, ...] | None, float]:
     """Return the input, or (input, row, column) of the kernel, whose input explains `left`."""
     best: tuple[float, tuple[int, ...] | None, float] = (1e-6, None, 0.0)
     power = float(np.vdot(left, left))
-    for at, seen in _taps(site):
+    for at, seen in _taps(layer):
         axes = (0, *range(2, seen.ndim))
         along = (seen * np.expand_dims(left, 1)).sum(axis=axes)
         size = (seen**2).sum(axis=axes)
@@ -235,30 +235,30 @@ def _matching_tap(site: Site, left: Array) -> tuple[tuple[int, ...] | None, floa
     return best[1], best[2]
 
 
-def _taps(site: Site) -> Iterator[tuple[tuple[int, ...], Array]]:
+def _taps(layer: SuspectLayer) -> Iterator[tuple[tuple[int, ...], Array]]:
     """Yield, for every place of the kernel, what it is multiplied with: (N, I, …)."""
-    if site.kind == "dense":
-        yield (), site.inputs[0]
+    if layer.kind == "dense":
+        yield (), layer.inputs[0]
     else:
-        x = padded_input(site)
-        yield from windows(x, kernel_of(site), site.get("stride"), site.get("dilation"))
+        x = padded_input(layer)
+        yield from window_views(x, kernel_of(layer), layer.get("stride"), layer.get("dilation"))
 
 
-def other_weights(site: Site) -> Iterator[Candidate]:
+def other_weights(layer: SuspectLayer) -> Iterator[Candidate]:
     """The right layer with other weights, where outputs suffice to find them by least squares."""
-    w, b = site.weights["weight"], site.weights.get("bias")
+    w, b = layer.weights["weight"], layer.weights.get("bias")
     unknowns = w[0].size + 1
-    rows = site.seen.size // site.seen.shape[1]
-    if not site.same_shape or site.get("groups") != 1 or rows < 1.2 * unknowns:
+    rows = layer.seen.size // layer.seen.shape[1]
+    if not layer.same_shape or layer.get("groups") != 1 or rows < 1.2 * unknowns:
         return
-    if unknowns > 1200 or not np.isfinite(site.seen).all():
+    if unknowns > 1200 or not np.isfinite(layer.seen).all():
         return
     rng = np.random.default_rng(0)
     chosen = np.sort(rng.permutation(rows)[: 2 * unknowns + 50])
-    columns = [np.moveaxis(seen, 1, -1).reshape(rows, -1)[chosen] for _, seen in _taps(site)]
+    columns = [np.moveaxis(seen, 1, -1).reshape(rows, -1)[chosen] for _, seen in _taps(layer)]
     matrix = np.concatenate([np.stack(columns, axis=2).reshape(len(chosen), -1),
                              np.ones((len(chosen), 1))], axis=1)  # fmt: skip
-    seen = np.moveaxis(site.seen, 1, -1).reshape(rows, -1)[chosen]
+    seen = np.moveaxis(layer.seen, 1, -1).reshape(rows, -1)[chosen]
     solved, _, rank, _ = np.linalg.lstsq(matrix, seen, rcond=None)
     if rank < unknowns:
         return
@@ -269,40 +269,40 @@ def other_weights(site: Site) -> Iterator[Candidate]:
         f"the right layer, but not the weights given: {changed} of {w.size} differ, "
         f"by {far:.1e} in all"
     )
-    mend = _KERNELS if w.ndim == 4 else _DENSE
-    other = site.weighing(weight=kernel, bias=solved[-1])
-    limit = max(site.limit, 1e-8)  # of the solver, whose matrix may be poorly conditioned
+    fix = _KERNELS if w.ndim == 4 else _DENSE
+    other = layer.weighing(weight=kernel, bias=solved[-1])
+    limit = max(layer.limit, 1e-8)  # of the solver, whose matrix may be poorly conditioned
     if b is None and np.abs(solved[-1]).max() > 1e-6:
         text += "; and a bias"
-    yield Candidate("other-weights", text, mend, other, 10, limit)
+    yield Candidate("other-weights", text, fix, other, 10, limit)
 
 
-def held(site: Site) -> Iterator[Candidate]:
+def held(layer: SuspectLayer) -> Iterator[Candidate]:
     """The weights that the network was read back to hold: no guess, but no reason either."""
-    if site.held:
-        names = ", ".join(site.held)
+    if layer.held:
+        names = ", ".join(layer.held)
         far = max(
-            float(np.linalg.norm(a - site.weights[n])) / (float(np.linalg.norm(a)) or 1.0)
-            for n, a in site.held.items()
+            float(np.linalg.norm(a - layer.weights[n])) / (float(np.linalg.norm(a)) or 1.0)
+            for n, a in layer.held.items()
         )
         text = f"other numbers than those given are in its {names} (by {far:.1e})"
-        mend = _KERNELS if site.kind == "conv" else _DENSE if site.kind == "dense" else words(
+        fix = _KERNELS if layer.kind == "conv" else _DENSE if layer.kind == "dense" else words(
             other="load the weights once more, after everything that may initialise them"
         )  # fmt: skip
         evidence = "read back from the network"
-        yield Candidate("other-weights", text, mend, site.weighing(**site.held), 7, None, evidence)
+        yield Candidate("other-weights", text, fix, layer.weighing(**layer.held), 7, None, evidence)
 
 
-def groups(site: Site) -> Iterator[Candidate]:
+def groups(layer: SuspectLayer) -> Iterator[Candidate]:
     """Depthwise or grouped kernels whose output channels are in another order."""
-    count = int(site.get("groups"))
-    w = site.weights["weight"]
+    count = int(layer.get("groups"))
+    w = layer.weights["weight"]
     if count == 1 or len(w) == count:
         return
     order = np.arange(len(w)).reshape(count, -1).T.reshape(-1)
     text = f"the {count} groups' output channels are interleaved"
-    mend = layer_line(site, extra=f"groups {count}, one group's channels after the other's")
-    yield Candidate("channel-order", text, mend, site.weighing(weight=w[order]), 2)
+    fix = layer_line(layer, extra=f"groups {count}, one group's channels after the other's")
+    yield Candidate("channel-order", text, fix, layer.weighing(weight=w[order]), 2)
 
 
 CONVOLUTION = (

@@ -1,4 +1,4 @@
-"""What a layer gives, with whatever mistake its site describes: float64, NumPy alone.
+"""What a layer gives, with whatever mistake its layer describes: float64, NumPy alone.
 
 Apart from `inception_np`: its layers can't be wrong, and these have to be able to,
 with paddings that differ per side, dilation, offsets, fills.
@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from .site import Array, Pads, Post, Site
+from .suspect import Array, Pads, Post, SuspectLayer
 
 Channels = Sequence[int] | None  # those wanted of the output; None: all
+UNFIT = "its arrays and settings don't fit each other"  # NumPy's own words say less
 FEW = 8  # channels of a convolution that are computed in another way than all of them
 
 
@@ -22,30 +23,30 @@ class CannotComputeError(Exception):
     """The mistake gives a layer that can't be: a window larger than its input, say."""
 
 
-def compute(site: Site, channels: Channels = None) -> Array:
-    """Return the site's output, or some channels of it.
+def compute(layer: SuspectLayer, channels: Channels = None) -> Array:
+    """Return the layer's output, or some channels of it.
 
     Raises:
         CannotComputeError: a layer with this mistake can't be computed.
     """
-    before = site.kept.get("before")
+    before = layer.kept.get("before")
     if before is not None and "output" in before.kept:
-        return _then(site.post[-1], before.kept["output"], channels)
-    early = channels if all(post.elementwise for post in site.post) else None
+        return _then(layer.post[-1], before.kept["output"], channels)
+    early = channels if all(post.elementwise for post in layer.post) else None
     inputs = []
-    for array in site.inputs:
-        for pre in site.pre:
+    for array in layer.inputs:
+        for pre in layer.pre:
             array = pre.apply(array)
         inputs.append(array)
-    layer = _LAYERS.get(site.kind, _known_output)
+    compute_kind = _LAYERS.get(layer.kind, _known_output)
     try:
         with np.errstate(all="ignore"):  # what a mistake makes may be huge, or not a number
-            y = layer(site, inputs, early)
-            for post in site.post:
+            y = compute_kind(layer, inputs, early)
+            for post in layer.post:
                 y = post.apply(y)
         return y if channels is None or early is not None else take(y, channels)
     except (ValueError, IndexError, ZeroDivisionError) as error:
-        raise CannotComputeError(str(error)) from error
+        raise CannotComputeError(UNFIT) from error
 
 
 def _then(post: Post, y: Array, channels: Channels) -> Array:
@@ -56,31 +57,31 @@ def _then(post: Post, y: Array, channels: Channels) -> Array:
                 return post.apply(take(y, channels))
             return take(post.apply(y), channels)
     except (ValueError, IndexError, ZeroDivisionError) as error:
-        raise CannotComputeError(str(error)) from error
+        raise CannotComputeError(UNFIT) from error
 
 
-def output_of(site: Site) -> Array:
-    """Return the site's output, computed once for all who ask; it mustn't be changed.
+def output_of(layer: SuspectLayer) -> Array:
+    """Return the layer's output, computed once for all who ask; it mustn't be changed.
 
     Raises:
         CannotComputeError: as `compute`.
     """
-    if "output" not in site.kept:
-        site.kept["output"] = compute(site)
-    output: Array = site.kept["output"]
+    if "output" not in layer.kept:
+        layer.kept["output"] = compute(layer)
+    output: Array = layer.kept["output"]
     return output
 
 
-def residual(site: Site) -> Array:
-    """Return what is observed beyond what the site gives.
+def residual(layer: SuspectLayer) -> Array:
+    """Return what is observed beyond what the layer gives.
 
     Raises:
         CannotComputeError: it can't be computed, or has another shape.
     """
-    y = output_of(site)
-    if y.shape != site.seen.shape:
-        raise CannotComputeError(f"shape {y.shape}, but {site.seen.shape} was seen")
-    return site.seen - y
+    y = output_of(layer)
+    if y.shape != layer.seen.shape:
+        raise CannotComputeError(f"shape {y.shape}, but {layer.seen.shape} was seen")
+    return layer.seen - y
 
 
 def take(array: Array, channels: Channels) -> Array:
@@ -111,11 +112,11 @@ def same_pads(size: Sequence[int], kernel: Any, stride: Any, dilation: Any = (1,
     return pads[0], pads[1]
 
 
-def padded(site: Site, x: Array, fill: float) -> Array:
+def padded(layer: SuspectLayer, x: Array, fill: float) -> Array:
     """Return a window layer's input, padded, without the rows and columns it skips."""
-    fill = fill if site.get("fill") is None else site.get("fill")
-    x = pad(x, site.get("pads"), site.get("pad_mode"), fill)
-    down, right = site.get("offset")
+    fill = fill if layer.get("fill") is None else layer.get("fill")
+    x = pad(x, layer.get("pads"), layer.get("pad_mode"), fill)
+    down, right = layer.get("offset")
     return x[:, :, down:, right:]
 
 
@@ -126,7 +127,7 @@ def _out(length: int, kernel: int, stride: int, dilation: int) -> int:
     return size
 
 
-def windows(x: Array, kernel: Any, stride: Any, dilation: Any) -> Any:
+def window_views(x: Array, kernel: Any, stride: Any, dilation: Any) -> Any:
     """Yield ((u, v), view): for each element of the window, what it sees at all positions."""
     height = _out(x.shape[2], kernel[0], stride[0], dilation[0])
     width = _out(x.shape[3], kernel[1], stride[1], dilation[1])
@@ -139,18 +140,20 @@ def windows(x: Array, kernel: Any, stride: Any, dilation: Any) -> Any:
             ]  # fmt: skip
 
 
-def _conv(site: Site, inputs: list[Array], channels: Channels) -> Array:
-    weight, bias = site.weights["weight"], site.weights.get("bias")
-    x, groups = padded(site, inputs[0], 0.0), int(site.get("groups"))
+def _conv(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
+    weight, bias = layer.weights["weight"], layer.weights.get("bias")
+    x, groups = padded(layer, inputs[0], 0.0), int(layer.get("groups"))
     rows = list(range(len(weight)) if channels is None else channels)
     if x.ndim != 4 or weight.shape[1] * groups != x.shape[1] or len(weight) % groups:
         raise CannotComputeError("the kernel has other channels than the input")
     y: Any = 0.0
     if groups == 1 and len(rows) <= FEW:
-        y = _few_channels(x, weight[rows], site.get("stride"), site.get("dilation"))
+        y = _few_channels(x, weight[rows], layer.get("stride"), layer.get("dilation"))
         return y + bias[rows][:, None, None] if bias is not None else y
     per_group = len(weight) // groups
-    for (u, v), seen in windows(x, weight.shape[2:], site.get("stride"), site.get("dilation")):
+    for (u, v), seen in window_views(
+        x, weight.shape[2:], layer.get("stride"), layer.get("dilation")
+    ):
         taps = weight[rows, :, u, v]
         if groups == 1:
             flat = np.matmul(taps, seen.reshape(*seen.shape[:2], -1))
@@ -188,8 +191,8 @@ def _few_channels(x: Array, weight: Array, stride: Any, dilation: Any) -> Array:
     return y
 
 
-def _dense(site: Site, inputs: list[Array], channels: Channels) -> Array:
-    weight, bias = site.weights["weight"], site.weights.get("bias")
+def _dense(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
+    weight, bias = layer.weights["weight"], layer.weights.get("bias")
     rows = list(range(len(weight)) if channels is None else channels)
     y: Array = inputs[0] @ weight[rows].T
     return y + bias[rows] if bias is not None else y
@@ -200,34 +203,34 @@ def per_channel(array: Any, ndim: int) -> Any:
     return np.reshape(array, (-1,) + (1,) * (ndim - 2)) if np.ndim(array) else array
 
 
-def _norm(site: Site, inputs: list[Array], channels: Channels) -> Array:
-    x, w = take(inputs[0], channels), site.weights
+def _norm(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
+    x, w = take(inputs[0], channels), layer.weights
     get: dict[str, Any] = {k: v if channels is None else v[list(channels)] for k, v in w.items()}
     mean, var = get.get("running_mean", np.float64(0.0)), get.get("running_var", np.float64(1.0))
-    if site.get("statistics") in ("batch", "instance"):
-        axes = (0, *range(2, x.ndim)) if site.get("statistics") == "batch" else (2, 3)
+    if layer.get("statistics") in ("batch", "instance"):
+        axes = (0, *range(2, x.ndim)) if layer.get("statistics") == "batch" else (2, 3)
         mean, var = x.mean(axis=axes, keepdims=True), x.var(axis=axes, keepdims=True)
         count = x.size // mean.size
-        var = var * count / max(1, count - 1) if site.get("unbiased") else var
+        var = var * count / max(1, count - 1) if layer.get("unbiased") else var
     else:
         mean, var = per_channel(mean, x.ndim), per_channel(var, x.ndim)
-    eps = float(site.get("eps") or 0.0)
-    root = np.sqrt(var) + eps if site.get("eps_outside") else np.sqrt(var + eps)
+    eps = float(layer.get("eps") or 0.0)
+    root = np.sqrt(var) + eps if layer.get("eps_outside") else np.sqrt(var + eps)
     y = (x - mean) / root * per_channel(get.get("weight", np.float64(1.0)), x.ndim)
     return y + per_channel(get.get("bias", np.float64(0.0)), x.ndim)
 
 
-def _after_ceil(site: Site, shape: tuple[int, ...]) -> Pads:
+def _after_ceil(layer: SuspectLayer, shape: tuple[int, ...]) -> Pads:
     """Return what is added at the end, so that ceil mode has all its windows.
 
     PyTorch's rule: a window has to start in the input, or in the padding before it.
     """
-    if not site.get("ceil"):
+    if not layer.get("ceil"):
         return (0, 0), (0, 0)
     more = []
     for length, k, s, d, (before, after) in zip(
-        shape[2:], site.get("kernel"), site.get("stride"), site.get("dilation"),
-        site.get("pads"), strict=True,
+        shape[2:], layer.get("kernel"), layer.get("stride"), layer.get("dilation"),
+        layer.get("pads"), strict=True,
     ):  # fmt: skip
         reach = length + before + after - d * (k - 1) - 1
         count = -(-reach // s) + 1
@@ -237,36 +240,36 @@ def _after_ceil(site: Site, shape: tuple[int, ...]) -> Pads:
     return more[0], more[1]
 
 
-def _max_pool(site: Site, inputs: list[Array], channels: Channels) -> Array:
+def _max_pool(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
     x = take(inputs[0], channels)
-    beyond = _after_ceil(site, x.shape)
-    x = pad(padded(site, x, -np.inf), beyond, "constant", -np.inf)
+    beyond = _after_ceil(layer, x.shape)
+    x = pad(padded(layer, x, -np.inf), beyond, "constant", -np.inf)
     y: Any = None
-    for _, seen in windows(x, site.get("kernel"), site.get("stride"), site.get("dilation")):
+    for _, seen in window_views(x, layer.get("kernel"), layer.get("stride"), layer.get("dilation")):
         y = seen if y is None else np.maximum(y, seen)
     return np.array(y)
 
 
-def _avg_pool(site: Site, inputs: list[Array], channels: Channels) -> Array:
+def _avg_pool(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
     x = take(inputs[0], channels)
-    beyond = _after_ceil(site, x.shape)
+    beyond = _after_ceil(layer, x.shape)
     ones = np.ones((1, 1, *x.shape[2:]))
-    counted = padded(site.but(fill=None), ones, 1.0 if site.get("count_include_pad") else 0.0)
+    counted = padded(layer.but(fill=None), ones, 1.0 if layer.get("count_include_pad") else 0.0)
     counted = pad(counted, beyond, "constant", 0.0)
-    x = pad(padded(site, x, 0.0), beyond, "constant", 0.0)
-    kernel, how = site.get("kernel"), (site.get("stride"), site.get("dilation"))
-    total = sum(seen for _, seen in windows(x, kernel, *how))
-    count = sum(seen for _, seen in windows(counted, kernel, *how))
-    if site.get("divide") == "never":
+    x = pad(padded(layer, x, 0.0), beyond, "constant", 0.0)
+    kernel, how = layer.get("kernel"), (layer.get("stride"), layer.get("dilation"))
+    total = sum(seen for _, seen in window_views(x, kernel, *how))
+    count = sum(seen for _, seen in window_views(counted, kernel, *how))
+    if layer.get("divide") == "never":
         return np.array(total)
-    return np.array(total / (kernel[0] * kernel[1] if site.get("divide") == "window" else count))
+    return np.array(total / (kernel[0] * kernel[1] if layer.get("divide") == "window" else count))
 
 
-def _adaptive_pool(site: Site, inputs: list[Array], channels: Channels) -> Array:
+def _adaptive_pool(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
     x = take(inputs[0], channels)
-    (rows, columns), (height, width) = site.get("output"), x.shape[2:]
+    (rows, columns), (height, width) = layer.get("output"), x.shape[2:]
     y = np.empty((*x.shape[:2], rows, columns))
-    reduce = np.max if site.get("reduce") == "max" else np.mean
+    reduce = np.max if layer.get("reduce") == "max" else np.mean
     for i in range(rows):
         for j in range(columns):
             window = x[
@@ -277,11 +280,11 @@ def _adaptive_pool(site: Site, inputs: list[Array], channels: Channels) -> Array
     return y
 
 
-def _global_pool(site: Site, inputs: list[Array], channels: Channels) -> Array:
+def _global_pool(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
     x = take(inputs[0], channels)
     reduce: dict[str, Callable[..., Array]] = {"max": np.max, "sum": np.sum}
-    keep = site.reference.ndim == 4
-    return reduce.get(site.get("reduce"), np.mean)(x, axis=(2, 3), keepdims=keep)
+    keep = layer.reference.ndim == 4
+    return reduce.get(layer.get("reduce"), np.mean)(x, axis=(2, 3), keepdims=keep)
 
 
 _ERF_STEP, _ERF_END = 1 / 32, 6.0  # beyond which erf is 1 in float64
@@ -339,8 +342,8 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }  # fmt: skip
 
 
-def _act(site: Site, inputs: list[Array], channels: Channels) -> Array:
-    name = site.get("function")
+def _act(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
+    name = layer.get("function")
     if name == "softmax":
         return take(softmax(inputs[0]), channels)
     if name not in ACTIVATIONS:
@@ -348,24 +351,24 @@ def _act(site: Site, inputs: list[Array], channels: Channels) -> Array:
     return ACTIVATIONS[name](take(inputs[0], channels))
 
 
-def _concat(site: Site, inputs: list[Array], channels: Channels) -> Array:
-    return take(np.concatenate(inputs, axis=int(site.get("axis") or 1)), channels)
+def _concat(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
+    return take(np.concatenate(inputs, axis=int(layer.get("axis") or 1)), channels)
 
 
-def _add(site: Site, inputs: list[Array], channels: Channels) -> Array:
+def _add(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
     return take(np.sum(inputs, axis=0), channels)
 
 
-def _flatten(site: Site, inputs: list[Array], channels: Channels) -> Array:
+def _flatten(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
     x = inputs[0]
-    x = x.transpose(0, *(1 + np.array(site.get("order")))) if site.get("order") else x
+    x = x.transpose(0, *(1 + np.array(layer.get("order")))) if layer.get("order") else x
     return take(x.reshape(len(x), -1), channels)
 
 
-def _lrn(site: Site, inputs: list[Array], channels: Channels) -> Array:
-    x, size = inputs[0], int(site.get("size"))
+def _lrn(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
+    x, size = inputs[0], int(layer.get("size"))
     total = channel_sums(x**2, size)
-    y = x / (site.get("k") + site.get("alpha") / size * total) ** site.get("beta")
+    y = x / (layer.get("k") + layer.get("alpha") / size * total) ** layer.get("beta")
     return take(y, channels)
 
 
@@ -377,21 +380,21 @@ def channel_sums(x: Array, size: int) -> Array:
     return np.array(sum(x[:, i : i + count] for i in range(size)))
 
 
-def _affine(site: Site, inputs: list[Array], channels: Channels) -> Array:
+def _affine(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
     x = inputs[0]
-    y = x * per_channel(np.asarray(site.get("scale")), x.ndim)
-    return take(y + per_channel(np.asarray(site.get("shift")), x.ndim), channels)
+    y = x * per_channel(np.asarray(layer.get("scale")), x.ndim)
+    return take(y + per_channel(np.asarray(layer.get("shift")), x.ndim), channels)
 
 
-def _identity(site: Site, inputs: list[Array], channels: Channels) -> Array:
-    return take(inputs[0] if inputs else site.reference, channels)
+def _identity(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
+    return take(inputs[0] if inputs else layer.reference, channels)
 
 
-def _known_output(site: Site, inputs: list[Array], channels: Channels) -> Array:
-    return take(site.reference, channels)
+def _known_output(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
+    return take(layer.reference, channels)
 
 
-_LAYERS: dict[str, Callable[[Site, list[Array], Channels], Array]] = {
+_LAYERS: dict[str, Callable[[SuspectLayer, list[Array], Channels], Array]] = {
     "conv": _conv,
     "dense": _dense,
     "norm": _norm,

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from .fixes import words
 from .forward import CannotComputeError, compute, per_channel
-from .mends import words
-from .site import Array, Candidate, Site
+from .suspect import Array, Candidate, SuspectLayer
 
 # What people bring images to: (what, scale, shift) of a pixel p in 0 … 255.
 MEAN, STD = np.array((0.485, 0.456, 0.406)), np.array((0.229, 0.224, 0.225))
@@ -39,26 +39,26 @@ def _order_text(order: tuple[int, ...]) -> str:
     return "BGR, but should be RGB" if order == (2, 1, 0) else f"channels in the order {order}"
 
 
-def colours(site: Site) -> Iterator[Candidate]:
+def colours(layer: SuspectLayer) -> Iterator[Candidate]:
     """The channels of the images in another order."""
-    count = site.inputs[0].shape[1]
+    count = layer.inputs[0].shape[1]
     if not 2 <= count <= 4:
         return
-    mend = words(
+    fix = words(
         pt='Image.open(f).convert("RGB"); of OpenCV: img[..., ::-1]',
         other="give RGB: of OpenCV, img[..., ::-1]",
     )
     for order in permutations(range(count)):
         if order != tuple(range(count)):
-            changed = site.fed(site.inputs[0][:, list(order)])
+            changed = layer.fed(layer.inputs[0][:, list(order)])
             cost = 1 if order == tuple(range(count))[::-1] else 2
-            yield Candidate("channel-order", f"the images are {_order_text(order)}", mend,
+            yield Candidate("channel-order", f"the images are {_order_text(order)}", fix,
                             changed, cost)  # fmt: skip
 
 
-def convention(site: Site) -> Iterator[Candidate]:
+def convention(layer: SuspectLayer) -> Iterator[Candidate]:
     """Images scaled by another convention than theirs, in either channel order."""
-    x = site.inputs[0]
+    x = layer.inputs[0]
     for what, scale, shift in CONVENTIONS:
         if max(np.size(scale), np.size(shift)) == 3 != x.shape[1]:
             continue
@@ -67,20 +67,20 @@ def convention(site: Site) -> Iterator[Candidate]:
             y = x * per_channel(a, 4) + per_channel(b, 4)
             if not wrong:
                 y = (x - per_channel(b, 4)) / per_channel(a, 4)
-            yield Candidate("scale", f"the images come as: {text}", _SCALE, site.fed(y),
+            yield Candidate("scale", f"the images come as: {text}", _SCALE, layer.fed(y),
                             1 if wrong else 3)  # fmt: skip
 
 
-def affine(site: Site) -> Iterator[Candidate]:
+def affine(layer: SuspectLayer) -> Iterator[Candidate]:
     """Images times something plus something, per channel: solved for."""
-    if not site.same_shape or site.inputs[0].ndim != 4:
+    if not layer.same_shape or layer.inputs[0].ndim != 4:
         return
-    orders = [tuple(range(site.inputs[0].shape[1]))]
-    if site.inputs[0].shape[1] == 3:
+    orders = [tuple(range(layer.inputs[0].shape[1]))]
+    if layer.inputs[0].shape[1] == 3:
         orders.append((2, 1, 0))
     for order in orders:
-        x = site.inputs[0][:, list(order)]
-        found = _solved(site, x)
+        x = layer.inputs[0][:, list(order)]
+        found = _solved(layer, x)
         if found is None:
             continue
         scale, shift = found
@@ -93,41 +93,41 @@ def affine(site: Site) -> Iterator[Candidate]:
         text = f"the images are {bgr}times {', '.join(shown)} plus {', '.join(moved)}"
         plain = np.abs(shift).max() < 1e-9 * np.abs(scale).max()
         cost = (2 if plain and same else 3 if same else 4) + (0 if order == orders[0] else 1)
-        fed = site.fed(x * per_channel(scale, 4) + per_channel(shift, 4))
+        fed = layer.fed(x * per_channel(scale, 4) + per_channel(shift, 4))
         cause = "scale" if order == orders[0] else "channel-order + scale"
         yield Candidate(cause, text, _SCALE, fed, cost)
 
 
-def _solved(site: Site, x: Array) -> tuple[Array, Array] | None:
+def _solved(layer: SuspectLayer, x: Array) -> tuple[Array, Array] | None:
     """Return scale and shift per channel by least squares over what the layer makes of each."""
     count = x.shape[1]
-    if count > 4 or site.post:
+    if count > 4 or layer.post:
         return None
-    if site.kind not in ("conv", "input", "affine"):
+    if layer.kind not in ("conv", "input", "affine"):
         return None
     try:
-        nothing = compute(site.fed(np.zeros_like(x)))
+        nothing = compute(layer.fed(np.zeros_like(x)))
         effects = []
         for c in range(count):
             for one in (x, np.ones_like(x)):
                 alone = np.zeros_like(x)
                 alone[:, c] = one[:, c]
-                effects.append((compute(site.fed(alone)) - nothing).reshape(-1))
+                effects.append((compute(layer.fed(alone)) - nothing).reshape(-1))
     except CannotComputeError:
         return None
-    if nothing.shape != site.seen.shape or not np.isfinite(site.seen).all():
+    if nothing.shape != layer.seen.shape or not np.isfinite(layer.seen).all():
         return None
-    matrix, right = np.stack(effects), (site.seen - nothing).reshape(-1)
+    matrix, right = np.stack(effects), (layer.seen - nothing).reshape(-1)
     solved = np.linalg.lstsq(matrix @ matrix.T, matrix @ right, rcond=None)[0]
     return solved[0::2], solved[1::2]
 
 
-def geometry(site: Site) -> Iterator[Candidate]:
+def geometry(layer: SuspectLayer) -> Iterator[Candidate]:
     """Images mirrored, transposed, moved by a pixel, or read in another layout."""
-    x = site.inputs[0]
+    x = layer.inputs[0]
     if x.ndim != 4:
         return
-    mend = words(other="the images as the reference has them: (N, C, H, W), not turned")
+    fix = words(other="the images as the reference has them: (N, C, H, W), not turned")
     n, c, h, w = x.shape
     changes: dict[str, Array] = {
         "mirrored": x[:, :, :, ::-1],
@@ -137,25 +137,25 @@ def geometry(site: Site) -> Iterator[Candidate]:
     if h == w:
         changes["transposed: height and width exchanged"] = x.swapaxes(2, 3)
     for text, changed in changes.items():
-        cost = 1 if site.kind == "input" else 2
-        yield Candidate("image-turned", f"the images are {text}", mend, site.fed(changed), cost)
+        cost = 1 if layer.kind == "input" else 2
+        yield Candidate("image-turned", f"the images are {text}", fix, layer.fed(changed), cost)
     layout = "the images' numbers are in the order of another layout: reshaped, not transposed"
-    mend = words(pt="x.permute(0, 3, 1, 2)", tf="tf.transpose(x, (0, 2, 3, 1))",
+    fix = words(pt="x.permute(0, 3, 1, 2)", tf="tf.transpose(x, (0, 2, 3, 1))",
                  mx="x.transpose(0, 3, 1, 2)", other="transpose, don't reshape")  # fmt: skip
-    yield Candidate("layout", layout, mend,
-                    site.fed(x.reshape(n, h, w, c).transpose(0, 3, 1, 2)), 2)  # fmt: skip
-    yield Candidate("layout", layout, mend, site.fed(x.transpose(0, 2, 3, 1).reshape(x.shape)), 2)
+    yield Candidate("layout", layout, fix,
+                    layer.fed(x.reshape(n, h, w, c).transpose(0, 3, 1, 2)), 2)  # fmt: skip
+    yield Candidate("layout", layout, fix, layer.fed(x.transpose(0, 2, 3, 1).reshape(x.shape)), 2)
     for down in (-1, 0, 1):
         for right in (-1, 0, 1):
             if down or right:
                 text = f"the images are moved by {down} rows and {right} columns, round the edge"
                 moved = np.roll(x, (down, right), axis=(2, 3))
-                yield Candidate("image-moved", text, mend, site.fed(moved), 3)
+                yield Candidate("image-moved", text, fix, layer.fed(moved), 3)
 
 
-def quantised(site: Site) -> Iterator[Candidate]:
+def quantised(layer: SuspectLayer) -> Iterator[Candidate]:
     """Images rounded on the way: to 8 bits, to whole numbers."""
-    x = site.inputs[0]
+    x = layer.inputs[0]
     pixels = (x - OUR_SHIFT) / OUR_SCALE
     for text, changed in (
         ("rounded down to whole numbers", np.trunc(x)),
@@ -164,33 +164,33 @@ def quantised(site: Site) -> Iterator[Candidate]:
         ("cut at 0", np.maximum(x, 0)),
         ("off by one in 255: p / 255 for p / 256", pixels * 2 / 255 - 1),
     ):
-        mend = words(other="keep the images in floating point, as preprocessed")
-        yield Candidate("scale", f"the images are {text}", mend, site.fed(changed), 3)
+        fix = words(other="keep the images in floating point, as preprocessed")
+        yield Candidate("scale", f"the images are {text}", fix, layer.fed(changed), 3)
 
 
-def resized(site: Site) -> Iterator[Candidate]:
+def resized(layer: SuspectLayer) -> Iterator[Candidate]:
     """The image files decoded and resized in another way; where the files are known."""
-    if site.kind != "input" or not site.sources or not site.same_shape:
+    if layer.kind != "input" or not layer.sources or not layer.same_shape:
         return
-    if len(site.sources) != len(site.seen):
+    if len(layer.sources) != len(layer.seen):
         return
     for text, read in _resizers():
         try:
             images = np.stack([
-                read(Path(f), site.seen.shape[2:], site.seen.shape[1]) for f in site.sources
+                read(Path(f), layer.seen.shape[2:], layer.seen.shape[1]) for f in layer.sources
             ])  # fmt: skip
         except (OSError, ValueError):
             return
-        mend = words(
+        fix = words(
             pt="PIL's image.crop(box).resize(size, BILINEAR), which antialiases",
             tf='tf.image.resize(x, size, method="bilinear", antialias=True) on the box',
             other="Pillow's bilinear filter on the largest centred box",
         )
         for bgr in (False, True) if images.shape[1] == 3 else (False,):
-            fed = site.fed(images[:, ::-1] if bgr else images)
+            fed = layer.fed(images[:, ::-1] if bgr else images)
             cause = "channel-order + resize" if bgr else "resize"
             said = f"the images are resized otherwise: {text}" + (", and BGR" if bgr else "")
-            yield Candidate(cause, said, mend, fed, 2 + bgr)
+            yield Candidate(cause, said, fix, fed, 2 + bgr)
 
 
 def _resizers() -> Iterator[tuple[str, Callable[..., Array]]]:
@@ -264,21 +264,21 @@ def _plain_bilinear(
     return _scaled(pixels)
 
 
-def transform(site: Site) -> Iterator[Candidate]:
+def transform(layer: SuspectLayer) -> Iterator[Candidate]:
     """A fixed scale and shift that is inverted, halved, or in another order."""
-    scale, shift = np.asarray(site.get("scale")), np.asarray(site.get("shift"))
-    mend = words(other="y = scale x + shift, per channel, in the order R, G, B")
+    scale, shift = np.asarray(layer.get("scale")), np.asarray(layer.get("shift"))
+    fix = words(other="y = scale x + shift, per channel, in the order R, G, B")
     options = {
-        "only scaled, nothing added": site.but(shift=np.zeros_like(shift)),
-        "only shifted, not scaled": site.but(scale=np.ones_like(scale)),
-        "the inverse": site.but(scale=1 / scale, shift=-shift / scale),
-        "its numbers in the order B, G, R": site.but(scale=scale[::-1], shift=shift[::-1]),
-        "shift and scale exchanged": site.but(scale=shift, shift=scale),
-        "shifted first, then scaled": site.but(shift=shift * scale),
-        "subtracted, not added": site.but(shift=-shift),
+        "only scaled, nothing added": layer.but(shift=np.zeros_like(shift)),
+        "only shifted, not scaled": layer.but(scale=np.ones_like(scale)),
+        "the inverse": layer.but(scale=1 / scale, shift=-shift / scale),
+        "its numbers in the order B, G, R": layer.but(scale=scale[::-1], shift=shift[::-1]),
+        "shift and scale exchanged": layer.but(scale=shift, shift=scale),
+        "shifted first, then scaled": layer.but(shift=shift * scale),
+        "subtracted, not added": layer.but(shift=-shift),
     }
     for text, changed in options.items():
-        yield Candidate("input-transform", f"the input transform is {text}", mend, changed)
+        yield Candidate("input-transform", f"the input transform is {text}", fix, changed)
 
 
 INPUT = (colours, convention, affine, geometry, quantised, resized)
@@ -286,6 +286,6 @@ FIRST_LAYER = (colours, affine, geometry)
 AFFINE = (transform, colours)
 
 
-def is_first(site: Site) -> bool:
-    """Whether the site's input looks like images: at most four channels."""
-    return bool(site.inputs) and site.inputs[0].ndim == 4 and site.inputs[0].shape[1] <= 4
+def is_first(layer: SuspectLayer) -> bool:
+    """Whether the layer's input looks like images: at most four channels."""
+    return bool(layer.inputs) and layer.inputs[0].ndim == 4 and layer.inputs[0].shape[1] <= 4

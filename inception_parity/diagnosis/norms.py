@@ -7,46 +7,46 @@ from dataclasses import replace
 
 import numpy as np
 
+from .fixes import layer_line, words
 from .forward import channel_sums
-from .mends import layer_line, words
-from .site import Array, Candidate, Mend, Site
+from .suspect import Array, Candidate, Fix, SuspectLayer
 
-_LOAD: Mend = words(
+_LOAD: Fix = words(
     pt="norm.running_mean.copy_(mean); norm.running_var.copy_(var)",
     tf="norm.moving_mean.assign(mean); norm.moving_variance.assign(var)",
     mx="norm.running_mean.set_data(mean); norm.running_var.set_data(var)",
     other="load the running mean and variance, each into its own place",
 )
-_AFFINE: Mend = words(
+_AFFINE: Fix = words(
     pt="affine=True, and load weight and bias",
     tf="scale=True, center=True, and assign gamma and beta",
     mx="scale=True, center=True, and set gamma and beta (nd op: fix_gamma=False)",
     other="load weight and bias",
 )
-_INFERENCE: Mend = words(
+_INFERENCE: Fix = words(
     pt="net.eval()", tf="net(x, training=False)",
     mx="call it outside of autograd.record(), or with train_mode=False",
     onnx="export in inference mode", other="run it in inference mode",
 )  # fmt: skip
 
 
-def _terms(site: Site) -> tuple[Array, Array, Array, Array, float]:
+def _terms(layer: SuspectLayer) -> tuple[Array, Array, Array, Array, float]:
     """Return weight, bias, mean, variance and eps, the missing ones as what they stand for."""
-    w = site.weights
-    count = site.reference.shape[1]
+    w = layer.weights
+    count = layer.reference.shape[1]
     ones, zeros = np.ones(count), np.zeros(count)
     return (
         w.get("weight", ones), w.get("bias", zeros), w.get("running_mean", zeros),
-        w.get("running_var", ones), float(site.get("eps") or 0.0),
+        w.get("running_var", ones), float(layer.get("eps") or 0.0),
     )  # fmt: skip
 
 
-def _line(site: Site) -> tuple[Array, Array] | None:
+def _line(layer: SuspectLayer) -> tuple[Array, Array] | None:
     """Return per channel what was multiplied with and added, if that is all that was done."""
-    if not site.same_shape or site.inputs[0].shape != site.seen.shape:
+    if not layer.same_shape or layer.inputs[0].shape != layer.seen.shape:
         return None
-    x = np.moveaxis(site.inputs[0], 1, 0).reshape(site.seen.shape[1], -1)
-    y = np.moveaxis(site.seen, 1, 0).reshape(site.seen.shape[1], -1)
+    x = np.moveaxis(layer.inputs[0], 1, 0).reshape(layer.seen.shape[1], -1)
+    y = np.moveaxis(layer.seen, 1, 0).reshape(layer.seen.shape[1], -1)
     mean_x, mean_y = x.mean(axis=1, keepdims=True), y.mean(axis=1, keepdims=True)
     power = ((x - mean_x) ** 2).sum(axis=1)
     if (power <= 0).any():
@@ -54,20 +54,20 @@ def _line(site: Site) -> tuple[Array, Array] | None:
     slope = ((x - mean_x) * (y - mean_y)).sum(axis=1) / power
     shift = mean_y[:, 0] - slope * mean_x[:, 0]
     left = np.abs(slope[:, None] * x + shift[:, None] - y).max()
-    return (slope, shift) if left <= 10 * site.rough * np.abs(y).max() else None
+    return (slope, shift) if left <= 10 * layer.rough * np.abs(y).max() else None
 
 
-def eps(site: Site) -> Iterator[Candidate]:
+def eps(layer: SuspectLayer) -> Iterator[Candidate]:
     """Another eps, whichever: the slopes of the channels tell; or eps outside of the root."""
-    weight, _, _, var, right = _terms(site)
-    line = _line(site)
+    weight, _, _, var, right = _terms(layer)
+    line = _line(layer)
     outside = f"eps is added to the root, and not under it ({right:g})"
-    mend = words(
+    fix = words(
         pt=f"nn.BatchNorm2d(…, eps={right:g})",
         tf=f"layers.BatchNormalization(epsilon={right:g})",
         mx=f"nn.BatchNorm(epsilon={right:g})", onnx=f"epsilon = {right:g}", other=f"eps={right:g}",
     )  # fmt: skip
-    yield Candidate("eps-outside", outside, mend, site.but(eps_outside=True), 2)
+    yield Candidate("eps-outside", outside, fix, layer.but(eps_outside=True), 2)
     known = [1e-5, 1e-3, 2e-5, 1e-4, 1e-6, 1e-7, 1e-8, 0.0, 1e-2, 0.1, 1.0]
     values: dict[float, int] = {}
     if line is not None:
@@ -86,18 +86,18 @@ def eps(site: Site) -> Iterator[Candidate]:
             text = f"eps {value:g}, but should be {right:g}"
             if value and right and abs(value / right - 1) < 1e-3:
                 text = f"eps {value:.12g}, but should be {right:g}"
-            yield Candidate("eps", text, mend, site.but(eps=value), cost)
+            yield Candidate("eps", text, fix, layer.but(eps=value), cost)
 
 
-def statistics(site: Site) -> Iterator[Candidate]:
+def statistics(layer: SuspectLayer) -> Iterator[Candidate]:
     """Running statistics exchanged, not loaded, biased otherwise; or the batch's own."""
-    w = site.weights
-    _, _, mean, var, right = _terms(site)
+    w = layer.weights
+    _, _, mean, var, right = _terms(layer)
     if "running_var" in w:
-        swapped = site.weighing(running_mean=var, running_var=mean)
+        swapped = layer.weighing(running_mean=var, running_var=mean)
         text = "running mean and running variance exchanged"
         yield Candidate("statistics-swapped", text, _LOAD, swapped)
-        absolute = site.weighing(running_mean=var, running_var=np.abs(mean))
+        absolute = layer.weighing(running_mean=var, running_var=np.abs(mean))
         yield Candidate("statistics-swapped", text, _LOAD, absolute, 2)
         ones, zeros = np.ones_like(var), np.zeros_like(mean)
         for what, fresh in (
@@ -106,28 +106,30 @@ def statistics(site: Site) -> Iterator[Candidate]:
             ("the running variance", {"running_var": ones}),
         ):
             text = f"{what} not loaded: still as initialised"
-            yield Candidate("statistics-not-loaded", text, _LOAD, site.weighing(**fresh))
+            yield Candidate("statistics-not-loaded", text, _LOAD, layer.weighing(**fresh))
         text = "divided by the variance, and not by its root"
-        yield Candidate("variance-not-rooted", text, layer_line(site),
-                        site.weighing(running_var=(var + right) ** 2 - right), 2)  # fmt: skip
+        yield Candidate("variance-not-rooted", text, layer_line(layer),
+                        layer.weighing(running_var=(var + right) ** 2 - right), 2)  # fmt: skip
         root = "the running variance holds standard deviations"
-        yield Candidate("variance-rooted", root, _LOAD, site.weighing(running_var=var**0.5), 2)
+        yield Candidate("variance-rooted", root, _LOAD, layer.weighing(running_var=var**0.5), 2)
     for unbiased in (False, True):
         text = "the batch's own mean and variance, as in training; should be the running ones"
-        own = site.but(statistics="batch", unbiased=unbiased)
+        own = layer.but(statistics="batch", unbiased=unbiased)
         said = text + (" (variance over n - 1)" if unbiased else "")
         yield Candidate("training-mode", said, _INFERENCE, own, 2 if unbiased else 1)
-    if site.reference.ndim == 4:
+    if layer.reference.ndim == 4:
         text = "every image's own mean and variance: an instance norm"
-        yield Candidate("instance-norm", text, layer_line(site), site.but(statistics="instance"), 2)
-    yield from _biased(site)
+        yield Candidate(
+            "instance-norm", text, layer_line(layer), layer.but(statistics="instance"), 2
+        )
+    yield from _biased(layer)
 
 
-def _biased(site: Site) -> Iterator[Candidate]:
+def _biased(layer: SuspectLayer) -> Iterator[Candidate]:
     """The running variance times n / (n - 1), or its inverse."""
-    weight, _, _, var, right = _terms(site)
-    line = _line(site)
-    if line is None or "running_var" not in site.weights:
+    weight, _, _, var, right = _terms(layer)
+    line = _line(layer)
+    if line is None or "running_var" not in layer.weights:
         return
     with np.errstate(divide="ignore", invalid="ignore"):
         factors = ((weight / line[0]) ** 2 - right) / var
@@ -142,56 +144,56 @@ def _biased(site: Site) -> Iterator[Candidate]:
     which = "times" if factor > 1 else "divided by"
     text = f"the running variance {which} {said}"
     text += ": unbiased" if exact and factor > 1 else ": biased" if exact else ""
-    mend = words(
+    fix = words(
         pt="running_var holds the unbiased variance; bring the batch's part to one convention",
         tf="moving_variance holds the biased variance; bring the batch's part to one convention",
         mx="running_var is biased on the CPU, unbiased in cuDNN; bring it to one convention",
         other="one convention for the variance, biased or unbiased",
     )
-    changed = site.weighing(running_var=var * (ratio if factor > 1 else 1 / ratio))
-    yield Candidate("variance-biased", text, mend, changed, 2 if exact else 4)
+    changed = layer.weighing(running_var=var * (ratio if factor > 1 else 1 / ratio))
+    yield Candidate("variance-biased", text, fix, changed, 2 if exact else 4)
 
 
-def affine(site: Site) -> Iterator[Candidate]:
+def affine(layer: SuspectLayer) -> Iterator[Candidate]:
     """Weight or bias missing or exchanged; no centring."""
-    weight, bias, mean, _, _ = _terms(site)
-    if "weight" in site.weights:
+    weight, bias, mean, _, _ = _terms(layer)
+    if "weight" in layer.weights:
         text = "no weight (gamma): it stays 1"
-        yield Candidate("gamma-missing", text, _AFFINE, site.weighing(weight=None))
+        yield Candidate("gamma-missing", text, _AFFINE, layer.weighing(weight=None))
         plus = "1 is added to the weight (gamma)"
-        yield Candidate("gamma-plus-one", plus, _AFFINE, site.weighing(weight=weight + 1), 2)
-        swapped = site.weighing(weight=bias, bias=weight)
+        yield Candidate("gamma-plus-one", plus, _AFFINE, layer.weighing(weight=weight + 1), 2)
+        swapped = layer.weighing(weight=bias, bias=weight)
         text = "weight and bias (gamma and beta) exchanged"
         yield Candidate("gamma-beta-swapped", text, _AFFINE, swapped)
     if bias.any():
         text = "no bias (beta): it stays 0"
-        yield Candidate("beta-missing", text, _AFFINE, site.weighing(bias=None))
-    uncentred = site.weighing(running_mean=np.zeros_like(mean))
-    yield Candidate("mean-not-subtracted", "the mean isn't subtracted", layer_line(site),
+        yield Candidate("beta-missing", text, _AFFINE, layer.weighing(bias=None))
+    uncentred = layer.weighing(running_mean=np.zeros_like(mean))
+    yield Candidate("mean-not-subtracted", "the mean isn't subtracted", layer_line(layer),
                     uncentred, 3)  # fmt: skip
     for by, how in ((None, "in reverse order"), (1, "shifted by 1"), (-1, "shifted by -1")):
         moved = {
             name: array[::-1] if by is None else np.roll(array, by)
-            for name, array in site.weights.items()
+            for name, array in layer.weights.items()
         }
         text = f"weight, bias, mean and variance {how}"
-        yield Candidate("norm-order", text, _LOAD, site.weighing(**moved), 3)
+        yield Candidate("norm-order", text, _LOAD, layer.weighing(**moved), 3)
 
 
-def fitted(site: Site) -> Iterator[Candidate]:
+def fitted(layer: SuspectLayer) -> Iterator[Candidate]:
     """Another bias or mean, another weight or variance: which of them would explain it."""
-    line = _line(site)
+    line = _line(layer)
     if line is None:
         return
-    weight, bias, mean, var, right = _terms(site)
+    weight, bias, mean, var, right = _terms(layer)
     slope, shift = line
     expected = weight / np.sqrt(var + right)
-    same_slope = np.abs(slope - expected).max() <= 100 * site.rough * np.abs(expected).max()
+    same_slope = np.abs(slope - expected).max() <= 100 * layer.rough * np.abs(expected).max()
     if same_slope:
         moved = shift - (bias - mean * expected)
-        count = int((np.abs(moved) > 1e-9 * np.abs(site.reference).max()).sum())
+        count = int((np.abs(moved) > 1e-9 * np.abs(layer.reference).max()).sum())
         text = f"another bias or running mean in {count} of {len(bias)} channels"
-        other = site.weighing(bias=bias + moved)
+        other = layer.weighing(bias=bias + moved)
         ordered = np.sort(bias + moved)
         if np.allclose(ordered, np.sort(bias), rtol=1e-7) and count > 1:
             yield Candidate("bias-order", "the bias (beta) in another order", _AFFINE, other, 3)
@@ -200,19 +202,19 @@ def fitted(site: Site) -> Iterator[Candidate]:
         return
     factor = slope / expected
     text = f"another weight or variance in {int((np.abs(factor - 1) > 1e-9).sum())} channels"
-    scaled = site.weighing(weight=weight * factor)
+    scaled = layer.weighing(weight=weight * factor)
     yield Candidate("norm-weight-other", text, _AFFINE, scaled, 6)
     text = "another weight or variance, and another bias or mean"
     both = scaled.weighing(bias=shift + mean * slope)
     yield Candidate("norm-other", text, _LOAD, both, 9)
 
 
-def lrn_constants(site: Site) -> Iterator[Candidate]:
+def lrn_constants(layer: SuspectLayer) -> Iterator[Candidate]:
     """Other constants: known conventions, and whatever else a straight line finds."""
-    size, alpha = int(site.get("size")), float(site.get("alpha"))
-    beta, k = float(site.get("beta")), float(site.get("k"))
+    size, alpha = int(layer.get("size")), float(layer.get("alpha"))
+    beta, k = float(layer.get("beta")), float(layer.get("k"))
     right = f"size {size}, alpha {alpha:g}, beta {beta:g}, k {k:g}"
-    mend = words(
+    fix = words(
         pt=f"nn.LocalResponseNorm({size}, alpha={alpha:g}, beta={beta:g}, k={k:g})",
         tf=f"tf.nn.local_response_normalization(x, depth_radius={size // 2}, "
         f"alpha={alpha / size:g}, beta={beta:g}, bias={k:g})",
@@ -221,7 +223,7 @@ def lrn_constants(site: Site) -> Iterator[Candidate]:
     )  # fmt: skip
 
     def changed(text: str, cost: int = 1, **constants: float) -> Candidate:
-        return Candidate("lrn-constants", text, mend, site.but(**constants), cost)
+        return Candidate("lrn-constants", text, fix, layer.but(**constants), cost)
 
     text = f"alpha isn't divided by the size, as TensorFlow has it; should be {alpha:g} / {size}"
     yield changed(text, alpha=alpha * size)
@@ -239,21 +241,23 @@ def lrn_constants(site: Site) -> Iterator[Candidate]:
             text = f"over {wide} channels, but should be {size}"
             yield changed(text, size=wide)
             yield changed(f"{text} (alpha / {size})", 2, size=wide, alpha=alpha / size * wide)
-    if site.same_shape:
-        yield from _fitted_constants(site, changed)
+    if layer.same_shape:
+        yield from _fitted_constants(layer, changed)
 
 
-def _fitted_constants(site: Site, changed: Callable[..., Candidate]) -> Iterator[Candidate]:
+def _fitted_constants(
+    layer: SuspectLayer, changed: Callable[..., Candidate]
+) -> Iterator[Candidate]:
     """Solve (x / y)^(1 / beta) = k + alpha / size * sum for alpha and k."""
-    x, y = site.inputs[0], site.seen
+    x, y = layer.inputs[0], layer.seen
     used = np.abs(y) > 1e-3 * np.abs(y).max()
     with np.errstate(all="ignore"):
         ratio = (x / y)[used]
     if ratio.size < 3 or not np.isfinite(ratio).all() or (ratio <= 0).any():
         return
-    for size in dict.fromkeys((int(site.get("size")), 3, 5, 7, 9, 11)):
+    for size in dict.fromkeys((int(layer.get("size")), 3, 5, 7, 9, 11)):
         total = channel_sums(x**2, size)[used]
-        for beta in dict.fromkeys((float(site.get("beta")), 0.5, 0.75, 1.0)):
+        for beta in dict.fromkeys((float(layer.get("beta")), 0.5, 0.75, 1.0)):
             slope, k = np.polyfit(total, ratio ** (1 / beta), 1)
             alpha, shown = float(f"{slope * size:.6g}"), float(f"{k:.6g}")
             text = f"size {size}, alpha {alpha:g}, beta {beta:g}, k {shown:g}"
@@ -261,9 +265,9 @@ def _fitted_constants(site: Site, changed: Callable[..., Candidate]) -> Iterator
             yield changed(text, 4, size=size, alpha=float(slope * size), beta=beta, k=float(k))
 
 
-def lrn_kind(site: Site) -> Iterator[Candidate]:
+def lrn_kind(layer: SuspectLayer) -> Iterator[Candidate]:
     """The sum over the image's neighbours, and not over the channels."""
-    size = int(site.get("size"))
+    size = int(layer.get("size"))
 
     def within(x: Array) -> Array:
         before, after = size // 2, (size - 1) // 2
@@ -272,12 +276,12 @@ def lrn_kind(site: Site) -> Iterator[Candidate]:
         total = sum(
             padded[:, :, i : i + height, j : j + width] for i in range(size) for j in range(size)
         )
-        scale = site.get("alpha") / size**2
-        return x / (site.get("k") + scale * np.asarray(total)) ** site.get("beta")
+        scale = layer.get("alpha") / size**2
+        return x / (layer.get("k") + scale * np.asarray(total)) ** layer.get("beta")
 
     text = "sums over neighbours in the image, but should be over channels"
-    spatial = replace(site, kind="output").then("within channels", within, elementwise=False)
-    yield Candidate("lrn-within-channels", text, layer_line(site), spatial)
+    spatial = replace(layer, kind="output").then("within channels", within, elementwise=False)
+    yield Candidate("lrn-within-channels", text, layer_line(layer), spatial)
 
 
 NORM = (eps, statistics, affine, fitted)

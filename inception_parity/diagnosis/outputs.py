@@ -9,20 +9,20 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from .fixes import layer_line, layer_name, words
 from .forward import ACTIVATIONS, output_of, softmax
-from .mends import layer_line, layer_name, words
-from .site import Array, Candidate, Mend, Site
+from .suspect import Array, Candidate, Fix, SuspectLayer
 
-_WITHOUT: Mend = words(
+_WITHOUT: Fix = words(
     tf="activation=None, and no activation after it", other="no activation after it"
 )
 
 
-def _after(site: Site, cause: str, text: str, mend: Mend, cost: int, name: str) -> Candidate:
-    return Candidate(cause, text, mend, site.then(name, ACTIVATIONS[name]), cost)
+def _after(layer: SuspectLayer, cause: str, text: str, fix: Fix, cost: int, name: str) -> Candidate:
+    return Candidate(cause, text, fix, layer.then(name, ACTIVATIONS[name]), cost)
 
 
-def activations(site: Site) -> Iterator[Candidate]:
+def activations(layer: SuspectLayer) -> Iterator[Candidate]:
     """An activation too much."""
     for name in ACTIVATIONS:
         if name == "linear":
@@ -30,111 +30,111 @@ def activations(site: Site) -> Iterator[Candidate]:
         what = {"relu": "a ReLU", "relu6": "a ReLU cut at 6"}.get(name, name)
         text = f"{what} is applied to its output, but shouldn't be"
         cost = 1 if name == "relu" else 2
-        yield _after(site, "activation-surplus", text, _WITHOUT, cost, name)
+        yield _after(layer, "activation-surplus", text, _WITHOUT, cost, name)
     text = "{} is applied to its output, but shouldn't be: logits are compared"
-    logarithm = site.then("log softmax", lambda y: np.log(softmax(y)), False)
-    cost = 1 if site.reference.ndim == 2 else 3
-    if site.kind != "act":
+    logarithm = layer.then("log softmax", lambda y: np.log(softmax(y)), False)
+    cost = 1 if layer.reference.ndim == 2 else 3
+    if layer.kind != "act":
         yield Candidate("activation-surplus", text.format("a softmax"), _WITHOUT,
-                        site.then("softmax", softmax, False), cost)  # fmt: skip
+                        layer.then("softmax", softmax, False), cost)  # fmt: skip
         yield Candidate("activation-surplus", text.format("a log-softmax"), _WITHOUT, logarithm, 2)
 
 
-def other_activation(site: Site) -> Iterator[Candidate]:
+def other_activation(layer: SuspectLayer) -> Iterator[Candidate]:
     """Another activation than the one that should be."""
-    right = site.get("function")
-    mend = layer_line(site)
+    right = layer.get("function")
+    fix = layer_line(layer)
     for name in ACTIVATIONS:
         if name not in (right, "linear"):
             text = f"{name}, but should be {right}"
-            yield Candidate("other-activation", text, mend, site.but(function=name),
+            yield Candidate("other-activation", text, fix, layer.but(function=name),
                             1 if name == "relu6" else 2)  # fmt: skip
-    if not site.same_shape or not site.inputs:
+    if not layer.same_shape or not layer.inputs:
         return
-    x, y = site.inputs[0], site.seen
+    x, y = layer.inputs[0], layer.seen
     below = x < 0
     power = float((x[below] ** 2).sum())
     slope = float((x[below] * y[below]).sum()) / power if power else 0.0
     if slope and np.isfinite(slope):
         slope = float(f"{slope:.6g}")
-        leaky = replace(site, kind="output", attributes={}).then(
+        leaky = replace(layer, kind="output", attributes={}).then(
             "leaky", lambda z: np.where(z < 0, slope * z, z)
         )
         text = f"a leaky ReLU of slope {slope:g}, but should be {right}"
-        yield Candidate("other-activation", text, mend, leaky, 2)
+        yield Candidate("other-activation", text, fix, leaky, 2)
 
 
-def clipped(site: Site) -> Iterator[Candidate]:
+def clipped(layer: SuspectLayer) -> Iterator[Candidate]:
     """Cut at its largest or smallest value."""
-    if not site.same_shape:
+    if not layer.same_shape:
         return
-    low, high = float(site.seen.min()), float(site.seen.max())
-    mend = words(other="no clipping")
+    low, high = float(layer.seen.min()), float(layer.seen.max())
+    fix = words(other="no clipping")
     for text, bounds in (
         (f"cut at {high:.6g}", (-np.inf, high)), (f"cut at {low:.6g}", (low, np.inf)),
     ):  # fmt: skip
-        cut = site.then("cut", partial(np.clip, a_min=bounds[0], a_max=bounds[1]))
-        yield Candidate("clipped", f"the output is {text}", mend, cut, 3)
+        cut = layer.then("cut", partial(np.clip, a_min=bounds[0], a_max=bounds[1]))
+        yield Candidate("clipped", f"the output is {text}", fix, cut, 3)
 
 
-def missing(site: Site) -> Iterator[Candidate]:
+def missing(layer: SuspectLayer) -> Iterator[Candidate]:
     """The layer does nothing: its output is its input."""
     cause = {"act": "activation-missing", "norm": "norm-missing", "lrn": "lrn-missing"}
-    if site.kind not in ("input", "output", "dropout") and len(site.inputs) == 1:
-        identity = replace(site, kind="output")
+    if layer.kind not in ("input", "output", "dropout") and len(layer.inputs) == 1:
+        identity = replace(layer, kind="output")
         what = {"act": "the activation", "norm": "batch norm", "lrn": "local response norm"}
-        text = f"{what.get(site.kind, 'the layer')} is missing: its output is its input"
-        mend = words(other=f"{layer_name(site)} here")
-        yield Candidate(cause.get(site.kind, "layer-missing"), text, mend, identity, 0)
+        text = f"{what.get(layer.kind, 'the layer')} is missing: its output is its input"
+        fix = words(other=f"{layer_name(layer)} here")
+        yield Candidate(cause.get(layer.kind, "layer-missing"), text, fix, identity, 0)
 
 
-def twice(site: Site) -> Iterator[Candidate]:
+def twice(layer: SuspectLayer) -> Iterator[Candidate]:
     """The layer is applied twice."""
-    same = site.inputs and site.inputs[0].shape == site.reference.shape
-    if same and len(site.inputs) == 1 and site.kind not in ("input", "output", "dropout"):
+    same = layer.inputs and layer.inputs[0].shape == layer.reference.shape
+    if same and len(layer.inputs) == 1 and layer.kind not in ("input", "output", "dropout"):
         try:
-            once = output_of(site)
+            once = output_of(layer)
         except Exception:  # then it can't be applied again either
             return
-        again = site.fed(once)
+        again = layer.fed(once)
         text = "the layer is applied twice"
         yield Candidate("layer-doubled", text, words(other="apply it once"), again, 2)
 
 
-def times(site: Site) -> Iterator[Candidate]:
+def times(layer: SuspectLayer) -> Iterator[Candidate]:
     """The output times a number, or something added to all of it."""
-    if not site.same_shape:
+    if not layer.same_shape:
         return
-    y = output_of(site)
-    if y.shape != site.seen.shape:
+    y = output_of(layer)
+    if y.shape != layer.seen.shape:
         return
     power = float(np.vdot(y, y))
-    factor = float(np.vdot(y, site.seen)) / power if power else 0.0
-    shift = float((site.seen - y).mean())
+    factor = float(np.vdot(y, layer.seen)) / power if power else 0.0
+    shift = float((layer.seen - y).mean())
     if np.isfinite(factor) and factor and abs(factor - 1) > 1e-12:
         value = float(f"{factor:.9g}")
-        text, mend = f"the output times {value:.6g}", words(other="don't scale the output")
-        yield Candidate("output-scaled", text, mend, site.then("scaled", lambda z: value * z), 4)
+        text, fix = f"the output times {value:.6g}", words(other="don't scale the output")
+        yield Candidate("output-scaled", text, fix, layer.then("scaled", lambda z: value * z), 4)
     if np.isfinite(shift) and shift:
-        text, mend = f"{shift:.6g} is added to the output", words(other="add nothing")
-        yield Candidate("output-shifted", text, mend, site.then("added", lambda z: z + shift), 4)
+        text, fix = f"{shift:.6g} is added to the output", words(other="add nothing")
+        yield Candidate("output-shifted", text, fix, layer.then("added", lambda z: z + shift), 4)
 
 
-def dropout(site: Site) -> Iterator[Candidate]:
+def dropout(layer: SuspectLayer) -> Iterator[Candidate]:
     """Dropout that is active: values are either gone, or all larger by the same factor."""
-    if not site.same_shape:
+    if not layer.same_shape:
         return
-    y = output_of(site)
-    if y.shape != site.seen.shape:
+    y = output_of(layer)
+    if y.shape != layer.seen.shape:
         return
     there = np.abs(y) > 1e-9 * np.abs(y).max(initial=0.0)
-    gone = there & (site.seen == 0)
+    gone = there & (layer.seen == 0)
     kept = there & ~gone
     if not gone.any() or not kept.any():
         return
-    ratio = site.seen[kept] / y[kept]
+    ratio = layer.seen[kept] / y[kept]
     factor = float(np.median(ratio))
-    if np.abs(ratio - factor).max() > 1e3 * site.rough * abs(factor) or factor < 0.5:
+    if np.abs(ratio - factor).max() > 1e3 * layer.rough * abs(factor) or factor < 0.5:
         return
     mask = np.where(gone, 0.0, factor)
     share = gone.sum() / there.sum()
@@ -143,55 +143,55 @@ def dropout(site: Site) -> Iterator[Candidate]:
     text = f"dropout is active: {share:.0%} of the values are gone, the others times {factor:.4g}"
     text += f" (p = {p:.4g})" if p > 1e-9 else " (not scaled)"
     text += "; whole channels" if whole else ""
-    mend = words(
+    fix = words(
         pt="net.eval()", tf="net(x, training=False)",
         mx="call it outside of autograd.record(), or with train_mode=False",
         onnx="export in inference mode", other="run it in inference mode",
     )  # fmt: skip
-    dropped = site.then("dropout", lambda z: z * mask, elementwise=False)
-    yield Candidate("dropout-active", text, mend, dropped, 3)
+    dropped = layer.then("dropout", lambda z: z * mask, elementwise=False)
+    yield Candidate("dropout-active", text, fix, dropped, 3)
 
 
-def dropout_scale(site: Site) -> Iterator[Candidate]:
+def dropout_scale(layer: SuspectLayer) -> Iterator[Candidate]:
     """Scaled in inference, as dropout was first published."""
-    p = float(site.get("p") or 0.0)
-    mend = words(other="inverted dropout: scale in training, nothing in inference")
+    p = float(layer.get("p") or 0.0)
+    fix = words(other="inverted dropout: scale in training, nothing in inference")
     for factor, text in ((1 - p, f"values times 1 - p = {1 - p:g}"),
                          (1 / (1 - p) if p < 1 else 1.0, "values over 1 - p")):  # fmt: skip
-        scaled = site.then("scaled", partial(np.multiply, factor))
+        scaled = layer.then("scaled", partial(np.multiply, factor))
         said = f"{text} in inference, but should stay as they are"
-        yield Candidate("dropout-scaled", said, mend, scaled)
+        yield Candidate("dropout-scaled", said, fix, scaled)
 
 
-def turned(site: Site) -> Iterator[Candidate]:
+def turned(layer: SuspectLayer) -> Iterator[Candidate]:
     """The image transposed or mirrored after the layer."""
-    if site.reference.ndim != 4:
+    if layer.reference.ndim != 4:
         return
-    mend = words(other="height before width, as the reference has it")
+    fix = words(other="height before width, as the reference has it")
     for text, change in (
         ("height and width of the output are exchanged", lambda y: y.swapaxes(2, 3)),
         ("the output is mirrored", lambda y: y[:, :, :, ::-1]),
         ("the output is upside down", lambda y: y[:, :, ::-1]),
     ):
-        yield Candidate("image-turned", text, mend, site.then("turned", change), 2)
+        yield Candidate("image-turned", text, fix, layer.then("turned", change), 2)
     layout = "the output's numbers in the order of another layout: reshaped, not transposed"
-    shape = site.reference.shape
+    shape = layer.reference.shape
     for change in (
         lambda y: y.transpose(0, 2, 3, 1).reshape(shape),
         lambda y: y.reshape(shape[0], *shape[2:], shape[1]).transpose(0, 3, 1, 2),
     ):
-        yield Candidate("layout", layout, mend, site.then("reshaped", change, False), 2)
+        yield Candidate("layout", layout, fix, layer.then("reshaped", change, False), 2)
 
 
-def reordered(site: Site) -> Iterator[Candidate]:
+def reordered(layer: SuspectLayer) -> Iterator[Candidate]:
     """Channels, or images, in another order, found by matching them."""
-    if not site.same_shape:
+    if not layer.same_shape:
         return
-    y = output_of(site)
-    if y.shape != site.seen.shape:
+    y = output_of(layer)
+    if y.shape != layer.seen.shape:
         return
     for axis, cause, what in ((1, "channel-order", "channels"), (0, "batch-order", "images")):
-        order = _matched(np.moveaxis(y, axis, 0), np.moveaxis(site.seen, axis, 0))
+        order = _matched(np.moveaxis(y, axis, 0), np.moveaxis(layer.seen, axis, 0))
         if order is None:
             continue
         n = len(order)
@@ -203,9 +203,9 @@ def reordered(site: Site) -> Iterator[Candidate]:
         elif np.array_equal(plain, np.roll(range(n), by)):
             how, cost = f"shifted by {by if by <= n // 2 else by - n}", 2
         text = f"the output's {what} are {how}"
-        mend = words(other=f"{what} in the reference's order; for kernels see their layout")
-        moved = site.then("reordered", partial(np.take, indices=order, axis=axis), False)
-        yield Candidate(cause, text, mend, moved, cost)
+        fix = words(other=f"{what} in the reference's order; for kernels see their layout")
+        moved = layer.then("reordered", partial(np.take, indices=order, axis=axis), False)
+        yield Candidate(cause, text, fix, moved, cost)
 
 
 def _matched(truth: Array, seen: Array) -> NDArray[np.intp] | None:
@@ -228,39 +228,39 @@ def _matched(truth: Array, seen: Array) -> NDArray[np.intp] | None:
     return None if identity or len(set(order.tolist())) < 2 else order
 
 
-def constant(site: Site) -> Iterator[Candidate]:
+def constant(layer: SuspectLayer) -> Iterator[Candidate]:
     """All zeros, or one value everywhere."""
-    if site.observed is None or not site.seen.size:
+    if layer.observed is None or not layer.seen.size:
         return
-    value = float(site.seen.flat[0])
-    if (site.seen == value).all():
+    value = float(layer.seen.flat[0])
+    if (layer.seen == value).all():
         text = f"every value is {value:g}: nothing is computed, or all is gone"
-        filled = site.then("filled", lambda y: np.full(y.shape, value), elementwise=False)
+        filled = layer.then("filled", lambda y: np.full(y.shape, value), elementwise=False)
         yield Candidate("constant", text, words(other="see what the layer is given"), filled, 2)
 
 
-def broken_values(site: Site) -> Iterator[Candidate]:
+def broken_values(layer: SuspectLayer) -> Iterator[Candidate]:
     """Some values not finite, the others right."""
-    if not site.same_shape or np.isfinite(site.seen).all():
+    if not layer.same_shape or np.isfinite(layer.seen).all():
         return
-    bad = ~np.isfinite(site.seen)
-    rest = np.where(bad, 0.0, site.seen)
+    bad = ~np.isfinite(layer.seen)
+    rest = np.where(bad, 0.0, layer.seen)
     at = [int(i) for i in np.argwhere(bad)[0]]
-    nans = int(np.isnan(site.seen).sum())
+    nans = int(np.isnan(layer.seen).sum())
     text = (
         f"{nans} NaN and {int(bad.sum()) - nans} infinite of {bad.size} values, the first at "
         f"{at}; the others are right"
     )
-    mend = words(other="look there for a division by 0, a root of a negative, an overflow")
-    shown = replace(site, observed=rest).then("", lambda y: np.where(bad, 0.0, y), False)
-    yield Candidate("not-finite", text, mend, shown, 1)
+    fix = words(other="look there for a division by 0, a root of a negative, an overflow")
+    shown = replace(layer, observed=rest).then("", lambda y: np.where(bad, 0.0, y), False)
+    yield Candidate("not-finite", text, fix, shown, 1)
 
 
-def clue(site: Site) -> str:
+def clue(layer: SuspectLayer) -> str:
     """Say where the difference is, for when nothing explains it."""
-    if not site.same_shape:
-        return f"shape {site.seen.shape}, but should be {site.reference.shape}"
-    apart = np.abs(site.seen - site.reference) > site.rough * np.abs(site.reference).max()
+    if not layer.same_shape:
+        return f"shape {layer.seen.shape}, but should be {layer.reference.shape}"
+    apart = np.abs(layer.seen - layer.reference) > layer.rough * np.abs(layer.reference).max()
     share = apart.mean()
     if not share:
         return "no single value stands out"

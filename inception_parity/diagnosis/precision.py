@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 
 from ..numerics import UNIT_ROUNDOFF, to_dtype
-from .mends import words
-from .site import Array, Candidate, Site, distance
+from .fixes import words
+from .suspect import Array, Candidate, SuspectLayer, distance
 
 TF32_BITS = 10  # of the mantissa, as float16; the exponent is float32's
 
@@ -33,74 +33,74 @@ def rounded(array: Array, dtype: str) -> Array:
     return to_dtype(array, dtype).astype(np.float64)
 
 
-def _narrow(site: Site, how: Callable[[Array], Array]) -> Site:
-    weights = {name: how(array) for name, array in site.weights.items()}
-    return site.fed(*(how(x) for x in site.inputs)).weighing(**weights)
+def _narrow(layer: SuspectLayer, how: Callable[[Array], Array]) -> SuspectLayer:
+    weights = {name: how(array) for name, array in layer.weights.items()}
+    return layer.fed(*(how(x) for x in layer.inputs)).weighing(**weights)
 
 
-def narrower(site: Site) -> Iterator[Candidate]:
+def narrower(layer: SuspectLayer) -> Iterator[Candidate]:
     """In float32, bfloat16 or float16: all that comes out fits into that dtype."""
-    own = UNIT_ROUNDOFF.get(site.dtype, 0.0)
-    mend = words(
+    own = UNIT_ROUNDOFF.get(layer.dtype, 0.0)
+    fix = words(
         pt="model.double() and x.double(); no autocast around it",
         tf='keras.config.set_dtype_policy("float64"), or the layer\'s dtype="float64"',
         mx='net.cast("float64") after initialize(), and x.astype("float64")',
-        other=f"compute in {site.dtype}",
-    ) if site.dtype == "float64" else words(
-        pt=f"no autocast or half() around it: compute in {site.dtype}",
-        tf=f'dtype_policy "{site.dtype}", and no mixed precision',
-        other=f"compute in {site.dtype}",
+        other=f"compute in {layer.dtype}",
+    ) if layer.dtype == "float64" else words(
+        pt=f"no autocast or half() around it: compute in {layer.dtype}",
+        tf=f'dtype_policy "{layer.dtype}", and no mixed precision',
+        other=f"compute in {layer.dtype}",
     )  # fmt: skip
     for dtype, roundoff in UNIT_ROUNDOFF.items():
-        if roundoff <= own or not site.same_shape:
+        if roundoff <= own or not layer.same_shape:
             continue
         # Zeros, and one value everywhere, fit into any dtype, and show nothing.
-        fits = np.ptp(site.seen) > 0 and np.array_equal(rounded(site.seen, dtype), site.seen)
-        text = f"computed in {dtype}, but should be in {site.dtype}"
-        inside = _narrow(site, partial(rounded, dtype=dtype))
+        fits = np.ptp(layer.seen) > 0 and np.array_equal(rounded(layer.seen, dtype), layer.seen)
+        text = f"computed in {dtype}, but should be in {layer.dtype}"
+        inside = _narrow(layer, partial(rounded, dtype=dtype))
         if fits:
             evidence = f"every value of its output is a number of {dtype}"
             out = inside.then("rounded", partial(rounded, dtype=dtype))
-            before = distance(site.seen, site.reference)
+            before = distance(layer.seen, layer.reference)
             # Sums in the narrow dtype can't be repeated; their rounding is of this size.
-            count = max([w[0].size for w in site.weights.values() if w.ndim > 1], default=1)
+            count = max([w[0].size for w in layer.weights.values() if w.ndim > 1], default=1)
             limit = min(4 * roundoff * max(4.0, float(np.sqrt(count))), 0.05)
-            yield Candidate("downcast", text, mend, out, 1, max(site.limit, min(limit, 2 * before)),
+            yield Candidate("downcast", text, fix, out, 1, max(layer.limit, min(limit, 2 * before)),
                             evidence)  # fmt: skip
-            last = site.then("rounded", partial(rounded, dtype=dtype))
-            said = f"its output is rounded to {dtype}, but should be {site.dtype}"
-            yield Candidate("downcast", said, mend, last, 2, None, evidence)
-        said = f"its input and weights are rounded to {dtype}, but should be {site.dtype}"
-        yield Candidate("downcast", said, mend, inside, 2)
-        if site.weights:
-            weights = {name: rounded(array, dtype) for name, array in site.weights.items()}
-            said = f"its weights are rounded to {dtype}, but should be {site.dtype}"
-            yield Candidate("downcast", said, mend, site.weighing(**weights), 2)
-        if "weight" in site.weights:
-            said = f"its weight is rounded to {dtype}, but should be {site.dtype}"
-            kernel = rounded(site.weights["weight"], dtype)
-            yield Candidate("downcast", said, mend, site.weighing(weight=kernel), 2)
-        if len(site.inputs) == 1:
-            said = f"its input is rounded to {dtype}, but should be {site.dtype}"
-            yield Candidate("downcast", said, mend, site.fed(rounded(site.inputs[0], dtype)), 2)
+            last = layer.then("rounded", partial(rounded, dtype=dtype))
+            said = f"its output is rounded to {dtype}, but should be {layer.dtype}"
+            yield Candidate("downcast", said, fix, last, 2, None, evidence)
+        said = f"its input and weights are rounded to {dtype}, but should be {layer.dtype}"
+        yield Candidate("downcast", said, fix, inside, 2)
+        if layer.weights:
+            weights = {name: rounded(array, dtype) for name, array in layer.weights.items()}
+            said = f"its weights are rounded to {dtype}, but should be {layer.dtype}"
+            yield Candidate("downcast", said, fix, layer.weighing(**weights), 2)
+        if "weight" in layer.weights:
+            said = f"its weight is rounded to {dtype}, but should be {layer.dtype}"
+            kernel = rounded(layer.weights["weight"], dtype)
+            yield Candidate("downcast", said, fix, layer.weighing(weight=kernel), 2)
+        if len(layer.inputs) == 1:
+            said = f"its input is rounded to {dtype}, but should be {layer.dtype}"
+            yield Candidate("downcast", said, fix, layer.fed(rounded(layer.inputs[0], dtype)), 2)
 
 
-def tf32(site: Site) -> Iterator[Candidate]:
+def tf32(layer: SuspectLayer) -> Iterator[Candidate]:
     """Products of 10 mantissa bits, as tensor cores make them of float32 by default."""
-    if site.dtype != "float32" or site.kind not in ("conv", "dense") or not site.same_shape:
+    if layer.dtype != "float32" or layer.kind not in ("conv", "dense") or not layer.same_shape:
         return
-    b = site.weights.get("bias")
-    mend = words(
+    b = layer.weights.get("bias")
+    fix = words(
         pt="torch.backends.cudnn.allow_tf32 = False; torch.backends.cuda.matmul.allow_tf32 = False",
         tf="tf.config.experimental.enable_tensor_float_32_execution(False)",
         mx="NVIDIA_TF32_OVERRIDE=0 in the environment",
         other="NVIDIA_TF32_OVERRIDE=0 in the environment",
     )
     text = "TF32: the factors are rounded to 10 bits of mantissa, but should be float32"
-    before = distance(site.seen, site.reference)
+    before = distance(layer.seen, layer.reference)
     for ties_to_even in (True, False):
-        short = _narrow(site, partial(to_tf32, ties_to_even=ties_to_even)).weighing(bias=b)
-        yield Candidate("tf32", text, mend, short, 1, max(site.limit, before / 30))
+        short = _narrow(layer, partial(to_tf32, ties_to_even=ties_to_even)).weighing(bias=b)
+        yield Candidate("tf32", text, fix, short, 1, max(layer.limit, before / 30))
 
 
 ANY = (narrower, tf32)

@@ -1,22 +1,25 @@
 """The search: explanations are tried, alone and by two, and what makes the difference vanish stays.
 
-Every explanation is a function from a site to candidates: changed copies of the
-site, which `forward.compute` computes in float64. Candidates are computed on a few
+Every explanation is a function from a layer to candidates: changed copies of the
+layer, which `forward.compute` computes in float64. Candidates are computed on a few
 channels first; only what agrees there is computed whole.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from . import convolutions, inputs, norms, outputs, pools, precision, windows, wiring
+from .fixes import pick
 from .forward import CannotComputeError, compute, output_of, take
-from .mends import pick
-from .site import Candidate, Diagnosis, Explanation, Finding, Site, distance
+from .suspect import Candidate, Diagnosis, Explanation, Finding, SuspectLayer, distance
+
+_LOG = logging.getLogger(__name__)
 
 BY_KIND: dict[str, tuple[Explanation, ...]] = {
     "conv": (*windows.EVERY, *convolutions.CONVOLUTION),
@@ -53,58 +56,59 @@ class _Tried:
     after: float | None = None  # what it leaves in all
 
 
-def explanations(site: Site) -> tuple[Explanation, ...]:
-    """Return all explanations for a site of its kind, likelier ones first."""
+def explanations(layer: SuspectLayer) -> tuple[Explanation, ...]:
+    """Return all explanations for a layer of its kind, likelier ones first."""
     first: tuple[Explanation, ...] = ()
-    if site.kind not in ("input", "affine") and inputs.is_first(site):
+    if layer.kind not in ("input", "affine") and inputs.is_first(layer):
         first = inputs.FIRST_LAYER
-    own = BY_KIND.get(site.kind, ())
+    own = BY_KIND.get(layer.kind, ())
     return (*own, *first, *precision.ANY, *outputs.ANY, wiring.fed_from_elsewhere)
 
 
 def candidates(
-    site: Site, some: Iterable[Explanation], failed: dict[str, str] | None = None
+    layer: SuspectLayer, some: Iterable[Explanation], failed: set[str] | None = None
 ) -> Iterator[Candidate]:
     """Yield what the explanations propose.
 
     One that can't be computed for this layer proposes nothing. One that fails
-    costs itself, not the diagnosis: its name and error go into `failed`.
+    costs itself, not the diagnosis: its name goes into `failed`, its error into the log.
     """
     for explanation in some:
         try:
-            yield from explanation(site)
+            yield from explanation(layer)
         except CannotComputeError:
             continue
-        except Exception as error:  # of somebody's layer that nobody thought of
+        except Exception:  # of somebody's layer that nobody thought of
+            _LOG.debug("explanation %s failed", explanation.__name__, exc_info=True)
             if failed is not None:
-                failed[explanation.__name__] = repr(error)
+                failed.add(explanation.__name__)
 
 
-def diagnose(site: Site, pairs: bool = True) -> Diagnosis:
-    """Return what explains the difference between a site's observed output and its reference.
+def diagnose(layer: SuspectLayer, pairs: bool = True) -> Diagnosis:
+    """Return what explains the difference between a layer's observed output and its reference.
 
     Args:
-        site: the layer, what it was given, what came out and should have.
+        layer: the layer, what it was given, what came out and should have.
         pairs: whether to try two mistakes at once where one explains nothing.
     """
-    result = Diagnosis(site.name, site.kind)
-    if site.observed is None:
+    result = Diagnosis(layer.name, layer.kind)
+    if layer.observed is None:
         result.note = "no output was observed"
         return result
     with np.errstate(all="ignore"):  # what a mistake makes may be huge, or not a number
-        return _search(site, result, pairs)
+        return _search(layer, result, pairs)
 
 
-def _search(site: Site, result: Diagnosis, pairs: bool) -> Diagnosis:
-    site, note = _described(site)
+def _search(layer: SuspectLayer, result: Diagnosis, pairs: bool) -> Diagnosis:
+    layer, note = _described(layer)
     notes = [note] if note else []
-    before = distance(site.seen, site.reference)
+    before = distance(layer.seen, layer.reference)
     if before == 0:
         result.note = "there is no difference"
         return result
-    chosen = _channels(site)
-    failed: dict[str, str] = {}
-    tried = [_screen(c, chosen) for c in candidates(site, explanations(site), failed)]
+    chosen = _channels(layer)
+    failed: set[str] = set()
+    tried = [_screen(c, chosen) for c in candidates(layer, explanations(layer), failed)]
     found = _confirmed(tried, before)
     singles, count = len(tried), 0
     if pairs and all(one.candidate.cost >= FARFETCHED for one in found):
@@ -112,62 +116,65 @@ def _search(site: Site, result: Diagnosis, pairs: bool) -> Diagnosis:
         tried += second
         found += _confirmed(second, before)
     result.tried = singles, count
-    result.findings = _ranked(found, site, before)
+    result.findings = _ranked(found, layer, before)
     if not found:
-        result.closest = _closest(tried, site, before)
-        notes.append(outputs.clue(site))
-    notes += [f"explanation {name} failed: {why}" for name, why in failed.items()]
+        result.closest = _closest(tried, layer, before)
+        notes.append(outputs.clue(layer))
+    if failed:
+        notes.append(f"explanations that failed on this layer: {', '.join(sorted(failed))}")
     result.note = "; ".join(notes)
     return result
 
 
-def _described(site: Site) -> tuple[Site, str]:
-    """Return the site, as an unknown layer if its description doesn't give its reference."""
+def _described(layer: SuspectLayer) -> tuple[SuspectLayer, str]:
+    """Return the layer, as an unknown layer if its description doesn't give its reference."""
     try:
-        apart = distance(output_of(site), site.reference)
+        apart = distance(output_of(layer), layer.reference)
         why = f"off by {apart:.1e}"
-    except (CannotComputeError, KeyError, TypeError) as error:
+    except CannotComputeError as error:
         apart, why = float("inf"), str(error)
-    if apart <= site.limit:
-        return site, ""
-    if site.kind not in BY_KIND and site.kind not in ("dropout", "output"):
-        return site, f"nothing is known of a layer of kind {site.kind or 'unknown'}"
+    except (KeyError, TypeError):
+        apart, why = float("inf"), "settings or weights are missing"
+    if apart <= layer.limit:
+        return layer, ""
+    if layer.kind not in BY_KIND and layer.kind not in ("dropout", "output"):
+        return layer, f"nothing is known of a layer of kind {layer.kind or 'unknown'}"
     note = f"its description doesn't give the reference's output ({why}), so only what can be "
     note += "seen on the output was tried"
-    return replace(site, kind="unknown", inputs=()), note
+    return replace(layer, kind="unknown", inputs=()), note
 
 
-def _channels(site: Site) -> list[int]:
+def _channels(layer: SuspectLayer) -> list[int]:
     """Return a few channels: those that differ most, and one that differs least."""
-    assert site.observed is not None
-    count = site.seen.shape[1] if site.seen.ndim > 1 else 1
-    if not site.same_shape:
+    assert layer.observed is not None
+    count = layer.seen.shape[1] if layer.seen.ndim > 1 else 1
+    if not layer.same_shape:
         return sorted({0, count // 2, count - 1})
-    axes = (0, *range(2, site.seen.ndim))
-    apart = np.nan_to_num(np.abs(site.seen - site.reference).sum(axis=axes), nan=np.inf)
+    axes = (0, *range(2, layer.seen.ndim))
+    apart = np.nan_to_num(np.abs(layer.seen - layer.reference).sum(axis=axes), nan=np.inf)
     order = np.argsort(apart)[::-1]
     return sorted({int(i) for i in (*order[: CHANNELS - 1], order[-1])})
 
 
 def _limit(candidate: Candidate) -> float:
-    return candidate.site.limit if candidate.limit is None else candidate.limit
+    return candidate.layer.limit if candidate.limit is None else candidate.limit
 
 
 def _screen(candidate: Candidate, chosen: list[int]) -> _Tried:
-    site = candidate.site
-    if site.seen.ndim < 2 or site.seen.shape[1] <= 2 * len(chosen):
+    layer = candidate.layer
+    if layer.seen.ndim < 2 or layer.seen.shape[1] <= 2 * len(chosen):
         left = _left(candidate)
         return _Tried(candidate, left, left)
     try:
-        part = compute(site, chosen)
+        part = compute(layer, chosen)
     except (CannotComputeError, KeyError):
         return _Tried(candidate, float("inf"))
-    return _Tried(candidate, distance(take(site.seen, chosen), part))
+    return _Tried(candidate, distance(take(layer.seen, chosen), part))
 
 
 def _left(candidate: Candidate) -> float:
     try:
-        return distance(candidate.site.seen, compute(candidate.site))
+        return distance(candidate.layer.seen, compute(candidate.layer))
     except (CannotComputeError, KeyError):
         return float("inf")
 
@@ -193,24 +200,24 @@ def _less(one: _Tried, before: float) -> bool:
     return one.after < 0.1 * before
 
 
-def _ranked(found: list[_Tried], site: Site, before: float) -> list[Finding]:
+def _ranked(found: list[_Tried], layer: SuspectLayer, before: float) -> list[Finding]:
     """Return findings: the simplest first, then what leaves least; one for each text."""
     order = sorted(found, key=lambda one: (one.candidate.cost, one.after))
     findings: dict[tuple[str, str], Finding] = {}
     for one in order:
         key = one.candidate.cause, one.candidate.text
-        findings.setdefault(key, _finding(one, site, before))
+        findings.setdefault(key, _finding(one, layer, before))
     return list(findings.values())
 
 
-def _finding(one: _Tried, site: Site, before: float) -> Finding:
+def _finding(one: _Tried, layer: SuspectLayer, before: float) -> Finding:
     c = one.candidate
     after = one.after if one.after is not None else one.screened
     finite = before if np.isfinite(before) else None
-    return Finding(c.cause, c.text, finite, after, pick(c.mend, site.backend), c.cost, c.evidence)
+    return Finding(c.cause, c.text, finite, after, pick(c.fix, layer.backend), c.cost, c.evidence)
 
 
-def _closest(tried: list[_Tried], site: Site, before: float) -> Finding | None:
+def _closest(tried: list[_Tried], layer: SuspectLayer, before: float) -> Finding | None:
     """Return what leaves least, if it is a tenth of what there was, or less."""
     for one in sorted(tried, key=lambda one: one.screened)[:3]:
         if one.after is None:
@@ -219,32 +226,30 @@ def _closest(tried: list[_Tried], site: Site, before: float) -> Finding | None:
     best = min(known, key=lambda one: one.after or 0.0, default=None)
     if best is None or best.after is None or best.after > min(0.1 * before, 0.1):
         return None
-    return _finding(best, site, before)
+    return _finding(best, layer, before)
 
 
-def _thin(site: Site, chosen: list[int]) -> Site:
+def _thin(layer: SuspectLayer, chosen: list[int]) -> SuspectLayer:
     """Return a convolution or dense layer with a few of its output channels, others as they are.
 
     A copy in any case, so that what is kept of it doesn't outlive it.
     """
-    if site.kind not in ("conv", "dense") or site.get("groups") != 1 or site.seen.ndim < 2:
-        return replace(site)
-    if any(not post.elementwise for post in site.post):
-        return replace(site)
-    kept = [i for i in chosen if i < len(site.weights["weight"])]
-    if len(site.weights["weight"]) != site.seen.shape[1]:
-        return replace(site)
+    if layer.kind not in ("conv", "dense") or layer.get("groups") != 1 or layer.seen.ndim < 2:
+        return replace(layer)
+    if any(not post.elementwise for post in layer.post):
+        return replace(layer)
+    kept = [i for i in chosen if i < len(layer.weights["weight"])]
+    if len(layer.weights["weight"]) != layer.seen.shape[1]:
+        return replace(layer)
     return replace(
-        site,
-        weights={name: array[kept] for name, array in site.weights.items()},
-        reference=take(site.reference, kept),
-        observed=take(site.seen, kept),
+        layer,
+        weights={name: array[kept] for name, array in layer.weights.items()},
+        reference=take(layer.reference, kept),
+        observed=take(layer.seen, kept),
     )
 
 
-def _pairs(
-    tried: list[_Tried], chosen: list[int], failed: dict[str, str]
-) -> tuple[list[_Tried], int]:
+def _pairs(tried: list[_Tried], chosen: list[int], failed: set[str]) -> tuple[list[_Tried], int]:
     """Try a second mistake after each first one, up to some number."""
     usual = [one for one in tried if one.candidate.cost <= 2 and one.candidate.cause not in (
         "wired-otherwise", "not-finite", "constant", "downcast"
@@ -253,7 +258,7 @@ def _pairs(
     found: list[_Tried] = []
     count, work = 0, 0.0
     for first in usual:
-        thin = _thin(first.candidate.site, chosen)
+        thin = _thin(first.candidate.layer, chosen)
         with contextlib.suppress(CannotComputeError):
             output_of(thin)  # what is done to an output is then done to this one
         for explanation in explanations(thin):
@@ -265,12 +270,12 @@ def _pairs(
                 if second.cause == first.candidate.cause or second.cost > 3:
                     continue
                 count += 1
-                work += _work(second.site)
+                work += _work(second.layer)
                 left = _screen(second, chosen).screened
                 if left <= 1e3 * _limit(second):
                     hits.append(second.cause)
             if hits:
-                whole = candidates(first.candidate.site, (explanation,))
+                whole = candidates(first.candidate.layer, (explanation,))
                 found += [
                     _Tried(_both(first.candidate, second), 0.0)
                     for second in whole
@@ -282,14 +287,14 @@ def _pairs(
     return found, count
 
 
-def _work(site: Site) -> float:
-    """Return roughly how many numbers computing a site looks at."""
-    size = float(sum(x.size for x in site.inputs))
-    if site.kind == "conv":
-        weight = site.weights["weight"]
-        return size * weight.shape[2] * weight.shape[3] / max(1, np.prod(site.get("stride")))
-    if site.kind in ("max_pool", "avg_pool"):
-        return size * float(np.prod(site.get("kernel")))
+def _work(layer: SuspectLayer) -> float:
+    """Return roughly how many numbers computing a layer looks at."""
+    size = float(sum(x.size for x in layer.inputs))
+    if layer.kind == "conv":
+        weight = layer.weights["weight"]
+        return size * weight.shape[2] * weight.shape[3] / max(1, np.prod(layer.get("stride")))
+    if layer.kind in ("max_pool", "avg_pool"):
+        return size * float(np.prod(layer.get("kernel")))
     return size
 
 
@@ -298,10 +303,10 @@ def _both(first: Candidate, second: Candidate) -> Candidate:
         f"{first.cause} + {second.cause}",
         f"two mistakes: {first.text}; and {second.text}",
         {
-            key: "; ".join(dict.fromkeys((pick(first.mend, key), pick(second.mend, key))))
-            for key in {*first.mend, *second.mend}
+            key: "; ".join(dict.fromkeys((pick(first.fix, key), pick(second.fix, key))))
+            for key in {*first.fix, *second.fix}
         },
-        second.site,
+        second.layer,
         first.cost + second.cost + 2,
         second.limit,
     )

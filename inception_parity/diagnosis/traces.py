@@ -1,4 +1,4 @@
-"""From two traces to a site: the first guilty endpoint, and what the oracle knows of it."""
+"""From two traces to a layer: the first guilty endpoint, and what the oracle knows of it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS
 from ..networks import catalogue
 from ..numerics import to_dtype
 from ..traces.trace import INPUT, Trace
+from .fixes import words
 from .forward import compute
-from .mends import words
 from .outputs import missing
 from .search import diagnose
-from .site import Array, Diagnosis, Finding, Site, distance
+from .suspect import Array, Diagnosis, Finding, SuspectLayer, distance
 
 MOST_ALIKE = 8  # further guilty endpoints that are held against the same cause
 _KINDS = {
@@ -52,17 +52,17 @@ def diagnose_trace(
     first = report.first
     if first is None:
         return None
-    sites = _Sites(trace, oracle, weights, floors, sources)
+    layers = _Suspects(trace, oracle, weights, floors, sources)
     if first.name not in trace.endpoints:
-        return _missing(first, report, sites)
+        return _missing(first, report, layers)
     if first.name not in oracle.endpoints:
         return Diagnosis(first.name, first.kind, note="the oracle has no such endpoint")
-    found = diagnose(sites.at(first.name))
+    found = diagnose(layers.at(first.name))
     if found.cause is not None:
         others = [e.name for e in report.guilty[1:] if e.name in trace.endpoints]
         for name in others[:MOST_ALIKE]:
-            if name in oracle.endpoints and sites.kind(name) == found.kind:
-                again = diagnose(sites.at(name), pairs=False).cause
+            if name in oracle.endpoints and layers.kind(name) == found.kind:
+                again = diagnose(layers.at(name), pairs=False).cause
                 if again is not None and again.cause == found.cause.cause:
                     found.also.append(name)
     return found
@@ -76,8 +76,8 @@ def best_report(reports: Sequence[Report]) -> Report | None:
     return next(iter([*known, *failing]), None)
 
 
-class _Sites:
-    """Makes sites of the endpoints of one trace."""
+class _Suspects:
+    """Makes layers of the endpoints of one trace."""
 
     def __init__(
         self, trace: Trace, oracle: Trace, weights: Mapping[str, NDArray[Any]],
@@ -90,15 +90,15 @@ class _Sites:
         self.modules: dict[str, Any] = dict(net.named_modules())
 
     def kind(self, name: str) -> str:
-        """Return the kind of site that an endpoint is."""
+        """Return the kind of layer that an endpoint is."""
         if name == INPUT:
             return "input"
         if name not in self.modules or not self.oracle.endpoints[name].leaf:
             return "output"
         return _KINDS.get(type(self.modules[name]).__name__, "")
 
-    def at(self, name: str, observed: bool = True) -> Site:
-        """Return the site of an endpoint."""
+    def at(self, name: str, observed: bool = True) -> SuspectLayer:
+        """Return the layer of an endpoint."""
         endpoint, run = self.oracle.endpoints[name], self.trace.run
         kind = self.kind(name)
         names = (INPUT,) if kind == "input" else endpoint.inputs
@@ -115,16 +115,16 @@ class _Sites:
             if array is not None and array.shape == weights[role].shape
         }
         seen = np.asarray(self.trace.array(name), dtype=np.float64) if observed else None
-        site = Site(
+        layer = SuspectLayer(
             name, kind, inputs, np.asarray(self.oracle.array(name)), seen,
             self._attributes(name, kind), weights, run.backend, run.dtype,
             self._limit(name), self._others(names), fitting,
             self.sources if kind == "input" else (),
         )  # fmt: skip
         if run.dtype == "float64":
-            return site
+            return layer
         # What the layer makes of rounded numbers is what it should be held against.
-        return replace(site, reference=compute(site))
+        return replace(layer, reference=compute(layer))
 
     def _given(self, name: str) -> Array:
         return self._rounded(np.asarray(self.oracle.array(name)))
@@ -183,13 +183,13 @@ class _Sites:
         return None
 
 
-def _missing(first: Comparison, report: Report, sites: _Sites) -> Diagnosis:
+def _missing(first: Comparison, report: Report, layers: _Suspects) -> Diagnosis:
     """Say what became of a layer that left no output: what it feeds tells."""
-    result = Diagnosis(first.name, sites.kind(first.name))
+    result = Diagnosis(first.name, layers.kind(first.name))
     fed = [
         e for e in report.endpoints
-        if e.name in sites.oracle.endpoints and e.name in sites.trace.endpoints
-        and first.name in sites.oracle.endpoints[e.name].inputs
+        if e.name in layers.oracle.endpoints and e.name in layers.trace.endpoints
+        and first.name in layers.oracle.endpoints[e.name].inputs
     ]  # fmt: skip
     result.tried = (2, 0)
     if not fed:
@@ -199,15 +199,15 @@ def _missing(first: Comparison, report: Report, sites: _Sites) -> Diagnosis:
         shown = ", ".join(e.name for e in fed[:3])
         after = max(e.rel_l2 or 0.0 for e in fed)
         text = f"it is computed, but not by a layer of this name: what it feeds is right ({shown})"
-        mend = words(other=f"make it a layer called {first.name}, so that it can be seen")
-        result.findings = [Finding("inlined", text, None, after, mend[""])]
+        fix = words(other=f"make it a layer called {first.name}, so that it can be seen")
+        result.findings = [Finding("inlined", text, None, after, fix[""])]
         return result
     consumer = next(e for e in fed if e.fails)
-    site = sites.at(first.name, observed=False)
-    for candidate in missing(site):
-        skipped = compute(candidate.site)
-        target = sites.at(consumer.name)
-        names = sites.oracle.endpoints[consumer.name].inputs
+    layer = layers.at(first.name, observed=False)
+    for candidate in missing(layer):
+        skipped = compute(candidate.layer)
+        target = layers.at(consumer.name)
+        names = layers.oracle.endpoints[consumer.name].inputs
         without = target.fed(*(
             skipped if n == first.name else x for n, x in zip(names, target.inputs, strict=True)
         ))  # fmt: skip
@@ -215,7 +215,7 @@ def _missing(first: Comparison, report: Report, sites: _Sites) -> Diagnosis:
         if after <= target.limit:
             before = distance(target.seen, target.reference)
             finding = Finding(candidate.cause, candidate.text, before, after,
-                              candidate.mend.get("", ""))  # fmt: skip
+                              candidate.fix.get("", ""))  # fmt: skip
             result.findings.append(finding)
     if not result.findings:
         result.note = f"{consumer.name}, which it feeds, is wrong, and not only for lack of it"

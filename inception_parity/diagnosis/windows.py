@@ -7,28 +7,28 @@ from itertools import product
 
 import numpy as np
 
+from .fixes import layer_line, same_fix
 from .forward import CannotComputeError, compute, output_of, padded, same_pads
-from .mends import layer_line, same_mend
-from .site import Array, Candidate, Pads, Site
+from .suspect import Array, Candidate, Pads, SuspectLayer
 
 NONE: Pads = ((0, 0), (0, 0))
 
 
-def kernel_of(site: Site) -> tuple[int, int]:
+def kernel_of(layer: SuspectLayer) -> tuple[int, int]:
     """Return (height, width) of the window."""
-    if site.kind == "conv":
-        return site.weights["weight"].shape[2], site.weights["weight"].shape[3]
-    height, width = site.get("kernel")
+    if layer.kind == "conv":
+        return layer.weights["weight"].shape[2], layer.weights["weight"].shape[3]
+    height, width = layer.get("kernel")
     return int(height), int(width)
 
 
-def out_size(site: Site, pads: Pads) -> tuple[int, ...]:
+def out_size(layer: SuspectLayer, pads: Pads) -> tuple[int, ...]:
     """Return (height, width) of the output, in floor mode."""
     return tuple(
         (length + sum(side) - d * (k - 1) - 1) // s + 1
         for length, side, k, s, d in zip(
-            site.inputs[0].shape[2:], pads, kernel_of(site), site.get("stride"),
-            site.get("dilation"), strict=True,
+            layer.inputs[0].shape[2:], pads, kernel_of(layer), layer.get("stride"),
+            layer.get("dilation"), strict=True,
         )
     )  # fmt: skip
 
@@ -43,13 +43,13 @@ def say_pads(pads: Pads) -> str:
     return f"{top}, {bottom} in height and {left}, {right} in width"
 
 
-def padding(site: Site) -> Iterator[Candidate]:
+def padding(layer: SuspectLayer) -> Iterator[Candidate]:
     """Padded otherwise: SAME, not at all, more at one side than at the other."""
-    right, wanted = site.get("pads"), site.seen.shape[2:]
-    kernel = kernel_of(site)
-    reach = [(k - 1) * d + 1 for k, d in zip(kernel, site.get("dilation"), strict=True)]
-    how = site.get("stride"), site.get("dilation")
-    same = same_pads(site.inputs[0].shape[2:], kernel, *how)
+    right, wanted = layer.get("pads"), layer.seen.shape[2:]
+    kernel = kernel_of(layer)
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, layer.get("dilation"), strict=True)]
+    how = layer.get("stride"), layer.get("dilation")
+    same = same_pads(layer.inputs[0].shape[2:], kernel, *how)
     options: dict[Pads, None] = {same: None, NONE: None}
     per_side = [[(i, j) for i in range(r) for j in range(r)] for r in reach]
     if max(reach) <= 3 or min(reach) == 1:
@@ -57,7 +57,7 @@ def padding(site: Site) -> Iterator[Candidate]:
     elif reach[0] == reach[1]:
         options.update({(side, side): None for side in per_side[0]})
     for pads in options:
-        if pads == right or out_size(site, pads) != wanted:
+        if pads == right or out_size(layer, pads) != wanted:
             continue
         if pads == same:
             what = f"SAME padding ({say_pads(pads)})"
@@ -67,107 +67,107 @@ def padding(site: Site) -> Iterator[Candidate]:
             uneven = pads[0][0] != pads[0][1] or pads[1][0] != pads[1][1]
             what = f"{'asymmetric ' if uneven else ''}padding: {say_pads(pads)}"
         text = f"{what}, but should be {say_pads(right)}"
-        mend = same_mend(site, right) if pads == same else layer_line(site, pads=right)
+        fix = same_fix(layer, right) if pads == same else layer_line(layer, pads=right)
         cost = 1 if pads in (same, NONE) else 2
-        yield Candidate("padding", text, mend, site.but(pads=pads, ceil=False), cost)
+        yield Candidate("padding", text, fix, layer.but(pads=pads, ceil=False), cost)
 
 
-def padding_values(site: Site) -> Iterator[Candidate]:
+def padding_values(layer: SuspectLayer) -> Iterator[Candidate]:
     """Padded with something else than zeros, or -infinity in a max pool."""
-    if not any(np.ravel(site.get("pads"))):
+    if not any(np.ravel(layer.get("pads"))):
         return
-    right = "-infinity" if site.kind == "max_pool" else "zeros"
-    mend = layer_line(site, extra="padding of " + right)
+    right = "-infinity" if layer.kind == "max_pool" else "zeros"
+    fix = layer_line(layer, extra="padding of " + right)
     for mode, what in (("reflect", "the image reflected"), ("edge", "its edge repeated"),
                        ("wrap", "its opposite side")):  # fmt: skip
         text = f"padding holds {what}, but should hold {right}"
-        yield Candidate("padding-mode", text, mend, site.but(pad_mode=mode), 2)
-    if site.kind == "max_pool":
+        yield Candidate("padding-mode", text, fix, layer.but(pad_mode=mode), 2)
+    if layer.kind == "max_pool":
         text = "padding holds zeros, which win over negative values, but should hold -infinity"
-        yield Candidate("padding-value", text, mend, site.but(fill=0.0))
-    elif site.same_shape:
-        value = _fitted_fill(site)
+        yield Candidate("padding-value", text, fix, layer.but(fill=0.0))
+    elif layer.same_shape:
+        value = _fitted_fill(layer)
         if value is not None:
             text = f"padding holds {value:.6g}, but should hold zeros"
-            yield Candidate("padding-value", text, mend, site.but(fill=value), 3)
+            yield Candidate("padding-value", text, fix, layer.but(fill=value), 3)
 
 
-def _fitted_fill(site: Site) -> float | None:
+def _fitted_fill(layer: SuspectLayer) -> float | None:
     """Return the value that a padding would need to hold, by least squares."""
     try:
-        base = output_of(site)
-        effect = compute(site.but(fill=1.0)) - base
+        base = output_of(layer)
+        effect = compute(layer.but(fill=1.0)) - base
     except CannotComputeError:
         return None
     size = float(np.vdot(effect, effect))
-    if not size or base.shape != site.seen.shape:
+    if not size or base.shape != layer.seen.shape:
         return None
-    value = float(np.vdot(effect, site.seen - base)) / size
+    value = float(np.vdot(effect, layer.seen - base)) / size
     return value if np.isfinite(value) and value else None
 
 
-def dilation(site: Site) -> Iterator[Candidate]:
+def dilation(layer: SuspectLayer) -> Iterator[Candidate]:
     """Another dilation, with the same padding or one that keeps the size."""
-    right, kernel = site.get("dilation"), kernel_of(site)
+    right, kernel = layer.get("dilation"), kernel_of(layer)
     if max(kernel) == 1:
         return
     for d in (1, 2, 3, 4):
         if (d, d) == tuple(right):
             continue
-        wide = site.but(dilation=(d, d))
+        wide = layer.but(dilation=(d, d))
         text = f"dilation {d}, but should be {right[0]}"
-        cost = 1 if site.kind == "conv" else 3  # few dilate a pool
-        mend = layer_line(site, extra=f"dilation {right[0]}")
-        if out_size(wide, site.get("pads")) == site.seen.shape[2:]:
-            yield Candidate("dilation", text, mend, wide, cost)
-        (top, bottom), (left, right_) = site.get("pads")
+        cost = 1 if layer.kind == "conv" else 3  # few dilate a pool
+        fix = layer_line(layer, extra=f"dilation {right[0]}")
+        if out_size(wide, layer.get("pads")) == layer.seen.shape[2:]:
+            yield Candidate("dilation", text, fix, wide, cost)
+        (top, bottom), (left, right_) = layer.get("pads")
         pads: Pads = (d * top, d * bottom), (d * left, d * right_)
-        if pads != site.get("pads") and out_size(wide, pads) == site.seen.shape[2:]:
+        if pads != layer.get("pads") and out_size(wide, pads) == layer.seen.shape[2:]:
             wider = wide.but(pads=pads)
-            yield Candidate("dilation", f"{text} (padded {say_pads(pads)})", mend, wider, cost)
+            yield Candidate("dilation", f"{text} (padded {say_pads(pads)})", fix, wider, cost)
 
 
-def stride(site: Site) -> Iterator[Candidate]:
+def stride(layer: SuspectLayer) -> Iterator[Candidate]:
     """Another stride; where it gives more than was seen, cut to size."""
-    right = tuple(site.get("stride"))
-    height, width = site.seen.shape[2:]
+    right = tuple(layer.get("stride"))
+    height, width = layer.seen.shape[2:]
     for steps in ((1, 1), (2, 2), (3, 3), (4, 4), (1, 2), (2, 1)):
-        changed = site.but(stride=steps)
-        out = out_size(changed, site.get("pads"))
+        changed = layer.but(stride=steps)
+        out = out_size(changed, layer.get("pads"))
         if steps == right or min(out) < 1 or out[0] < height or out[1] < width:
             continue
         text = f"stride {_short(steps)}, but should be {_short(right)}"
-        mend = layer_line(site, extra=f"stride {_short(right)}")
+        fix = layer_line(layer, extra=f"stride {_short(right)}")
         if out == (height, width):
-            yield Candidate("stride", text, mend, changed)
+            yield Candidate("stride", text, fix, changed)
         elif min(right) > 1 and min(steps) > 1:
             cut = changed.then("cut to size", lambda y: y[:, :, :height, :width])
-            yield Candidate("stride", f"{text}; cut to {height}x{width}", mend, cut, 3)
+            yield Candidate("stride", f"{text}; cut to {height}x{width}", fix, cut, 3)
 
 
-def offset(site: Site) -> Iterator[Candidate]:
+def offset(layer: SuspectLayer) -> Iterator[Candidate]:
     """Windows that start later than they should, where no padding can say so."""
-    for late in range(1, max(site.get("stride"))):
-        cut = site.but(pads=NONE, offset=(late, late))
+    for late in range(1, max(layer.get("stride"))):
+        cut = layer.but(pads=NONE, offset=(late, late))
         text = f"the first window starts at row and column {late}, but should at 0"
-        if not any(np.ravel(site.get("pads"))):
+        if not any(np.ravel(layer.get("pads"))):
             for after in (0, late):
                 at_end = pads_after(cut, after)
-                yield Candidate("stride-offset", text, layer_line(site), at_end)
+                yield Candidate("stride-offset", text, layer_line(layer), at_end)
 
 
-def pads_after(site: Site, after: int) -> Site:
-    """Return the site with its padding at the end only."""
-    return site.but(pads=((0, after), (0, after)))
+def pads_after(layer: SuspectLayer, after: int) -> SuspectLayer:
+    """Return the layer with its padding at the end only."""
+    return layer.but(pads=((0, after), (0, after)))
 
 
 def _short(size: tuple[int, ...]) -> str:
     return str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
 
 
-def padded_input(site: Site) -> Array:
+def padded_input(layer: SuspectLayer) -> Array:
     """Return what a convolution's windows lie on."""
-    return padded(site, site.inputs[0], 0.0)
+    return padded(layer, layer.inputs[0], 0.0)
 
 
 EVERY = (padding, padding_values, dilation, stride, offset)

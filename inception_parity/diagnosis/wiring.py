@@ -8,10 +8,10 @@ from itertools import permutations
 
 import numpy as np
 
-from .mends import words
-from .site import Candidate, Mend, Site
+from .fixes import words
+from .suspect import Candidate, Fix, SuspectLayer
 
-_ORDER: Mend = words(
+_ORDER: Fix = words(
     pt="torch.cat([branch1, branch2, …], dim=1), in the reference's order",
     tf="layers.Concatenate()([branch1, branch2, …]), in the reference's order",
     mx="np.concatenate([branch1, branch2, …], axis=1), in the reference's order",
@@ -19,9 +19,9 @@ _ORDER: Mend = words(
 )
 
 
-def branches(site: Site) -> Iterator[Candidate]:
+def branches(layer: SuspectLayer) -> Iterator[Candidate]:
     """Branches in another order, one in another's place, interleaved, along another axis."""
-    inputs = site.inputs
+    inputs = layer.inputs
     count = len(inputs)
     orders = permutations(range(count)) if count <= 5 else _swaps(count)
     for order in orders:
@@ -32,22 +32,22 @@ def branches(site: Site) -> Iterator[Candidate]:
         if moved == 2:
             i, j = (n for n, k in enumerate(order) if n != k)
             text = f"branches {i + 1} and {j + 1} exchanged"
-        taken = site.fed(*(inputs[i] for i in order))
+        taken = layer.fed(*(inputs[i] for i in order))
         yield Candidate("branch-order", text, _ORDER, taken, 1 if moved == 2 else 2)
     for i in range(count):
         for j in range(count):
             if i != j and inputs[i].shape == inputs[j].shape:
                 text = f"branch {j + 1} twice: in place of branch {i + 1} too"
-                other = site.fed(*(inputs[j] if n == i else x for n, x in enumerate(inputs)))
+                other = layer.fed(*(inputs[j] if n == i else x for n, x in enumerate(inputs)))
                 yield Candidate("branch-repeated", text, _ORDER, other, 2)
     for i in range(count):
         text = f"zeros in place of branch {i + 1}"
-        empty = site.fed(*(np.zeros_like(x) if n == i else x for n, x in enumerate(inputs)))
+        empty = layer.fed(*(np.zeros_like(x) if n == i else x for n, x in enumerate(inputs)))
         yield Candidate("branch-missing", text, _ORDER, empty, 2)
     if len({x.shape for x in inputs}) == 1 and count > 1:
-        mixed = np.stack(inputs, axis=2).reshape(site.reference.shape)
+        mixed = np.stack(inputs, axis=2).reshape(layer.reference.shape)
         text = "the branches' channels are interleaved, but should follow each other"
-        yield Candidate("branch-order", text, _ORDER, replace(site.fed(mixed), kind="output"), 2)
+        yield Candidate("branch-order", text, _ORDER, replace(layer.fed(mixed), kind="output"), 2)
 
 
 def _swaps(count: int) -> Iterator[tuple[int, ...]]:
@@ -63,28 +63,28 @@ def _said(order: tuple[int, ...]) -> str:
     return ", ".join(str(i + 1) for i in order)
 
 
-def addends(site: Site) -> Iterator[Candidate]:
+def addends(layer: SuspectLayer) -> Iterator[Candidate]:
     """A sum that lacks one of its terms, or has one scaled."""
-    for i in range(len(site.inputs)):
-        others = [y for j, y in enumerate(site.inputs) if j != i]
+    for i in range(len(layer.inputs)):
+        others = [y for j, y in enumerate(layer.inputs) if j != i]
         if others:
-            mend = words(other="add both: the branch and the shortcut")
+            fix = words(other="add both: the branch and the shortcut")
             text = f"term {i + 1} of the sum is missing"
-            yield Candidate("branch-missing", text, mend, site.fed(*others))
-            less = site.fed(*(-y if j == i else y for j, y in enumerate(site.inputs)))
+            yield Candidate("branch-missing", text, fix, layer.fed(*others))
+            less = layer.fed(*(-y if j == i else y for j, y in enumerate(layer.inputs)))
             text = f"term {i + 1} is subtracted"
-            yield Candidate("branch-sign", text, mend, less, 2)
-            positive = site.fed(*(np.maximum(y, 0) if j == i else y
-                                  for j, y in enumerate(site.inputs)))  # fmt: skip
+            yield Candidate("branch-sign", text, fix, less, 2)
+            positive = layer.fed(*(np.maximum(y, 0) if j == i else y
+                                  for j, y in enumerate(layer.inputs)))  # fmt: skip
             text = f"a ReLU on term {i + 1} before the sum"
-            yield Candidate("activation-surplus", text, mend, positive, 2)
+            yield Candidate("activation-surplus", text, fix, positive, 2)
 
 
-def flattened(site: Site) -> Iterator[Candidate]:
+def flattened(layer: SuspectLayer) -> Iterator[Candidate]:
     """Flattened in another order than C, H, W."""
-    if not site.inputs or site.inputs[0].ndim != 4:
+    if not layer.inputs or layer.inputs[0].ndim != 4:
         return
-    mend = words(
+    fix = words(
         pt="torch.flatten(x, 1) on (N, C, H, W)",
         tf="layers.Permute((3, 1, 2)) before layers.Flatten()",
         mx="nn.Flatten on (N, C, H, W)",
@@ -94,23 +94,23 @@ def flattened(site: Site) -> Iterator[Candidate]:
                          ("W, C, H", (2, 0, 1)), ("H, C, W", (1, 0, 2))):  # fmt: skip
         text = f"flattened in the order {names}, but should be C, H, W"
         cost = 1 if names == "H, W, C" else 2
-        yield Candidate("flatten-order", text, mend, site.but(order=order), cost)
+        yield Candidate("flatten-order", text, fix, layer.but(order=order), cost)
 
 
-def fed_from_elsewhere(site: Site) -> Iterator[Candidate]:
+def fed_from_elsewhere(layer: SuspectLayer) -> Iterator[Candidate]:
     """The layer computed from another endpoint than its own input."""
-    for name, load in site.others.items():
+    for name, load in layer.others.items():
         other = None
-        for i, x in enumerate(site.inputs):
+        for i, x in enumerate(layer.inputs):
             if other is None:
                 other = load()
             if other.shape != x.shape or np.array_equal(other, x):
                 continue
-            fed = site.fed(*(other if j == i else y for j, y in enumerate(site.inputs)))
-            which = "" if len(site.inputs) == 1 else f" for its input {i + 1}"
+            fed = layer.fed(*(other if j == i else y for j, y in enumerate(layer.inputs)))
+            which = "" if len(layer.inputs) == 1 else f" for its input {i + 1}"
             text = f"takes {name}{which}"
-            mend = words(other="feed it from the layer that the reference feeds it from")
-            yield Candidate("wired-otherwise", text, mend, fed, 3)
+            fix = words(other="feed it from the layer that the reference feeds it from")
+            yield Candidate("wired-otherwise", text, fix, fed, 3)
 
 
 CONCAT = (branches,)

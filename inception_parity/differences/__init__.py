@@ -9,24 +9,26 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ..backends import Adapter
 from ..errors import InputError, nearest
 from ..networks import catalogue
-from ..workers.processes import workers
+from ..workers.processes import Worker, run_all
+from ..workers.request import Experiment, Request
 from .convolutions import TOPICS as CONVOLUTIONS
 from .losses import TOPICS as LOSSES
 from .norms import TOPICS as NORMS
 from .optimizers import TOPICS as OPTIMIZERS
 from .pools import TOPICS as POOLS
 from .runtime import TOPICS as RUNTIME
-from .topic import Cell, Seen, Topic
+from .topic import Answer, Seen, Topic
 from .training import TOPICS as TRAINING
 
-__all__ = ["TOPICS", "Cell", "Seen", "Topic", "run", "topic"]
+__all__ = ["TOPICS", "Answer", "Seen", "Topic", "experiment", "find_topic", "run"]
 
 TOPICS = {
     topic.name: topic
@@ -38,7 +40,7 @@ FRAMEWORKS = tuple(
 )
 
 
-def topic(name: str) -> Topic:
+def find_topic(name: str) -> Topic:
     """Return the topic called `name`; InputError names the nearest if there is none."""
     if name not in TOPICS:
         raise InputError(
@@ -52,50 +54,69 @@ def run(
     frameworks: Sequence[str] = FRAMEWORKS,
     timeout: float = 300.0,
     progress: Callable[[str], None] = lambda text: None,
-) -> tuple[dict[str, dict[str, Cell]], dict[str, dict[str, str]]]:
-    """Do experiments, each framework in a process of its own.
+) -> tuple[dict[str, dict[str, Answer]], dict[str, dict[str, str]]]:
+    """Carry out experiments, each framework in a process of its own.
 
     Args:
         names: topics.
         frameworks: `pt`, `tf`, `mx`.
-        timeout: seconds after which a framework is given up.
+        timeout: time limit per framework, in seconds.
         progress: called with a line that says what is being done.
 
     Returns:
         topic -> framework -> what was seen, or why nothing was; and the versions
         of each framework that there is.
     """
-    with tempfile.TemporaryDirectory(prefix="inception-parity-") as folder:
-        requests = [_request(Path(folder), framework, names) for framework in frameworks]
-        with workers(requests, {}, timeout) as running:
-            while sum(worker.poll() for worker in running) < len(running):
-                waiting = [w.backend for w in running if w.outcome is None]
+    with tempfile.TemporaryDirectory(prefix="inception-parity-") as made:
+        folder = Path(made)
+        requests = [
+            Request(
+                backend=framework,
+                jobs=(Experiment(topics=tuple(names), out=folder / f"{framework}.seen.json"),),
+                folder=folder,
+                result=folder / f"{framework}.json",
+            )
+            for framework in frameworks
+        ]
+
+        def on_tick(running: Sequence[Worker]) -> None:
+            if waiting := [worker.backend for worker in running if worker.outcome is None]:
                 progress(f"experiments in {', '.join(waiting)}")
-                time.sleep(0.05)
-            outcomes = {worker.backend: worker.outcome for worker in running}
-        cells: dict[str, dict[str, Cell]] = {name: {} for name in names}
+
+        outcomes = run_all(requests, {}, timeout, on_tick)
+        cells: dict[str, dict[str, Answer]] = {name: {} for name in names}
         versions = {}
-        for framework in frameworks:
-            outcome = outcomes[framework]
-            assert outcome is not None
-            file = Path(folder) / f"{framework}.seen.json"
+        for request, outcome in zip(requests, outcomes, strict=True):
+            file = request.jobs[0].out
             done: dict[str, Any] = {}
             if outcome.status == "ok" and file.exists():
                 record = json.loads(file.read_text())
-                done, versions[framework] = record["cells"], record["versions"]
+                done, versions[outcome.backend] = record["cells"], record["versions"]
             why = outcome.message or f"{outcome.status} without a word"
             for name in names:
-                cells[name][framework] = Cell(**done[name]) if name in done else Cell(problem=why)
+                cell = Answer(**done[name]) if name in done else Answer(problem=why)
+                cells[name][outcome.backend] = cell
     return cells, versions
 
 
-def _request(folder: Path, framework: str, names: Sequence[str]) -> dict[str, Any]:
+def experiment(backend: Adapter, names: Sequence[str]) -> dict[str, Any]:
+    """Carry out experiments in a framework, in this process; one that fails costs its own cell.
+
+    Args:
+        backend: the framework's adapter, which has imported it with its settings.
+        names: topics.
+
+    Returns:
+        The versions, and a cell for each topic, as JSON has them.
+    """
+    cells = {}
+    for name in names:
+        try:
+            seen = TOPICS[name].runs[backend.name]()
+            cells[name] = Answer(seen.default, dict(seen.numbers), seen.ours)
+        except Exception as error:  # costs its cell of the table, which says so
+            cells[name] = Answer(problem=f"the experiment failed: {error!r}"[:300])
     return {
-        "module": "inception_parity.differences.worker",
-        "backend": framework,
-        "device": "cpu",
-        "folder": str(folder),
-        "topics": list(names),
-        "out": str(folder / f"{framework}.seen.json"),
-        "result": str(folder / f"{framework}.json"),
+        "versions": backend.versions(),
+        "cells": {name: asdict(cell) for name, cell in cells.items()},
     }

@@ -9,14 +9,14 @@ from ..errors import InputError
 from ..files import write_whole
 from ..networks import catalogue
 from . import FRAMEWORKS, TOPICS
-from .topic import Cell, Topic
+from .topic import Answer, Topic
 
 INDEX = "README.md"
 MADE_BY = "Made by `inception-parity differences --write docs/differences`, from what it measures."
 
 
 def index(
-    cells: Mapping[str, Mapping[str, Cell]], versions: Mapping[str, Mapping[str, str]]
+    cells: Mapping[str, Mapping[str, Answer]], versions: Mapping[str, Mapping[str, str]]
 ) -> str:
     """Return the page that lists all topics."""
     made = ", ".join(
@@ -32,7 +32,7 @@ def index(
     return "\n".join(lines) + "\n"
 
 
-def page(topic: Topic, cells: Mapping[str, Cell]) -> str:
+def topic_page(topic: Topic, cells: Mapping[str, Answer]) -> str:
     """Return the page of one topic."""
     ours = any(cell.ours for cell in cells.values())
     heads = ["", "by default", "with this project's"] if ours else ["", "by default"]
@@ -48,7 +48,7 @@ def page(topic: Topic, cells: Mapping[str, Cell]) -> str:
 
 def write(
     folder: Path,
-    cells: Mapping[str, Mapping[str, Cell]],
+    cells: Mapping[str, Mapping[str, Answer]],
     versions: Mapping[str, Mapping[str, str]],
 ) -> list[Path]:
     """Write all pages into `folder`, each whole, and return their paths.
@@ -60,14 +60,14 @@ def write(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: can't be made ({error.strerror})") from error
-    texts = {f"{name}.md": page(topic, cells[name]) for name, topic in TOPICS.items()}
+    texts = {f"{name}.md": topic_page(topic, cells[name]) for name, topic in TOPICS.items()}
     texts[INDEX] = index(cells, versions)
     for name, text in texts.items():
         write_whole(folder / name, text.encode())
     return [folder / name for name in texts]
 
 
-def _cell(cell: Cell | None) -> str:
+def _cell(cell: Answer | None) -> str:
     if cell is None:
         return "not asked"
     return cell.default or f"*{cell.problem.splitlines()[0]}*"

@@ -23,7 +23,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Cell:
+class Answer:
     """A framework's answer, as it comes back from its process."""
 
     default: str = ""

@@ -4,7 +4,8 @@ Importing this package imports no framework; capturing a model does, and only it
 """
 
 from .capturing import CannotRunError, capture
-from .comparing import ModelReport, compare
-from .record import ModelTrace
+from .comparing import compare
+from .recorder import ModelTrace
+from .report import ModelReport
 
 __all__ = ["CannotRunError", "ModelReport", "ModelTrace", "capture", "compare"]

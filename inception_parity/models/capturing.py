@@ -17,13 +17,17 @@ from ..files import digest
 from ..networks.catalogue import BACKENDS
 from ..traces.trace import Run, TraceWriter
 from ..versions import recorded
-from .base import Framework
-from .record import Home, ModelTrace, Recorder
+from .capturer import Capturer
+from .recorder import Home, ModelTrace, Recorder
 
 LAYOUTS = ("NCHW", "NHWC")
 DTYPES = ("float64", "float32")
 
-_FRAMEWORKS = {"torch": ("pt", "Torch"), "keras": ("tf", "Keras"), "mxnet": ("mx", "Gluon")}
+_CAPTURERS = {  # a framework's module -> ours, and the class in it
+    "torch": ("pt", "TorchCapturer"),
+    "keras": ("tf", "KerasCapturer"),
+    "mxnet": ("mx", "GluonCapturer"),
+}
 
 
 class CannotRunError(InputError):
@@ -71,17 +75,17 @@ def capture(
     Raises:
         InputError: not a model, wrong inputs, or the model can't be run.
     """
-    framework = _framework(model)
+    capturer = _capturer(model)
     arrays = _arrays(inputs)
     if dtype is not None and dtype not in DTYPES:
         raise InputError(f"dtype {dtype!r}, but should be one of {', '.join(DTYPES)}")
     if layout is not None and layout not in LAYOUTS:
         raise InputError(f"layout {layout!r}, but should be one of {', '.join(LAYOUTS)}")
-    layout = layout or framework.layout(model)
-    title = framework.title(model)
-    _attempt(title, arrays, lambda: framework.build(model, arrays, layout))
+    layout = layout or capturer.layout(model)
+    title = capturer.title(model)
+    _attempt(title, arrays, lambda: capturer.build(model, arrays, layout))
     replaced = _replaced(weights or {}, like)
-    job = _Job(framework, model, arrays, layout, training, replaced, progress)
+    job = _Job(capturer, model, arrays, layout, training, replaced, progress)
     if dtype is not None:
         return job.run(dtype, _place(out))
     try:
@@ -92,26 +96,26 @@ def capture(
 
 class _Job:
     def __init__(
-        self, framework: Framework, model: Any, inputs: list[NDArray[Any]], layout: str,
+        self, capturer: Capturer, model: Any, inputs: list[NDArray[Any]], layout: str,
         training: bool, replaced: Mapping[Any, NDArray[Any]],
         progress: Callable[[str], None],
     ) -> None:  # fmt: skip
-        self.framework, self.model, self.inputs, self.layout = framework, model, inputs, layout
+        self.capturer, self.model, self.inputs, self.layout = capturer, model, inputs, layout
         self.training, self.replaced, self.progress = training, replaced, progress
 
     def run(self, dtype: str, place: tuple[Path, Home | None], note: str = "") -> ModelTrace:
-        framework, model = self.framework, self.model
+        capturer, model = self.capturer, self.model
         folder, home = place
-        title = framework.title(model)
+        title = capturer.title(model)
         with TraceWriter(folder) as writer:
-            recorder = Recorder(writer, framework.convert, self.progress)
+            recorder = Recorder(writer, capturer.convert, self.progress)
             if note:
                 recorder.notes.append(note)
             start = time.perf_counter()
 
             def run() -> None:
-                with framework.held(model, dtype, self.training, self.replaced):
-                    framework.run(model, self.inputs, self.layout, dtype, recorder)
+                with capturer.held(model, dtype, self.training, self.replaced):
+                    capturer.run(model, self.inputs, self.layout, dtype, recorder)
 
             _attempt(title, self.inputs, run)
             if not recorder.outputs:
@@ -123,9 +127,9 @@ class _Job:
             given = {f"input {i}": array for i, array in enumerate(self.inputs)}
             held = {f"{name}.{role}": s.shared for (name, role), s in recorder.slots.items()}
             own = Run(
-                title, {}, framework.name, dtype, "cpu", "propagated", digest(given), digest(held)
+                title, {}, capturer.name, dtype, "cpu", "propagated", digest(given), digest(held)
             )
-            writer.close(own, recorded(framework.versions()), seconds)
+            writer.close(own, recorded(capturer.versions()), seconds)
         read = ModelTrace.read(folder)
         return ModelTrace(**{**vars(read), "slots": recorder.slots, "home": home})
 
@@ -151,21 +155,21 @@ def _replaced(
     return found
 
 
-def _framework(model: Any) -> Framework:
+def _capturer(model: Any) -> Capturer:
     """Return what can run a model, told by its class's bases; nothing is imported for that."""
     if isinstance(model, (str, Path)) and not Path(model).is_file():
         raise InputError(f"{model}: no such ONNX file")
     if isinstance(model, (str, Path)) or type(model).__module__.startswith("onnx"):
-        return _load("onnx", "Onnx")
+        return _load("onnx", "OnnxCapturer")
     bases = {base.__module__.partition(".")[0] for base in type(model).__mro__}
-    names = [name for name in _FRAMEWORKS if name in bases]
+    names = [name for name in _CAPTURERS if name in bases]
     if not names or not callable(model):
         kind = "a class; give an instance" if isinstance(model, type) else type(model).__name__
         raise InputError(
             f"not a model ({kind}), but should be a PyTorch module, a Keras 3 model, "
             "a Gluon block, or the path of an ONNX file"
         )
-    found = _load(*_FRAMEWORKS[names[0]])
+    found = _load(*_CAPTURERS[names[0]])
     _require_model(model, found.name)
     return found
 
@@ -180,9 +184,9 @@ def _require_model(model: Any, name: str) -> None:
         )
 
 
-def _load(module: str, name: str) -> Framework:
+def _load(module: str, name: str) -> Capturer:
     try:
-        found: Framework = getattr(importlib.import_module(f".{module}", __package__), name)()
+        found: Capturer = getattr(importlib.import_module(f".{module}", __package__), name)()
     except ImportError as error:
         info = BACKENDS.get(module)
         hint = f"; pip install 'inception-parity[{info.extra if info else module}]'"

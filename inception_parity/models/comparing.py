@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,83 +18,19 @@ from ..comparison.comparing import (
     measure,
     value_problem,
 )
-from ..diagnosis import Diagnosis
 from ..errors import InputError
 from ..traces.trace import Endpoint
 from .capturing import capture
 from .explaining import explain
-from .graph import Graph, Node, graph_of, squeezed
+from .graph import ComparedLayer, ModelGraph, graph_of, squeezed
 from .layers import plain
-from .limits import Limits
 from .match import Corrections, Match, match_graphs
-from .record import ModelTrace
-from .weights import Copied, WeightDifference, compared, differences, to_copy
+from .matched_weights import Copied, count_compared, to_copy, weight_differences
+from .recorder import ModelTrace
+from .report import ModelReport, SettingDifference
+from .rounding import Limits
 
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class SettingDifference:
-    """Something that two matched layers are set to differently."""
-
-    a: str
-    b: str
-    setting: str
-    of_a: Any
-    of_b: Any
-
-
-@dataclass
-class ModelReport:
-    """What came out of comparing two models.
-
-    Args:
-        report: every layer's comparison, by a's names; b's surplus layers by b's.
-        match: which layer was taken for which.
-        weights: arrays that matched layers don't have in common.
-        arrays: how many arrays were compared.
-        settings: what matched layers are set to differently.
-        diagnoses: a's layer -> what is wrong there, for the first guilty ones.
-        alone: layers that carry an error on, and are wrong by themselves too -> by how much.
-        between: a's guilty layer -> layers of a, and of b, that are just before it and have no
-            counterpart.
-        describe: b's layer -> what it is.
-        copied: what of a's weights was given to b, if that was asked for.
-        a: the reference's trace.
-        b: the other's.
-    """
-
-    report: Report
-    match: Match
-    weights: list[WeightDifference]
-    arrays: int
-    settings: list[SettingDifference]
-    a: ModelTrace
-    b: ModelTrace
-    diagnoses: dict[str, Diagnosis] = field(default_factory=dict)
-    alone: dict[str, float] = field(default_factory=dict)
-    copied: Copied | None = None
-    between: dict[str, tuple[list[str], list[str]]] = field(default_factory=dict)
-    describe: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def fails(self) -> bool:
-        """Whether anything doesn't agree: a layer, an output, a layer without a counterpart."""
-        return self.report.fails
-
-    @property
-    def first(self) -> Comparison | None:
-        """The first layer that is wrong by itself."""
-        return self.report.first
-
-    def text(self) -> str:
-        """Return what the command prints."""
-        from ..report.models import text_of
-
-        return text_of(self)
-
-    def __str__(self) -> str:
-        return self.text()
 
 
 def compare(
@@ -188,7 +123,7 @@ def judge(
         versions={**a.versions, **b.versions}, seconds=a.seconds + b.seconds,
     )  # fmt: skip
     made = ModelReport(
-        report, match, differences(of_a, of_b, match), compared(of_a, of_b, match),
+        report, match, weight_differences(of_a, of_b, match), count_compared(of_a, of_b, match),
         _settings(of_a, of_b, match), a, b, copied=copied,
     )  # fmt: skip
     made.describe = {name: node.describe() for name, node in of_b.nodes.items()}
@@ -232,7 +167,9 @@ def _with_copied(
     return made, copied
 
 
-def _compared(one: Node, other: Node, a: ModelTrace, b: ModelTrace, limits: Limits) -> Comparison:
+def _compared(
+    one: ComparedLayer, other: ComparedLayer, a: ModelTrace, b: ModelTrace, limits: Limits
+) -> Comparison:
     return _arrays(one.name, one.describe(), a, one.value, b, other.value, limits)
 
 
@@ -266,7 +203,7 @@ def _shape(endpoint: Endpoint) -> str:
     return "x".join(map(str, squeezed(endpoint.shape)))
 
 
-def _find_guilty(endpoints: list[Comparison], a: Graph, b: Graph, match: Match) -> None:
+def _find_guilty(endpoints: list[Comparison], a: ModelGraph, b: ModelGraph, match: Match) -> None:
     """Mark what is wrong though what it was computed from agrees, on both sides."""
     fails = {e.name for e in endpoints if e.fails}
     backwards = {other: one for one, other in match.pairs.items()}
@@ -278,7 +215,7 @@ def _find_guilty(endpoints: list[Comparison], a: Graph, b: Graph, match: Match) 
             endpoint.guilty = not before & fails
 
 
-def _matched_before(graph: Graph, name: str, matched: set[str]) -> list[str]:
+def _matched_before(graph: ModelGraph, name: str, matched: set[str]) -> list[str]:
     """Return the nearest layers before one that have a counterpart."""
     found, todo, seen = [], list(graph.nodes[name].inputs), set()
     while todo:
@@ -293,7 +230,7 @@ def _matched_before(graph: Graph, name: str, matched: set[str]) -> list[str]:
     return found
 
 
-def _unmatched(a: Graph, b: Graph, match: Match) -> list[Comparison]:
+def _unmatched(a: ModelGraph, b: ModelGraph, match: Match) -> list[Comparison]:
     found = []
     for graph, names, problem in (
         (a, match.only_a, "missing: the second model has none"),
@@ -323,7 +260,7 @@ def _outputs(a: ModelTrace, b: ModelTrace, limits: Limits) -> list[Comparison]:
 
 
 def _blame_outputs(
-    outputs: list[Comparison], endpoints: list[Comparison], graph: Graph, a: ModelTrace
+    outputs: list[Comparison], endpoints: list[Comparison], graph: ModelGraph, a: ModelTrace
 ) -> None:
     """An output is wrong by itself only if no layer is."""
     if not any(e.guilty for e in endpoints):
@@ -332,12 +269,12 @@ def _blame_outputs(
             output.guilty = output.fails and not unmatched
 
 
-def _in_order(endpoints: list[Comparison], a: Graph) -> list[Comparison]:
+def _in_order(endpoints: list[Comparison], a: ModelGraph) -> list[Comparison]:
     place = {name: i for i, name in enumerate(a.nodes)}
     return sorted(endpoints, key=lambda e: place.get(e.name, len(place)))
 
 
-def _settings(a: Graph, b: Graph, match: Match) -> list[SettingDifference]:
+def _settings(a: ModelGraph, b: ModelGraph, match: Match) -> list[SettingDifference]:
     found = []
     for one, other in match.pairs.items():
         mine, theirs = a.nodes[one], b.nodes[other]
@@ -352,7 +289,7 @@ def _settings(a: Graph, b: Graph, match: Match) -> list[SettingDifference]:
     return found
 
 
-def _same(name: str, mine: Node, theirs: Node) -> bool:
+def _same(name: str, mine: ComparedLayer, theirs: ComparedLayer) -> bool:
     one, other = mine.settings[name], theirs.settings[name]
     if isinstance(one, float) and isinstance(other, float):
         return abs(one - other) <= 1e-6 * max(abs(one), abs(other))  # 1e-5 kept in float32

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..comparison.limits import LIMIT_FLOAT64
-from ..diagnosis import Site, diagnose
+from ..diagnosis import SuspectLayer, diagnose
 from ..diagnosis.forward import CannotComputeError, compute
-from .graph import Graph, Node, squeezed
-from .limits import Limits
-from .record import ModelTrace
-from .weights import array_of
-
-if TYPE_CHECKING:
-    from .comparing import ModelReport
+from .graph import ComparedLayer, ModelGraph, squeezed
+from .matched_weights import array_of
+from .recorder import ModelTrace
+from .report import ModelReport
+from .rounding import Limits
 
 Array = NDArray[Any]
 
 MOST_DIAGNOSED = 3
 
 
-def site_of(a: Graph, one: Node, b: ModelTrace, other: Node | None, limit: float) -> Site:
+def suspect_of(
+    a: ModelGraph, one: ComparedLayer, b: ModelTrace, other: ComparedLayer | None, limit: float
+) -> SuspectLayer:
     """Return a layer of a, with what b made of it, for diagnosis; None: b has no such layer."""
     observed = None
     reference = np.asarray(a.trace.array(one.value), dtype=np.float64)
@@ -32,7 +32,7 @@ def site_of(a: Graph, one: Node, b: ModelTrace, other: Node | None, limit: float
         found = np.asarray(b.array(other.value), dtype=np.float64)
         same = squeezed(found.shape) == squeezed(reference.shape)
         observed = found.reshape(reference.shape) if same else found
-    return Site(
+    return SuspectLayer(
         one.name,
         one.kind,
         tuple(np.asarray(a.trace.array(source), dtype=np.float64) for source in one.sources),
@@ -46,7 +46,7 @@ def site_of(a: Graph, one: Node, b: ModelTrace, other: Node | None, limit: float
     )
 
 
-def unmatched_before(graph: Graph, name: str, matched: set[str]) -> list[str]:
+def unmatched_before(graph: ModelGraph, name: str, matched: set[str]) -> list[str]:
     """Return the layers without a counterpart between one and the nearest that have one."""
     found: list[str] = []
     todo = list(graph.nodes[name].inputs)
@@ -58,13 +58,13 @@ def unmatched_before(graph: Graph, name: str, matched: set[str]) -> list[str]:
     return found
 
 
-def _float64(graph: Graph, node: Node) -> dict[str, Array]:
+def _float64(graph: ModelGraph, node: ComparedLayer) -> dict[str, Array]:
     found = {role: array_of(graph, node, role) for role in node.weights}
     return {role: array.astype(np.float64) for role, array in found.items() if array is not None}
 
 
 def explain(
-    made: ModelReport, a: Graph, b: Graph, limits: Limits, progress: Callable[[str], None]
+    made: ModelReport, a: ModelGraph, b: ModelGraph, limits: Limits, progress: Callable[[str], None]
 ) -> None:
     """Look for causes at the first guilty layers, and for other layers that are wrong alone."""
     guilty = [e for e in made.report.guilty if e.name in made.match.pairs]
@@ -78,9 +78,7 @@ def explain(
         )
         if any(between):
             made.between[endpoint.name] = between
-        made.diagnoses[endpoint.name] = diagnose(site_of(a, one, made.b, other, limit))
-    if made.first is not None:
-        made.report.diagnosis = made.diagnoses.get(made.first.name)
+        made.diagnoses[endpoint.name] = diagnose(suspect_of(a, one, made.b, other, limit))
     differ = {d.a for d in made.settings} | {d.a for d in made.weights}
     failing = [e.name for e in made.report.endpoints if e.fails and not e.guilty]
     for name in failing:
@@ -91,13 +89,15 @@ def explain(
                 made.alone[name] = apart
 
 
-def _alone(a: Graph, one: Node, b: Graph, other: Node) -> float | None:
+def _alone(a: ModelGraph, one: ComparedLayer, b: ModelGraph, other: ComparedLayer) -> float | None:
     """Return how far b's layer is from a's if it is given a's input: what it does wrong itself."""
     reference = np.asarray(a.trace.array(one.value), dtype=np.float64)
     inputs = tuple(np.asarray(a.trace.array(s), dtype=np.float64) for s in one.sources)
-    site = Site(one.name, other.kind, inputs, reference, None, other.settings, _float64(b, other))
+    layer = SuspectLayer(
+        one.name, other.kind, inputs, reference, None, other.settings, _float64(b, other)
+    )
     try:
-        found = compute(site)
+        found = compute(layer)
     except (CannotComputeError, KeyError, TypeError, ValueError):
         return None
     if squeezed(found.shape) != squeezed(reference.shape):

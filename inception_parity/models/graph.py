@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .layers import TRANSPARENT, Settings, describe
-from .record import OUTPUT, ModelTrace
+from .recorder import OUTPUT, ModelTrace
 
 
 @dataclass(frozen=True)
-class Node:
+class ComparedLayer:
     """A layer that is compared.
 
     Args:
@@ -45,11 +45,11 @@ class Node:
 
 
 @dataclass
-class Graph:
+class ModelGraph:
     """The layers of a trace that are compared, in execution order."""
 
     trace: ModelTrace
-    nodes: dict[str, Node]
+    nodes: dict[str, ComparedLayer]
     followers: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -75,11 +75,11 @@ def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
-def graph_of(trace: ModelTrace) -> Graph:
+def graph_of(trace: ModelTrace) -> ModelGraph:
     """Return the graph of a trace's layers that are compared."""
     stands_for: dict[str, str] = {}  # an endpoint -> the node that it comes from
     pads: dict[str, tuple[str, Any]] = {}  # a padded endpoint -> what was padded, and how
-    nodes: dict[str, Node] = {}
+    nodes: dict[str, ComparedLayer] = {}
     followers = _followers(trace)
     for name, layer in trace.layers.items():
         first = layer.inputs[0] if layer.inputs else None
@@ -103,7 +103,7 @@ def graph_of(trace: ModelTrace) -> Graph:
             source, padding = pads[first]
             settings, sources = _with_pads(layer.kind, settings, padding), (source,)
         stands_for[name] = name
-        nodes[name] = Node(
+        nodes[name] = ComparedLayer(
             name,
             name,
             layer.kind,
@@ -113,7 +113,7 @@ def graph_of(trace: ModelTrace) -> Graph:
             tuple(dict.fromkeys(stands_for[source] for source in layer.inputs)),
             tuple(sources),
         )
-    return Graph(trace, nodes)
+    return ModelGraph(trace, nodes)
 
 
 def _followers(trace: ModelTrace) -> dict[str, list[str]]:
@@ -135,7 +135,9 @@ def _goes_into_windows(trace: ModelTrace, name: str, followers: Mapping[str, lis
     )  # fmt: skip
 
 
-def _is_its_bias(nodes: Mapping[str, Node], stands_for: Mapping[str, str], first: str) -> bool:
+def _is_its_bias(
+    nodes: Mapping[str, ComparedLayer], stands_for: Mapping[str, str], first: str
+) -> bool:
     owner = nodes.get(stands_for[first])
     return owner is not None and owner.kind in ("conv", "dense") and "bias" not in owner.weights
 

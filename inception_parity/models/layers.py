@@ -1,6 +1,6 @@
 """What a captured layer is, in words that are the same for every framework.
 
-Kinds and settings are those of `diagnosis.site`: conv, dense, norm, max_pool, avg_pool,
+Kinds and settings are those of `diagnosis.suspect`: conv, dense, norm, max_pool, avg_pool,
 adaptive_pool, global_pool, act, concat, add, flatten, lrn, …; sizes are
 (height, width), pads ((top, bottom), (left, right)). A kind that is not among them
 is the framework's own name of the function: it is compared, but not explained.
@@ -20,7 +20,7 @@ Settings = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Layer:
+class CapturedLayer:
     """One computation that a model did.
 
     Args:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import InputError, nearest
-from .graph import Graph, Node
+from .graph import ComparedLayer, ModelGraph
 
 ROUNDS = 4  # how far the surroundings are looked at
 LEAST = 3.0  # a pair that has less in common is none
@@ -50,8 +50,8 @@ Corrections = Mapping[str | None, str | Sequence[str] | None]
 
 
 def match_graphs(
-    a: Graph,
-    b: Graph,
+    a: ModelGraph,
+    b: ModelGraph,
     corrections: Corrections | None = None,
     agree: Callable[[str, str], bool] = lambda one, other: False,
 ) -> Match:
@@ -87,7 +87,7 @@ def match_graphs(
 
 
 def _given(
-    a: Graph, b: Graph, corrections: Corrections
+    a: ModelGraph, b: ModelGraph, corrections: Corrections
 ) -> tuple[dict[str, str], list[str], list[str]]:
     """Return the user's pairs, and the layers of a and of b that they say have none."""
     pairs: dict[str, str] = {}
@@ -118,7 +118,9 @@ def _given(
 class _Finder:
     """Takes the surest pair, again and again."""
 
-    def __init__(self, a: Graph, b: Graph, without_a: set[str], without_b: set[str]) -> None:
+    def __init__(
+        self, a: ModelGraph, b: ModelGraph, without_a: set[str], without_b: set[str]
+    ) -> None:
         self.a, self.b = a, b
         self.pairs: dict[str, str] = {}
         self.taken: dict[str, str] = {}
@@ -131,11 +133,11 @@ class _Finder:
         self.words_a = {name: set(_words(name)) for name in a.nodes}
         self.words_b = {name: set(_words(name)) for name in b.nodes}
         self.queue: list[tuple[float, float, int, int, str, str]] = []
-        kinds: dict[str, list[Node]] = {}
+        kinds: dict[str, list[ComparedLayer]] = {}
         for node in b.nodes.values():
             if node.name not in without_b and node.kind != "input":
                 kinds.setdefault(_family(node), []).append(node)
-        self.alike: dict[str, list[Node]] = {
+        self.alike: dict[str, list[ComparedLayer]] = {
             node.name: kinds.get(_family(node), [])
             for node in a.nodes.values()
             if node.name not in without_a and node.kind != "input"
@@ -175,7 +177,7 @@ class _Finder:
             order = (self.order_a[one], self.order_b[other])
             heapq.heappush(self.queue, (-score, far, *order, one, other))
 
-    def _own(self, one: Node, other: Node) -> float:
+    def _own(self, one: ComparedLayer, other: ComparedLayer) -> float:
         """Return what two layers have in common, whatever is beside them."""
         score = 4.0 if one.kind == other.kind else 1.0
         same = one.settings == other.settings
@@ -223,7 +225,7 @@ class _Finder:
         return True
 
 
-def _family(node: Node) -> str:
+def _family(node: ComparedLayer) -> str:
     return _FAMILIES.get(node.kind, node.kind)
 
 
@@ -231,7 +233,7 @@ def _words(name: str) -> list[str]:
     return re.findall(r"[a-z]+|\d+", name.lower())
 
 
-def _same_weights(a: Graph, b: Graph, one: Node, other: Node) -> bool:
+def _same_weights(a: ModelGraph, b: ModelGraph, one: ComparedLayer, other: ComparedLayer) -> bool:
     if "weight" not in one.weights or "weight" not in other.weights:
         return False
     files = [g.trace.layers[n.weights["weight"][0]].weights[n.weights["weight"][1]]
@@ -239,7 +241,7 @@ def _same_weights(a: Graph, b: Graph, one: Node, other: Node) -> bool:
     return _digest(a, files[0]) == _digest(b, files[1])
 
 
-def _digest(graph: Graph, file: str) -> tuple[tuple[int, ...], bytes]:
+def _digest(graph: ModelGraph, file: str) -> tuple[tuple[int, ...], bytes]:
     """Return what tells arrays apart: the shape, and the first bytes of a float32 copy's hash."""
     import hashlib
 
@@ -253,7 +255,7 @@ def _digest(graph: Graph, file: str) -> tuple[tuple[int, ...], bytes]:
     return found
 
 
-def _labels(graph: Graph) -> dict[str, list[int]]:
+def _labels(graph: ModelGraph) -> dict[str, list[int]]:
     """Return hashes of each layer's surroundings, before and after it, nearer to farther."""
     own = {
         name: hash((_family(node), node.shape[1:2], graph.kernel(name)))
@@ -275,7 +277,7 @@ def _labels(graph: Graph) -> dict[str, list[int]]:
     return found
 
 
-def _reach(graph: Graph) -> tuple[dict[str, int], dict[str, int]]:
+def _reach(graph: ModelGraph) -> tuple[dict[str, int], dict[str, int]]:
     """Return which layers are before and after each, as bits in execution order."""
     bit = {name: 1 << i for i, name in enumerate(graph.nodes)}
     before: dict[str, int] = {}
@@ -291,7 +293,7 @@ def _reach(graph: Graph) -> tuple[dict[str, int], dict[str, int]]:
     return before, after
 
 
-def _depths(graph: Graph) -> dict[str, float]:
+def _depths(graph: ModelGraph) -> dict[str, float]:
     """Return how deep each layer is, from 0, the input, to 1."""
     depth: dict[str, float] = {}
     for name, node in graph.nodes.items():
@@ -300,7 +302,7 @@ def _depths(graph: Graph) -> dict[str, float]:
     return {name: value / deepest for name, value in depth.items()}
 
 
-def _fold(a: Graph, b: Graph, match: Match, agree: Callable[[str, str], bool]) -> None:
+def _fold(a: ModelGraph, b: ModelGraph, match: Match, agree: Callable[[str, str], bool]) -> None:
     """Pair a batch norm with the convolution that it was folded into, as exporters do.
 
     The convolution before the norm then has no counterpart: what it alone gives, the

@@ -18,12 +18,12 @@ import mxnet
 import numpy as np
 
 from ..errors import InputError
-from .base import Array, Framework, Replacements
+from .capturer import Array, Capturer, Replacements
 from .mx_ops import WEIGHTS, settings_of
-from .record import Recorder, Slot
+from .recorder import Recorder, Slot
 
 
-class Gluon(Framework):
+class GluonCapturer(Capturer):
     """MXNet Gluon, where the block's parameters are."""
 
     name = "mx"

@@ -17,10 +17,10 @@ import onnxruntime
 from onnx import numpy_helper
 
 from ..errors import InputError
-from .base import Array, Framework, Replacements
+from .capturer import Array, Capturer, Replacements
 from .layouts import LAST, Layouts
 from .onnx_ops import WEIGHTS, settings_of
-from .record import Recorder, Slot
+from .recorder import Recorder, Slot
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Value:
         return tuple(self.array.shape)
 
 
-class Onnx(Framework):
+class OnnxCapturer(Capturer):
     """ONNX: the model is a path, or what `onnx.load` gives. Neither is changed."""
 
     name = "onnx"

@@ -12,12 +12,12 @@ from torch.nn.modules import module as module_hooks
 from torch.overrides import TorchFunctionMode
 
 from ..errors import InputError
-from .base import Array, Framework, Replacements
+from .capturer import Array, Capturer, Replacements
 from .pt_functions import ALIASES, SIGNATURES, WEIGHTS, settings_of
-from .record import Recorder, Slot
+from .recorder import Recorder, Slot
 
 
-class Torch(Framework):
+class TorchCapturer(Capturer):
     """PyTorch, eager, where the model is: on the CPU or a GPU."""
 
     name = "pt"

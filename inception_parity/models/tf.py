@@ -19,14 +19,14 @@ from tensorflow.python.framework import op_callbacks
 
 from ..errors import InputError
 from . import tf_layers, tf_ops
-from .base import Array, Framework, Replacements
+from .capturer import Array, Capturer, Replacements
 from .layouts import LAST, Layouts
-from .record import Recorder
+from .recorder import Recorder
 
 RAW = "raw"  # TensorFlow's own operations, outside of any Keras layer
 
 
-class Keras(Framework):
+class KerasCapturer(Capturer):
     """Keras 3 on TensorFlow."""
 
     name = "tf"

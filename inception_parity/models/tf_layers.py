@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .layers import Settings, no_pads, per_axis, same_pads
 from .layouts import LAST, Tag, flat_to_first, flat_to_last, shared_axis
-from .record import Slot
+from .recorder import Slot
 
 Array = NDArray[Any]
 

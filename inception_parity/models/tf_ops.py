@@ -7,7 +7,7 @@ from typing import Any
 
 from .layers import Settings, no_pads, same_pads
 from .layouts import LAST, Tag, shared_axis
-from .record import Slot
+from .recorder import Slot
 from .tf_layers import kernel_slot
 
 _ACTIVATIONS = {"Relu": "relu", "Relu6": "relu6", "Sigmoid": "sigmoid", "Tanh": "tanh",

@@ -1,252 +1,21 @@
-"""Two compared models on a terminal, and as JSON."""
+"""Two compared models as JSON, and on a page."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
-from dataclasses import asdict
-from math import inf
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from ..comparison.comparing import Comparison
-from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS
-from ..diagnosis import Diagnosis
-from ..models.comparing import ModelReport, SettingDifference
-from ..models.limits import LIMIT_FLOAT32
-from ..models.weights import WeightDifference
+from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS, LIMIT_MODELS_FLOAT32
+from ..models.graph import graph_of
+from ..models.recorder import ModelTrace
+from ..models.report import ModelReport
+from .page import STATES
 from .record import report_record
+from .sheet import Column, Sheet, sheet_data
 
 FORMAT = "inception-parity models 1"
-MOST = 12  # lines of a list that may be long
-
-
-def text_of(made: ModelReport) -> str:
-    """Return what `show` prints, without colours."""
-    console = Console(file=io.StringIO(), width=110, markup=False, emoji=False, no_color=True)
-    show(console, made)
-    text: str = console.file.getvalue()  # type: ignore[attr-defined]
-    return text
-
-
-def show(console: Console, made: ModelReport, with_match: bool = False) -> None:
-    """Print what came out of comparing two models.
-
-    Args:
-        console: where.
-        made: what came out.
-        with_match: print the whole match, layer by layer.
-    """
-    say = _Say(console)
-    _head(say, made)
-    if with_match:
-        console.print(_match_table(made))
-    _unmatched(say, made)
-    _weights(say, made)
-    _settings(say, made)
-    _failure(say, made)
-    _verdict(say, made)
-
-
-class _Say:
-    def __init__(self, console: Console) -> None:
-        self.console = console
-
-    def __call__(self, text: str, style: str = "") -> None:
-        self.console.print(Text(text, style=style), soft_wrap=True)
-
-
-def _head(say: _Say, made: ModelReport) -> None:
-    for word, trace in (("first", made.a), ("second", made.b)):
-        run = trace.run
-        framework = ", ".join(
-            f"{k} {v}" for k, v in list(trace.versions.items())[:2] if k != "numpy"
-        )
-        say(f"{word + ':':8}{run.network}  ({framework}; {run.dtype})")
-        for note in trace.notes:
-            say(f"        {note}", "yellow")
-    shapes = ", ".join("x".join(map(str, made.a.endpoints[n].shape)) for n in made.a.inputs)
-    match = made.match
-    say(f"input:  {shapes}; {len(match.pairs) - len(made.a.inputs)} layers matched", "dim")
-    if made.copied is not None:
-        say(f"weights: {made.copied.arrays} arrays of the first were given to the second")
-        _list(say, [f"not {line}" for line in made.copied.left])
-
-
-def _unmatched(say: _Say, made: ModelReport) -> None:
-    match = made.match
-    folded = [f"{name} is folded into the other's {_partner(match.pairs, owner)}"
-              for name, owner in match.folded.items()]  # fmt: skip
-    if folded:
-        say(f"{len(folded)} folded: a batch norm that the other computes in its convolution", "dim")
-    for who, names in (("first", match.only_a), ("second", match.only_b)):
-        left = [n for n in names if n not in match.folded and n not in match.accepted]
-        if left:
-            say(f"{len(left)} of the {who} without a counterpart:", "bold yellow")
-            trace = made.a if who == "first" else made.b
-            _list(say, [f"{name} ({trace.layers[name].describe()})" for name in left])
-    if match.accepted:
-        say(f"without a counterpart, as told: {', '.join(match.accepted)}", "dim")
-
-
-def _partner(pairs: dict[str, str], name: str) -> str:
-    return pairs.get(name) or next((a for a, b in pairs.items() if b == name), name)
-
-
-def _weights(say: _Say, made: ModelReport) -> None:
-    if not made.arrays and not made.weights:
-        return
-    if not made.weights:
-        say(f"weights: {made.arrays} arrays, the same in both", "dim")
-        return
-    total = len({(d.a, d.role) for d in made.weights})
-    say(f"weights: {total} arrays differ ({made.arrays} are in both)", "bold yellow")
-    _list(say, [_weight_line(difference) for difference in made.weights])
-
-
-def _weight_line(difference: WeightDifference) -> str:
-    names = _both(difference.a, difference.b)
-    return f"{names} {difference.role}: {difference.text}"
-
-
-def _both(a: str, b: str) -> str:
-    return a if a == b else f"{a} = {b}"
-
-
-def _settings(say: _Say, made: ModelReport) -> None:
-    if not made.settings:
-        return
-    groups: dict[tuple[str, str, str], list[SettingDifference]] = {}
-    for difference in made.settings:
-        key = (difference.setting, _value(difference.of_a), _value(difference.of_b))
-        groups.setdefault(key, []).append(difference)
-    say(f"settings: {len(made.settings)} differ", "bold yellow")
-    lines = []
-    for (setting, mine, theirs), members in groups.items():
-        names = [_both(d.a, d.b) for d in members[:3]]
-        more = f" and {len(members) - 3} more" if len(members) > 3 else ""
-        lines.append(f"{setting} {mine}, second {theirs}: {', '.join(names)}{more}")
-    _list(say, lines)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list):
-        return "(" + ", ".join(_value(v) for v in value) + ")"
-    return f"{value:g}" if isinstance(value, float) else str(value).lower()
-
-
-def _failure(say: _Say, made: ModelReport) -> None:
-    first, report = made.first, made.report
-    if first is None:
-        return
-    other = made.match.pairs.get(first.name, "")
-    names = _both(first.name, other) if other else first.name
-    say(f"first:  {names} ({first.kind})   {_numbers(first, made)}", "bold")
-    if other and made.describe.get(other, first.kind) != first.kind:
-        say(f"        in the second: {made.describe[other]}")
-    guilty = [e.name for e in report.guilty if e is not first]
-    index = [e.name for e in report.endpoints].index(first.name)
-    agree = sum(not e.fails for e in report.endpoints[:index] if e.kind != "input")
-    carrying = sum(e.fails and not e.guilty and not e.problem.startswith(("missing", "surplus"))
-                   for e in report.endpoints)  # fmt: skip
-    say(f"        {agree} before it agree; {carrying} others carry an error on")
-    if guilty:
-        say(f"        wrong by themselves too: {_few(guilty)}")
-    for name, (mine, theirs) in made.between.items():
-        for who, trace, lone in (("first", made.a, mine), ("second", made.b, theirs)):
-            if lone:
-                kinds = _few([f"{n} ({trace.layers[n].describe()})" for n in lone])
-                say(f"        before {name}, only the {who} has {kinds}")
-    if made.alone:
-        worst = sorted(made.alone.items(), key=lambda item: -item[1])
-        told = [f"{name} ({'shape' if apart == inf else f'{apart:.1e}'})" for name, apart in worst]
-        say(f"        wrong even with the first model's input: {_few(told)}")
-    for diagnosis in made.diagnoses.values():
-        for line in _diagnosis_lines(diagnosis, made):
-            say(line)
-
-
-def _diagnosis_lines(diagnosis: Diagnosis, made: ModelReport) -> list[str]:
-    """Return a diagnosis in a few lines; of several, each with its layer."""
-    where = f" [{diagnosis.endpoint}]" if len(made.diagnoses) > 1 else ""
-    cause = diagnosis.cause
-    if cause is not None:
-        before = "shapes differ" if cause.before is None else f"{cause.before:.1e}"
-        lines = [f"cause:  {cause.text}{where}"]
-        lines.append(f"        relative L2 {before}, with this explanation {cause.after:.1e}")
-        if cause.evidence:
-            lines.append(f"        {cause.evidence}")
-        if cause.mend:
-            lines.append(f"mend:   {cause.mend}")
-        return lines
-    lines = [f"cause:  not found{where}: {diagnosis.tried[0]} explanations tried"]
-    if diagnosis.note:
-        lines.append(f"        {diagnosis.note}")
-    if diagnosis.closest is not None:
-        lines.append(
-            f"        closest: {diagnosis.closest.text} ({diagnosis.closest.after:.1e} left)"
-        )
-    return lines
-
-
-def _numbers(endpoint: Comparison, made: ModelReport) -> str:
-    if endpoint.problem:
-        return endpoint.problem
-    numbers = f"rel L2 {endpoint.rel_l2:.1e}, "
-    if made.a.run.dtype == made.b.run.dtype == "float64":
-        numbers += f"limit {LIMIT_FLOAT64:.0e}"
-    elif endpoint.floor is not None and endpoint.floors is not None:
-        numbers += f"{endpoint.floors:.3g} floors, limit {LIMIT_FLOORS:g}"
-    else:
-        numbers += f"limit {LIMIT_FLOAT32:.0e}"
-    index = ", ".join(map(str, endpoint.worst))
-    return f"{numbers}; largest difference {endpoint.max_abs:.3g} at [{index}]"
-
-
-def _verdict(say: _Say, made: ModelReport) -> None:
-    endpoints = [e for e in made.report.endpoints if e.kind != "input"]
-    agree = sum(not e.fails for e in endpoints)
-    worst = made.report.worst
-    if not made.fails:
-        size = f"; largest relative L2 {worst.rel_l2:.1e} at {worst.name}" if worst else ""
-        say(f"They agree: {agree} of {agree} layers and outputs{size}.", "bold green")
-        return
-    say(
-        f"They differ: {len(endpoints) - agree} of {len(endpoints)} layers and outputs.", "bold red"
-    )
-
-
-def _match_table(made: ModelReport) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("first", "second", "kind", "shape", "rel. L2"):
-        table.add_column(name, no_wrap=True)
-    for endpoint in made.report.endpoints:
-        trace = made.a if endpoint.name in made.a.endpoints else made.b
-        known = trace.endpoints.get(endpoint.name)
-        other = made.match.pairs.get(endpoint.name, "–")
-        mine = endpoint.name
-        if endpoint.problem.startswith("surplus"):
-            mine, other = "–", endpoint.name
-        number = endpoint.problem if endpoint.rel_l2 is None else f"{endpoint.rel_l2:.1e}"
-        shape = "x".join(map(str, known.shape)) if known else ""
-        style = "bold red" if endpoint.guilty else "red" if endpoint.fails else ""
-        table.add_row(mine, other, endpoint.kind, shape, number, style=style)
-    return table
-
-
-def _list(say: _Say, lines: Sequence[str]) -> None:
-    for line in lines[:MOST]:
-        say(f"    {line}")
-    if len(lines) > MOST:
-        say(f"    … and {len(lines) - MOST} more")
-
-
-def _few(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:6])
-    return shown if len(names) <= 6 else f"{shown} and {len(names) - 6} more"
 
 
 def model_record(made: ModelReport, exit_code: int) -> dict[str, Any]:
@@ -256,7 +25,7 @@ def model_record(made: ModelReport, exit_code: int) -> dict[str, Any]:
         "format": FORMAT,
         "exit_code": exit_code,
         "limits": {"float64_rel_l2": LIMIT_FLOAT64, "floors": LIMIT_FLOORS,
-                   "float32_rel_l2": LIMIT_FLOAT32},
+                   "float32_rel_l2": LIMIT_MODELS_FLOAT32},
         "models": [_model(made, "a"), _model(made, "b")],
         "match": {
             "pairs": match.pairs, "only_a": match.only_a, "only_b": match.only_b,
@@ -267,7 +36,7 @@ def model_record(made: ModelReport, exit_code: int) -> dict[str, Any]:
         "copied": asdict(made.copied) if made.copied is not None else None,
         "alone": made.alone,
         "diagnoses": {name: asdict(found) for name, found in made.diagnoses.items()},
-        "report": report_record(made.report),
+        "report": report_record(made.report, made.diagnosis),
     }  # fmt: skip
 
 
@@ -282,3 +51,62 @@ def _model(made: ModelReport, which: str) -> dict[str, Any]:
         "inputs": [list(trace.endpoints[name].shape) for name in trace.inputs],
         "layers": len(trace.layers),
     }
+
+
+def sheet_of(
+    made: ModelReport,
+    command: Sequence[str],
+    progress: Callable[[str], None] = lambda text: None,
+) -> Sheet:
+    """Return the sheet of a comparison.
+
+    Args:
+        made: what came out.
+        command: the words that repeat it.
+        progress: called with a line that says what is being done.
+    """
+    first, second = made.a.run, made.b.run
+    lines = made.text().splitlines()
+    names = f"first: {first.network}", f"second: {second.network}"  # which may be the same
+    columns = [Column(names[1], made.report, _by_first_names(made), made.diagnosis)]
+    return Sheet(
+        title=f"{first.network} and {second.network}",
+        verdict=lines[-1],
+        state=STATES[int(made.fails)],
+        reference=names[0],
+        facts=[
+            ("first", f"{first.network} ({first.backend}, {first.dtype})"),
+            ("second", f"{second.network} ({second.backend}, {second.dtype})"),
+            ("layers matched", str(len(made.match.pairs) - len(made.a.inputs))),
+        ],
+        notes=[*made.a.notes, *made.b.notes, *_differences(made)],
+        environment=[
+            (names[0], dict(made.a.versions)),
+            (names[1], dict(made.b.versions)),
+        ],
+        command=shlex.join(command),
+        columns=columns,
+        data=sheet_data(made.a, columns, progress=progress),
+    )
+
+
+def _by_first_names(made: ModelReport) -> ModelTrace:
+    """Return the second trace with its endpoints under the first one's names."""
+    of_a, of_b = graph_of(made.a), graph_of(made.b)
+    endpoints = {}
+    for one, other in made.match.pairs.items():
+        value, expected = of_b.nodes[other].value, made.a.endpoints[of_a.nodes[one].value]
+        found = made.b.endpoints[value]
+        if found.shape == expected.shape:
+            endpoints[one] = replace(found, name=one)
+    endpoints |= {name: made.b.endpoints[name] for name in made.b.outputs if name in made.a.outputs}
+    return replace(made.b, endpoints=endpoints)
+
+
+def _differences(made: ModelReport) -> list[str]:
+    """Return what differs in weights and settings, and layers without a counterpart, in lines."""
+    lines = [f"weights: {d.a} {d.role}: {d.text}" for d in made.weights]
+    lines += [f"{d.a}: {d.setting} {d.of_a}, second {d.of_b}" for d in made.settings]
+    lines += [f"{e.name}: {e.problem}" for e in made.report.endpoints
+              if e.problem.startswith(("missing", "surplus"))]  # fmt: skip
+    return lines

@@ -11,12 +11,13 @@ from typing import Any
 
 from ..checking.result import CheckResult
 from ..comparison.comparing import UNJUDGED, Report
+from ..diagnosis import Diagnosis
 from ..files import write_whole
 from ..networks import catalogue
 from ..traces.trace import Trace
 from ..versions import __version__
 from . import terminal
-from .sheet import Column, Sheet, data, findings
+from .sheet import Column, Sheet, findings, sheet_data
 
 FOLDER = Path(__file__).parent / "page"
 PROGRAMS = ("core.js", "graph.js", "chart.js", "panel.js", "main.js")
@@ -93,7 +94,7 @@ def _cards(sheet: Sheet) -> list[dict[str, Any]]:
             card["lines"].append((run, f"doesn't hold the weights that it was given: {lost}"))
         if first is not None:
             card["lines"].append((run, terminal.numbers(first, report.dtype)))
-        here = [f for f in findings(report) if f["endpoint"] == name]
+        here = [f for f in findings(column.diagnosis) if f["endpoint"] == name]
         card["findings"] = card["findings"] or here[:1]
     return list(found.values())
 
@@ -136,7 +137,9 @@ def of_check(
     images = f"{len(subject.image_names)} at {height}x{width}: {', '.join(subject.image_names)}"
     options = " ".join(f"{k}={str(v).lower()}" for k, v in subject.options.items())
     columns = [
-        Column(catalogue.BACKENDS[r.backend].title, r, traces.get((r.backend, r.dtype, r.mode)))
+        Column(
+            catalogue.BACKENDS[r.backend].title, r, traces.get(r.cell), result.diagnoses.get(r.cell)
+        )
         for r in result.reports
     ]
     return Sheet(
@@ -155,7 +158,7 @@ def of_check(
         environment=_environment(result, oracle),
         command=shlex.join(command),
         columns=columns,
-        data=data(oracle, columns, every_picture, progress),
+        data=sheet_data(oracle, columns, every_picture, progress),
     )
 
 
@@ -164,6 +167,7 @@ def of_traces(
     trace: Trace,
     reference: Trace,
     command: Sequence[str],
+    diagnosis: Diagnosis | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Sheet:
     """Return the sheet of two kept traces.
@@ -173,6 +177,7 @@ def of_traces(
         trace: what was judged.
         reference: what it was held against.
         command: the words that repeat it.
+        diagnosis: what the mistake is, if it was looked for.
         progress: called with a line that says what is being done.
     """
     ours, theirs = trace.run, reference.run
@@ -180,7 +185,7 @@ def of_traces(
     said = "diverges from" if report.fails else "agrees with"
     if report.verdict == UNJUDGED:
         said = "isn't judged beside"
-    columns = [Column(catalogue.BACKENDS[ours.backend].title, report, trace)]
+    columns = [Column(catalogue.BACKENDS[ours.backend].title, report, trace, diagnosis)]
     options = " ".join(f"{k}={str(v).lower()}" for k, v in ours.options.items())
     return Sheet(
         title=f"{ours.network}, two traces",
@@ -198,7 +203,7 @@ def of_traces(
         environment=[(name, dict(trace.versions)), (other, dict(reference.versions))],
         command=shlex.join(command),
         columns=columns,
-        data=data(reference, columns, progress=progress),
+        data=sheet_data(reference, columns, progress=progress),
     )
 
 

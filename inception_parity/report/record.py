@@ -15,7 +15,7 @@ from ..diagnosis import Diagnosis
 FORMAT = "inception-parity report 1"
 
 
-def record(results: list[CheckResult]) -> dict[str, Any]:
+def check_record(results: list[CheckResult]) -> dict[str, Any]:
     """Return one record for all checks of a call."""
     return {
         "format": FORMAT,
@@ -43,13 +43,15 @@ def _check(result: CheckResult) -> dict[str, Any]:
         "exit_code": result.exit_code,
         "oracle_suspect": result.oracle_suspect,
         "outcomes": {name: asdict(outcome) for name, outcome in result.outcomes.items()},
-        "reports": [report_record(report) for report in result.reports],
+        "reports": [
+            report_record(report, result.diagnoses.get(report.cell)) for report in result.reports
+        ],
         "pairs": [asdict(pair) for pair in result.pairs],
     }
 
 
-def report_record(report: Report) -> dict[str, Any]:
-    """Return one comparison with all its endpoints."""
+def report_record(report: Report, diagnosis: Diagnosis | None = None) -> dict[str, Any]:
+    """Return one comparison with all its endpoints, and what the mistake is, if known."""
     first, worst = report.first, report.worst
     return {
         "backend": report.backend,
@@ -65,7 +67,7 @@ def report_record(report: Report) -> dict[str, Any]:
         "top1": report.top1,
         "versions": report.versions,
         "seconds": report.seconds,
-        "diagnosis": _diagnosis(report.diagnosis),
+        "diagnosis": _diagnosis(diagnosis),
         "endpoints": [asdict(endpoint) for endpoint in report.endpoints],
     }
 

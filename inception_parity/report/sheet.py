@@ -23,7 +23,7 @@ from ..comparison.comparing import (
     Report,
 )
 from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS
-from ..diagnosis import Finding
+from ..diagnosis import Diagnosis, Finding
 from ..traces.trace import Trace
 from .pictures import Means, Pool, picture
 
@@ -39,6 +39,7 @@ class Column:
     title: str  # of what ran: runs with the same title share a column
     report: Report
     trace: Trace | None = None  # without it there are numbers, but no pictures
+    diagnosis: Diagnosis | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Sheet:
     data: Mapping[str, Any] = field(repr=False)  # for the page's program
 
 
-def data(
+def sheet_data(
     reference: Trace,
     columns: Sequence[Column],
     every_picture: bool = True,
@@ -99,14 +100,13 @@ def data(
     }
 
 
-def findings(report: Report) -> list[dict[str, str]]:
-    """Return what was found to be the mistake, best first: where, cause, evidence, mend."""
-    found = report.diagnosis
+def findings(found: Diagnosis | None) -> list[dict[str, str]]:
+    """Return what was found to be the mistake, best first: where, cause, evidence, fix."""
     if found is None:
         return []
     if found.cause is None:
         tried = f"{sum(found.tried)} explanations were tried. {found.note}".strip()
-        told = [{"endpoint": found.endpoint, "cause": "unexplained", "evidence": tried, "mend": ""}]
+        told = [{"endpoint": found.endpoint, "cause": "unexplained", "evidence": tried, "fix": ""}]
         return told + ([_finding(found.endpoint, found.closest)] if found.closest else [])
     best = [_finding(found.endpoint, f) for f in found.findings if f.cost == found.cause.cost]
     return best + [_finding(endpoint, found.cause) for endpoint in found.also]
@@ -119,7 +119,7 @@ def _finding(endpoint: str, found: Finding) -> dict[str, str]:
         "endpoint": endpoint,
         "cause": found.text,
         "evidence": f"{effect} {found.evidence}".strip(),
-        "mend": found.mend,
+        "fix": found.fix,
     }
 
 
@@ -185,7 +185,7 @@ class _Drawer:
             "pictures": pictures,
             "findings": [
                 {**finding, "endpoint": self.number[finding["endpoint"]]}
-                for finding in findings(report)
+                for finding in findings(column.diagnosis)
                 if finding["endpoint"] in self.number
             ],
         }

@@ -14,7 +14,7 @@ from ..comparison.comparing import UNJUDGED, Comparison, Report
 from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS
 from ..diagnosis import Diagnosis, Finding
 from ..networks import catalogue
-from ..workers.processes import Outcome
+from ..workers.request import Outcome
 
 MOST_LINES = 8  # of a list that may be long
 HEADS = ("backend", "run", "verdict", "agree", "worst rel. L2", "at", "floors", "top-1")
@@ -43,7 +43,8 @@ def show_failures(console: Console, result: CheckResult) -> None:
     """Print what doesn't agree, what didn't run, and why."""
     for report in result.reports:
         if report.fails:
-            console.print(failure(report), highlight=False)
+            found = result.diagnoses.get(report.cell)
+            console.print(failure(report, found), highlight=False)
     for note in notes(result):
         console.print(Text(note, style="yellow"), soft_wrap=True)
 
@@ -105,11 +106,11 @@ def _cell(result: CheckResult, backend: str) -> Text:
     return Text(", ".join(words), style="green")
 
 
-def show_report(console: Console, report: Report) -> None:
-    """Print one comparison."""
+def show_report(console: Console, report: Report, diagnosis: Diagnosis | None = None) -> None:
+    """Print one comparison, and the cause, if it was looked for."""
     console.print(_table([report]))
     if report.fails:
-        console.print(failure(report), highlight=False)
+        console.print(failure(report, diagnosis), highlight=False)
 
 
 def _table(reports: Sequence[Report], outcomes: Mapping[str, Outcome] | None = None) -> Table:
@@ -147,8 +148,8 @@ def _style(report: Report) -> str:
     return "bold red" if report.fails else "dim" if report.verdict == UNJUDGED else "green"
 
 
-def failure(report: Report) -> Text:
-    """Return where it starts, and what it would take to let it pass."""
+def failure(report: Report, diagnosis: Diagnosis | None = None) -> Text:
+    """Return where a run begins to differ, the tolerance that would pass it, and the cause."""
     text = Text()
     text.append(f"{report.backend} {report.dtype} {report.mode}  ")
     text.append("FAIL", style="bold red")
@@ -176,13 +177,13 @@ def failure(report: Report) -> Text:
         if tolerance is not None
         else "\n    no tolerance would let it pass"
     )
-    if report.diagnosis is not None:
-        text.append("\n").append(cause(report.diagnosis))
+    if diagnosis is not None:
+        text.append("\n").append(cause(diagnosis))
     return text
 
 
 def cause(diagnosis: Diagnosis) -> Text:
-    """Return what the mistake is, what speaks for it, and the line that mends it."""
+    """Return what the mistake is, what speaks for it, and the line that fixes it."""
     text, found = Text(), diagnosis.cause
     singles, pairs = diagnosis.tried
     tried = f"{singles} explanations" + (f" and {pairs} pairs of them" if pairs else "")
@@ -198,7 +199,7 @@ def cause(diagnosis: Diagnosis) -> Text:
         text.append(f"; {found.evidence}")
     if diagnosis.also:
         text.append(f"\n           the same at {few(diagnosis.also)}")
-    text.append(f"\n    mend:  {found.mend}")
+    text.append(f"\n    fix:   {found.fix}")
     rivals = [f for f in diagnosis.findings[1:] if f.cost == found.cost]
     if rivals:
         text.append("\n    or:    " + "; or: ".join(f.text for f in rivals[:2]))

@@ -29,6 +29,11 @@ HELD = "held"  # the folder of arrays that the network didn't hold as they were 
 INPUT = "input"  # the endpoint that holds what the network was fed
 
 
+def folder_name(backend: str, dtype: str, mode: str) -> str:
+    """Return what a trace's folder is called beside those of other runs of the same task."""
+    return f"{backend}-{dtype}-{mode}"
+
+
 @dataclass(frozen=True)
 class Run:
     """What was run. Two traces can be compared only if they are of the same task."""

@@ -1,8 +1,7 @@
-"""One runner of a race, in a worker: the recipe's training, and its weights after every step."""
+"""One runner of a race, in a worker: a training that leaves its weights after every step."""
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,55 +10,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backends import Adapter, UnavailableError
-from ..networks.catalogue import network
-from .loop import training_of
-from .recipe import Recipe
+from ..backends import Adapter, loaded
+from ..backends.recipe import Recipe
+from ..files import appearing
+from ..workers.request import Race
 
 PAUSE = 0.005  # seconds between two looks for a file
 
 
-def run(backend: Adapter, request: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]) -> None:
-    """Train on the batches that appear in the request's folder, and leave weights and losses.
+def run(backend: Adapter, job: Race, weights: Mapping[str, NDArray[Any]]) -> None:
+    """Train on the batches that appear in the job's folder, and leave weights and losses.
 
     Raises:
-        UnavailableError: the backend can't compute in the request's dtype.
+        UnavailableError: the backend can't compute in the job's dtype.
     """
-    recipe = Recipe.from_record(request["recipe"])
-    dtype, folder = request["dtype"], Path(request["work"])
-    if dtype not in backend.dtypes:
-        raise UnavailableError(f"{backend.name} can't compute in {dtype} here")
-    net = backend.build(network(recipe.network), recipe.options, dtype)
-    backend.set_weights(net, weights)
-    silence_dropout(backend, net)
-    with _computing_in(backend, dtype):
-        training = training_of(recipe, net)
+    net = loaded(backend, job, weights)
+    backend.control_dropout(net, None)  # frameworks never draw the same masks
+    training = backend.training(net, Recipe(**job.recipe))
     step = 0
 
     def on_step(loss: float, right: int) -> None:
         nonlocal step
         step += 1
-        row = in_a_row(backend.get_weights(net), request["names"])
-        leave(folder / f"{request['label']}-{step}.npz", loss, row)
+        row = in_a_row(backend.get_weights(net), job.names)
+        with appearing(job.out / f"{job.label}-{step}.npz") as file:
+            np.savez(file, loss=np.float64(loss), weights=row)
 
-    training.epoch(_batches(folder, request["steps"]), on_step)
-
-
-def _computing_in(backend: Adapter, dtype: str) -> contextlib.AbstractContextManager[None]:
-    """Let Keras' optimisers keep their numbers, such as 0.9, in `dtype` too."""
-    if backend.name != "tf":
-        return contextlib.nullcontext()
-    from ..backends.tf import precision
-
-    return precision(dtype)
-
-
-def silence_dropout(backend: Adapter, net: Any) -> None:
-    """Let dropout drop nothing: frameworks never draw the same masks."""
-    names = {"pt": "p", "tf": "rate", "mx": "_rate"}
-    for _, module, _ in backend.modules(net):
-        if backend.dropout(module) is not None:
-            setattr(module, names[backend.name], 0.0)
+    training.epoch(_batches(job.out, job.steps), on_step)
 
 
 def in_a_row(weights: Mapping[str, NDArray[Any]], names: Sequence[str]) -> NDArray[Any]:
@@ -67,16 +44,8 @@ def in_a_row(weights: Mapping[str, NDArray[Any]], names: Sequence[str]) -> NDArr
     return np.concatenate([weights[name].ravel() for name in names])
 
 
-def leave(file: Path, loss: float, weights: NDArray[Any]) -> None:
-    """Write what a step came to; it appears whole."""
-    partial = file.with_suffix(".partial")
-    with partial.open("wb") as opened:
-        np.savez(opened, loss=np.float64(loss), weights=weights)
-    partial.replace(file)
-
-
 def _batches(folder: Path, steps: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Yield the batches, each when it is there; the parent ends us if none comes."""
+    """Yield each batch as soon as it is there; the parent ends this process if none comes."""
     for step in range(1, steps + 1):
         file = folder / f"batch-{step}.npz"
         while not file.exists():

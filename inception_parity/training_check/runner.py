@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ..checking.task import Settings, Subject, Task, request_of, write_shared
-from ..errors import AGREE, BROKEN, DIVERGE, InputError, OracleError
+from ..checking.running import (
+    keep_traces,
+    request_of,
+    run_beside_oracle,
+    state,
+    write_shared,
+)
+from ..checking.task import Settings, Subject, Task
+from ..errors import AGREE, BROKEN, DIVERGE, InputError
 from ..files import work_folder
 from ..networks import catalogue
-from ..traces.trace import Trace
-from ..workers.processes import Outcome, Worker, workers
-from .judging import SHOWN, Row, judge
-from .limits import scale_of
-from .task import Recipe, values_per_channel
+from ..networks.summary import values_per_channel
+from ..traces.trace import Trace, folder_name
+from ..traces.weights import is_idle_bias
+from ..workers.request import Outcome, Request, Train
+from .judging import SHOWN, Cell, Judgement, judge
+from .trial import Trial
+
+MODE = "training"  # in the names of its traces
 
 
 @dataclass
 class TrainingResult:
-    """What came out of training one network in all backends."""
+    """The result of training one network in all backends."""
 
     subject: Subject
-    recipe: Recipe
+    trial: Trial
     settings: Settings
     outcomes: dict[str, Outcome]
-    rows: list[Row]
-    losses: dict[tuple[str, str], list[float]]  # (backend, dtype) -> the loss of every step
-    loaders: dict[tuple[str, str], list[str]]  # arrays that weren't held as they were loaded
+    judgements: list[Judgement]
+    losses: dict[Cell, list[float]]  # of every step
+    loaders: dict[Cell, list[str]]  # arrays that weren't held as they were loaded
     counts: dict[str, int]  # batch norm's path -> values that it averages over
     idle: tuple[str, ...]  # biases before batch norm, which no gradient moves
     seconds: float = 0.0
@@ -40,27 +48,27 @@ class TrainingResult:
     @property
     def exit_code(self) -> int:
         """0: all agree; 1: something diverges; 3: a backend is missing, failed or wasn't judged."""
-        judged = {row.backend for row in self.rows if row.verdict != SHOWN}
+        judged = {found.backend for found in self.judgements if found.verdict != SHOWN}
         if judged != set(self.settings.backends):
             return BROKEN
         if any(outcome.status != "ok" for outcome in self.outcomes.values()):
             return BROKEN
-        wrong = any(row.fails for row in self.rows) or any(self.loaders.values())
+        wrong = any(found.fails for found in self.judgements) or any(self.loaders.values())
         return DIVERGE if wrong else AGREE
 
 
 def check_training(
     task: Task,
-    recipe: Recipe,
+    trial: Trial,
     settings: Settings,
     keep: Path | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> TrainingResult:
-    """Train the task's network by the recipe in every backend, and judge what came out.
+    """Train the task's network in every backend, and judge the results.
 
     Args:
-        task: weights, and the images that the batches are made of.
-        recipe: how it is trained.
+        task: weights, and the images from which the batches are made.
+        trial: how the network is trained.
         settings: backends, dtypes, device, interpreters, time limit.
         keep: a folder to make, for the traces; None to throw them away.
         progress: called with a line that says what is being done.
@@ -76,80 +84,66 @@ def check_training(
             "add float64 to --dtypes"
         )
     start = time.monotonic()
-    weights = task.weights
-    counts = values_per_channel(weights.network, weights.options, task.size, recipe.batch)
+    options = task.weights.options
+    counts = values_per_channel(task.weights.network, options, task.size, trial.recipe.batch)
     with work_folder(keep) as folder:
-        write_shared(task, folder)
-        shared = {"recipe": recipe.text(), "counts": counts}
-
-        def request(backend: str, dtypes: tuple[str, ...], device: str) -> dict[str, Any]:
-            jobs = [
-                {"dtype": d, "mode": "training", "out": str(folder / f"{backend}-{d}-training")}
-                for d in dtypes
-            ]
-            return {**request_of(task, settings, folder, backend, device, jobs, backend), **shared}
-
-        requests = [
-            request(catalogue.ORACLE, ("float64",), "cpu"),
-            *(request(backend, settings.dtypes, settings.device) for backend in settings.backends),
-        ]
-        with workers(requests, settings.pythons, settings.timeout) as running:
-            while sum(worker.poll() for worker in running) < len(running):
-                progress(_state(running, settings, folder))
-                time.sleep(0.05)
-        outcomes = [worker.outcome for worker in running if worker.outcome is not None]
-        if outcomes[0].status != "ok":
-            raise OracleError(f"the oracle didn't finish: {outcomes[0].message}")
+        requests = _requests(task, trial, settings, counts, folder)
+        outcomes = run_beside_oracle(requests, settings, lambda running: progress(state(running)))
         progress("comparing")
-        result = _judged(task, recipe, settings, outcomes[1:], counts, folder)
+        result = _judged(task, trial, settings, outcomes, counts, folder)
         result.seconds = time.monotonic() - start
         if keep is not None:
-            shutil.rmtree(folder / "work")
-            folder.chmod(0o755)
-            folder.replace(keep)
+            keep_traces(folder, keep)
     return result
+
+
+def _requests(
+    task: Task, trial: Trial, settings: Settings, counts: dict[str, int], folder: Path
+) -> list[Request]:
+    """Write what all workers read; return what the oracle, first, and each backend is asked for."""
+    weights, images = task.weights, write_shared(task, folder)
+
+    def job(backend: str, dtype: str) -> Train:
+        return Train(
+            weights.network, weights.options, dtype, MODE, recipe=trial.text(), counts=counts,
+            images=images, out=folder / folder_name(backend, dtype, MODE),
+        )  # fmt: skip
+
+    oracle = catalogue.ORACLE
+    return [
+        request_of(settings, folder, oracle, [job(oracle, "float64")], "cpu"),
+        *(
+            request_of(settings, folder, backend, [job(backend, d) for d in settings.dtypes])
+            for backend in settings.backends
+        ),
+    ]
 
 
 def _judged(
     task: Task,
-    recipe: Recipe,
+    trial: Trial,
     settings: Settings,
-    outcomes: list[Outcome],
+    outcomes: dict[str, Outcome],
     counts: dict[str, int],
     folder: Path,
 ) -> TrainingResult:
-    """Read the traces that are there, and judge them; one that should be there costs its backend.
-
-    A trace that can't be read is its backend's fault too, and not the run's.
-    """
-    by_name = {outcome.backend: outcome for outcome in outcomes}
-    traces: dict[tuple[str, str], Trace] = {}
+    """Read the traces, and judge them; a backend whose trace is missing or broken has failed."""
+    traces: dict[Cell, Trace] = {}
     for dtype in settings.dtypes:
-        for backend, outcome in by_name.items():
+        for backend, outcome in outcomes.items():
             if outcome.status != "ok" or dtype in outcome.unsupported:
                 continue
             try:
-                traces[backend, dtype] = Trace.read(folder / f"{backend}-{dtype}-training")
+                traces[backend, dtype] = Trace.read(folder / folder_name(backend, dtype, MODE))
             except InputError as error:
                 outcome.status = "failed"
                 outcome.message = f"left no trace of {dtype} that can be used: {error}"
-    oracle = Trace.read(folder / f"{catalogue.ORACLE}-float64-training")
+    oracle = Trace.read(folder / folder_name(catalogue.ORACLE, "float64", MODE))
     arrays = task.weights.arrays
-    rows = judge(traces, oracle, arrays, recipe)
-    idle = tuple(name for name in arrays if scale_of(name, arrays) != name)
+    judgements = judge(traces, oracle, arrays, trial)
+    idle = tuple(name for name in arrays if is_idle_bias(name, arrays))
     losses = {cell: np.asarray(trace.array("loss")).tolist() for cell, trace in traces.items()}
     loaders = {cell: trace.loader for cell, trace in traces.items()}
     return TrainingResult(
-        task.subject, recipe, settings, by_name, rows, losses, loaders, counts, idle
+        task.subject, trial, settings, outcomes, judgements, losses, loaders, counts, idle
     )
-
-
-def _state(running: list[Worker], settings: Settings, folder: Path) -> str:
-    """Say in a line what each worker has done so far."""
-    words = ["oracle done" if running[0].outcome is not None else "oracle …"]
-    for worker in running[1:]:
-        done = sum((folder / f"{worker.backend}-{d}-training").exists() for d in settings.dtypes)
-        ended = worker.outcome is not None and worker.outcome.status != "ok"
-        count = f"{done}/{len(settings.dtypes)}"
-        words.append(f"{worker.backend} {'ended' if ended else count}")
-    return " · ".join(words)

@@ -12,49 +12,33 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from ..errors import InputError
 from ..networks import catalogue
+from .request import Outcome, Request
 
 TAIL_LINES = 12  # of what a failed worker printed last
-WORKER = "inception_parity.worker"  # what a request is for, unless it names another module
-PROBE_SECONDS = 60  # for an interpreter to say what it has; a cold disk is slow
+TICK_SECONDS = 0.05  # between two looks at the workers
 OWN_PACKAGES = ("inception_parity", *catalogue.PACKAGES)
-
-
-@dataclass
-class Outcome:
-    """What became of one worker."""
-
-    backend: str
-    status: str = "ok"  # ok, missing, failed, timeout
-    message: str = ""
-    unsupported: dict[str, str] = field(default_factory=dict)  # dtype -> why
-    seconds: float = 0.0
-    import_seconds: float = 0.0
-    peak_memory: int = 0
 
 
 class Worker:
     """One running worker."""
 
-    def __init__(
-        self, request: dict[str, Any], python: Path | None, timeout: float, threads: int
-    ) -> None:
-        self.backend: str = request["backend"]
-        self.result = Path(request["result"])
+    def __init__(self, request: Request, python: Path | None, timeout: float, threads: int) -> None:
+        self.request = request
+        self.backend = request.backend
+        self.result = request.result
         self.deadline = time.monotonic() + timeout
         self.timeout = timeout
         self.outcome: Outcome | None = None
         request_file = self.result.with_suffix(".request.json")
-        request_file.write_text(json.dumps(request))
+        request_file.write_text(request.dumps())
         packages = self.result.parent / "packages"
         self.process = subprocess.Popen(
-            [str(python or sys.executable), "-m", request.get("module", WORKER), str(request_file)],
+            [str(python or sys.executable), "-m", "inception_parity.worker", str(request_file)],
             stdin=subprocess.PIPE,  # closes when we end, however we end
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -72,8 +56,12 @@ class Worker:
             while chunk := os.read(output.fileno(), 1024):
                 self.tail.append(chunk)
 
-    def poll(self) -> bool:
-        """Return whether the worker has ended; then `outcome` is set."""
+    def poll(self) -> Outcome | None:
+        """Return the outcome once the worker has ended.
+
+        Raises:
+            InputError: what the user gave can't be used, or the traces can't be written.
+        """
         if self.outcome is None:
             if self.process.poll() is not None:
                 self.outcome = self._conclude()
@@ -84,7 +72,7 @@ class Worker:
                     "timeout",
                     f"not done after {self.timeout:g} s{self._last_words()}",
                 )
-        return self.outcome is not None
+        return self.outcome
 
     def _conclude(self) -> Outcome:
         self.end()  # whatever it started itself
@@ -118,6 +106,11 @@ class Worker:
         lines = [line.rstrip()[:300] for line in text.splitlines() if line.strip()]
         return "".join(f"\n  | {line}" for line in lines[-TAIL_LINES:])
 
+    @property
+    def done(self) -> int:
+        """How many of its jobs are done."""
+        return sum(job.out.exists() for job in self.request.jobs)
+
     def end(self) -> None:
         """End the worker and all that it started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -141,9 +134,37 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
+def run_all(
+    requests: Sequence[Request],
+    pythons: Mapping[str, Path],
+    timeout: float,
+    on_tick: Callable[[Sequence[Worker]], None],
+) -> list[Outcome]:
+    """Run a worker for each request, side by side, until all have ended.
+
+    Args:
+        requests: one per worker.
+        pythons: other interpreters, by backend.
+        timeout: time limit per worker, in seconds.
+        on_tick: called with all workers again and again, once more after they have ended; what
+            it raises ends them.
+
+    Returns:
+        The outcomes, in the order of the requests.
+    """
+    with workers(requests, pythons, timeout) as running:
+        while True:
+            outcomes = [worker.poll() for worker in running]
+            on_tick(running)
+            ended = [outcome for outcome in outcomes if outcome is not None]
+            if len(ended) == len(running):
+                return ended
+            time.sleep(TICK_SECONDS)
+
+
 @contextlib.contextmanager
 def workers(
-    requests: Sequence[dict[str, Any]], pythons: Mapping[str, Path], timeout: float
+    requests: Sequence[Request], pythons: Mapping[str, Path], timeout: float
 ) -> Iterator[list[Worker]]:
     """Run a worker for each request while the context lasts; none outlives it."""
     started: list[Worker] = []
@@ -152,7 +173,7 @@ def workers(
     try:
         for request in requests:
             # One by one: those that did start are ended if the next one can't.
-            python = pythons.get(request["backend"])
+            python = pythons.get(request.backend)
             started.append(Worker(request, python, timeout, threads))
         yield started
     finally:
@@ -183,54 +204,3 @@ def _environment(packages: Path, threads: int, *, foreign: bool) -> dict[str, st
         "PYTHONSAFEPATH": "1",  # a numpy.py in the current folder is somebody's script
         "PYTHONUNBUFFERED": "1",
     }
-
-
-def require_interpreter(backend: str, python: Path) -> None:
-    """Raise InputError unless `python` is an interpreter that has the backend's framework."""
-    info = catalogue.backend(backend)
-    where = f"--python {backend}={python}"
-    if not python.is_file() or not os.access(python, os.X_OK):
-        raise InputError(f"{where}: no such interpreter; give the path of a python executable")
-    probe = (
-        "import importlib.util, sys; print('modules', sys.version_info[:2] >= (3, 11), "
-        f"*(importlib.util.find_spec(m) is not None for m in ('numpy', {info.framework!r})))"
-    )
-    words = _answer(where, python, probe)
-    if len(words) != 4 or words[0] != "modules":
-        raise InputError(f"{where}: doesn't answer as a Python 3.11 interpreter does")
-    if words[1] != "True":
-        raise InputError(f"{where}: older than Python 3.11")
-    for module, found in zip(("numpy", info.framework), words[2:], strict=True):
-        if found != "True":
-            raise InputError(
-                f"{where}: this interpreter has no {module}; "
-                f"install it there: {python} -m pip install {module}"
-            )
-
-
-def _answer(where: str, python: Path, probe: str) -> list[str]:
-    """Return the words of the last line that `python -c probe` prints; none if it fails."""
-    # Its own modules are asked for, so those on our path and in the current folder don't count.
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    try:
-        process = subprocess.Popen(
-            [python, "-c", probe], text=True, env={**environment, "PYTHONSAFEPATH": "1"},
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )  # fmt: skip
-    except OSError as error:
-        raise InputError(f"{where}: can't be run ({error.strerror})") from error
-    try:
-        output, _ = process.communicate(timeout=PROBE_SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise InputError(f"{where}: doesn't answer within {PROBE_SECONDS} s") from error
-    except UnicodeDecodeError:
-        return []
-    finally:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
-    lines = output.splitlines()
-    return lines[-1].split() if lines and process.returncode == 0 else []

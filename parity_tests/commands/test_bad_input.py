@@ -17,7 +17,7 @@ from inception_parity import InputError
 from inception_parity.data import images
 from inception_parity.networks import catalogue
 from inception_parity.traces import seeding, weights
-from inception_parity.workers import processes
+from inception_parity.workers import interpreters
 
 from ..support.command import (
     SMALL,
@@ -46,12 +46,12 @@ WORDS = {
     "option": (["check", "--set", "in_chanels=3"], "no option 'in_chanels' (did you mean in_chan"),
     "backend": (["check", "--backends", "pt,ft"], "no backend 'ft' (did you mean tf?)"),
     "backend's alias": (["check", "--backends", "torch"], "no backend 'torch' (did you mean pt?)"),
-    "no backends": (["check", "--backends", ","], "--backends names none"),
-    "no backends to try": (["min-size", "--backends", ","], "--backends names none; leave it out"),
+    "no backends": (["check", "--backends", ","], "--backends is empty"),
+    "no backends to try": (["min-size", "--backends", ","], "--backends is empty; leave it out"),
     "oracle": (["check", "--backends", "np"], "np is the oracle"),
     "dtype": (["check", "--dtypes", "flot32"], "no dtype 'flot32' (did you mean float32?)"),
-    "no dtypes": (["check", "--dtypes", ""], "--dtypes names none"),
-    "device": (["check", "--device", "cuda"], "device 'cuda', but should be cpu or gpu"),
+    "no dtypes": (["check", "--dtypes", ""], "--dtypes is empty"),
+    "device": (["check", "--device", "cuda"], "--device cuda, but should be cpu or gpu"),
     "size 0": (["check", "--size", "0"], "size 0, but each side should be 1 to 4096"),
     "size in words": (["check", "--size", "large"], "size 'large', but should be like 224"),
     "size x": (["summary", "googlenet", "--size", "224x"], "size '224x', but should be like 224"),
@@ -60,8 +60,8 @@ WORDS = {
     "batch 0": (["check", "--batch", "0"], "batch 0, but should be 1 or more"),
     "batch 0 of summary": (["summary", "googlenet", "--batch", "0"], "batch 0, but should be"),
     "large batch": (["check", "--batch", "7"], "batch 7, but there are 6 images; give more with"),
-    "timeout 0": (["check", "--timeout", "0"], "timeout 0, but should be more than 0 seconds"),
-    "timeout NaN": (["check", "--timeout", "nan"], "timeout nan, but should be more than 0"),
+    "timeout 0": (["check", "--timeout", "0"], "--timeout 0, but should be more than 0 seconds"),
+    "timeout NaN": (["check", "--timeout", "nan"], "--timeout nan, but should be more than 0"),
     "seed": (["weights", "googlenet", "--seed", "-1", "--out", "w"], "seed -1, but should be 0 or"),
     "set without =": (["check", "--set", "in_channels"], "--set 'in_channels', but should be like"),
     "set without name": (["check", "--set", "=3"], "--set '=3', but should be like --set in_"),
@@ -319,7 +319,7 @@ def test_interpreter_is_asked_for_its_own_modules(capsys, tmp_path, monkeypatch)
 
 
 def test_interpreter_that_hangs_is_given_up_with_all_it_started(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(processes, "PROBE_SECONDS", 1)
+    monkeypatch.setattr(interpreters, "PROBE_SECONDS", 1)
     hanging = tmp_path / "hanging"
     hanging.write_text(f"#!/bin/sh\nsleep 600 &\necho $! > {tmp_path}/child\nwait\n")
     hanging.chmod(0o755)

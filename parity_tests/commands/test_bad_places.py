@@ -137,7 +137,7 @@ def test_lack_of_memory_is_said(capsys, monkeypatch):
     def huge(*arguments: object) -> None:
         np.empty(1 << 55)
 
-    monkeypatch.setattr("inception_parity.traces.weights.shapes", huge)
+    monkeypatch.setattr("inception_parity.traces.seeding.shapes", huge)
     require_clear_error(call(capsys, *CHECK), "out of memory; give a smaller --batch or --size")
 
 

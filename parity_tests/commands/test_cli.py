@@ -318,7 +318,7 @@ def test_check_of_several_networks_keeps_them_apart(
     code = f"""
 from inception_parity.networks import catalogue
 catalogue.NETWORKS["twin"] = catalogue.NETWORKS["googlenet"]
-assert request["network"] in {sorted(names)!r}
+assert request["jobs"][0]["network"] in {sorted(names)!r}
 """
     both = interpreter(tmp_path / "bin", "both", code + SOUND)
     monkeypatch.setattr("inception_parity.workers.processes.sys.executable", str(both))

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inception_parity.diagnosis import Candidate, Site, diagnose, search
+from inception_parity.diagnosis import Candidate, SuspectLayer, diagnose, search
 from inception_parity.diagnosis.forward import CannotComputeError, compute, erf, output_of
 
 from ..faults import mistakes
@@ -19,12 +19,12 @@ from ..faults.mistakes import Mistake
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda m: m.name)
 def test_mistake_is_named_first(mistake: Mistake) -> None:
-    site = mistake.site()
-    found = diagnose(site)
+    layer = mistake.layer()
+    found = diagnose(layer)
     assert found.cause is not None, (found.note, found.closest)
     assert found.cause.cause in mistake.causes, [(f.cause, f.text) for f in found.findings[:4]]
     assert mistake.says in found.cause.text
-    assert found.cause.mend
+    assert found.cause.fix
     assert found.cause.before is None or found.cause.after < found.cause.before
     assert "failed" not in found.note
 
@@ -43,10 +43,11 @@ PAIRED = ("conv", "norm", "act")  # two at once take longest; for the other kind
 @pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("size", [1.0, 1e-6])
 def test_noise_is_not_explained(kind: str, size: float) -> None:
-    site = LAYERS[kind]()
-    noise = np.random.default_rng(99).standard_normal(site.reference.shape)
+    layer = LAYERS[kind]()
+    noise = np.random.default_rng(99).standard_normal(layer.reference.shape)
     found = diagnose(
-        replace(site, observed=site.reference + size * noise), pairs=size == 1.0 and kind in PAIRED
+        replace(layer, observed=layer.reference + size * noise),
+        pairs=size == 1.0 and kind in PAIRED,
     )
     assert found.findings == []
     assert found.tried[0] > 5
@@ -55,15 +56,15 @@ def test_noise_is_not_explained(kind: str, size: float) -> None:
 
 
 def test_mistake_that_leaves_fewer_channels_is_none_that_can_be_computed() -> None:
-    site = mistakes.conv().then("fewer channels", lambda y: y[:, :2], elementwise=False)
-    assert compute(site).shape[1] == 2
+    layer = mistakes.conv().then("fewer channels", lambda y: y[:, :2], elementwise=False)
+    assert compute(layer).shape[1] == 2
     with pytest.raises(CannotComputeError):
-        compute(site, [3])
+        compute(layer, [3])
 
 
 def test_findings_are_ranked_by_how_far_fetched_they_are() -> None:
     mistake = next(m for m in MISTAKES if m.name == "no bias")
-    found = diagnose(mistake.site())
+    found = diagnose(mistake.layer())
     costs = [f.cost for f in found.findings]
     assert costs == sorted(costs)
     assert costs[0] < costs[-1]  # single biases, fitted, explain it too
@@ -71,8 +72,8 @@ def test_findings_are_ranked_by_how_far_fetched_they_are() -> None:
 
 
 def test_wrong_description_is_said_and_the_output_still_looked_at() -> None:
-    site = mistakes.conv().but(stride=(2, 2))
-    found = diagnose(replace(site, observed=np.maximum(site.reference, 0)))
+    layer = mistakes.conv().but(stride=(2, 2))
+    found = diagnose(replace(layer, observed=np.maximum(layer.reference, 0)))
     assert "its description doesn't give the reference's output" in found.note
     assert found.cause is not None
     assert found.cause.cause == "activation-surplus"
@@ -80,26 +81,41 @@ def test_wrong_description_is_said_and_the_output_still_looked_at() -> None:
 
 def test_unknown_kind_of_layer_is_held_against_what_any_may_suffer() -> None:
     y = mistakes.images(5, 6, 7)
-    found = diagnose(Site("x", "attention", (), y, y[:, ::-1]))
+    found = diagnose(SuspectLayer("x", "attention", (), y, y[:, ::-1]))
     assert found.cause is not None
     assert found.cause.cause == "channel-order"
 
 
 def test_missing_output_and_no_difference_are_said() -> None:
-    site = mistakes.conv()
-    assert diagnose(site).note == "there is no difference"
-    assert diagnose(replace(site, observed=None)).note == "no output was observed"
+    layer = mistakes.conv()
+    assert diagnose(layer).note == "there is no difference"
+    assert diagnose(replace(layer, observed=None)).note == "no output was observed"
 
 
-def test_explanation_that_fails_costs_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(site: Site) -> Iterator[Candidate]:
+def test_explanation_that_fails_costs_itself_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+
+    def broken(layer: SuspectLayer) -> Iterator[Candidate]:
         raise RuntimeError("no such layer")
         yield
 
     monkeypatch.setitem(search.BY_KIND, "conv", (broken, *search.BY_KIND["conv"]))
-    found = diagnose(next(m for m in MISTAKES if m.name == "no bias").site())
+    found = diagnose(next(m for m in MISTAKES if m.name == "no bias").layer())
     assert found.cause is not None
-    assert "explanation broken failed: RuntimeError('no such layer')" in found.note
+    assert found.note == "explanations that failed on this layer: broken"
+    assert "RuntimeError: no such layer" in caplog.text
+
+
+def test_layer_with_windows_along_one_axis_gets_a_plain_note() -> None:
+    x = np.random.default_rng(0).standard_normal((2, 3, 9))
+    y = np.random.default_rng(1).standard_normal((2, 4, 9))
+    weights = {"weight": np.ones((4, 3, 3))}
+    settings = {"stride": (1,), "pads": ((1, 1),), "dilation": (1,)}
+    found = diagnose(SuspectLayer("c", "conv", (x,), y, y[:, ::-1], settings, weights))
+    assert "(its arrays and settings don't fit each other)" in found.note
+    assert "unpack" not in found.note
 
 
 @pytest.mark.parametrize("ceil", [False, True])
@@ -110,18 +126,18 @@ def test_pools_are_computed_as_the_oracle_does(
     kernel: int, stride: int, padding: int, ceil: bool
 ) -> None:
     for size in ((5, 6), (7, 8), (9, 11), (6, 10)):
-        site = mistakes.max_pool(kernel, stride, padding, ceil, size)
-        assert np.array_equal(compute(site), site.reference)
+        layer = mistakes.max_pool(kernel, stride, padding, ceil, size)
+        assert np.array_equal(compute(layer), layer.reference)
     for counted in (False, True):
-        site = mistakes.avg_pool(kernel, stride, padding, counted, (9, 8))
-        assert np.allclose(compute(site), site.reference, rtol=1e-13)
+        layer = mistakes.avg_pool(kernel, stride, padding, counted, (9, 8))
+        assert np.allclose(compute(layer), layer.reference, rtol=1e-13)
 
 
 def test_a_tiny_difference_is_not_taken_for_other_weights() -> None:
-    site = mistakes.conv((14, 14), 3)
-    wrong = site.reference.copy()
+    layer = mistakes.conv((14, 14), 3)
+    wrong = layer.reference.copy()
     wrong[:, :, 0, 0] += 1e-8
-    found = diagnose(replace(site, observed=wrong), pairs=False)
+    found = diagnose(replace(layer, observed=wrong), pairs=False)
     assert found.findings == []
     assert "at the border only" in found.note
 
@@ -135,14 +151,14 @@ def test_erf_is_that_of_the_c_library() -> None:
 
 @pytest.mark.parametrize("elementwise", [True, False])
 def test_what_is_done_to_a_known_output_is_as_if_all_were_computed(elementwise: bool) -> None:
-    site = mistakes.conv().but(stride=(2, 2))
-    done = site.then("halved", lambda y: y / 2).then("cut", np.tanh, elementwise)
+    layer = mistakes.conv().but(stride=(2, 2))
+    done = layer.then("halved", lambda y: y / 2).then("cut", np.tanh, elementwise)
     whole, some = compute(done), compute(done, [2, 0])
-    known = site.then("halved", lambda y: y / 2)
-    for each in (site, known):
+    known = layer.then("halved", lambda y: y / 2)
+    for each in (layer, known):
         output_of(each)
     again = known.then("cut", np.tanh, elementwise)
     assert np.array_equal(compute(again), whole)
     assert np.array_equal(compute(again, [2, 0]), some)
-    assert np.array_equal(whole, np.tanh(compute(site) / 2))
+    assert np.array_equal(whole, np.tanh(compute(layer) / 2))
     assert compute(again.but(stride=(1, 1))).shape != whole.shape  # another layer: not known

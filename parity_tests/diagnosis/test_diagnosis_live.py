@@ -13,17 +13,19 @@ from PIL import Image
 from inception_parity.backends import Job, record
 from inception_parity.comparison.comparing import compare
 from inception_parity.data.images import load, photographs
-from inception_parity.diagnosis import Diagnosis, Site, diagnose
+from inception_parity.diagnosis import Diagnosis, SuspectLayer, diagnose
 from inception_parity.diagnosis.traces import best_report, diagnose_trace
 from inception_parity.report import terminal
 from inception_parity.report.record import report_record
 from inception_parity.traces import seeding, weights
 
+from ..conftest import chosen_backends
 from ..faults.planting import FAULTS, on_output
 from ..support.command import call, require_clear_error
 from ..support.harness import Bench, backend_of, googlenet
+from ..support.selection import slow_unless, takes_turn
 
-CAUSES = {  # fault of faults.py -> cause, and what its mend says in each framework
+CAUSES = {  # fault of faults.py -> cause, and what its fix says in each framework
     "SAME padding at stride 2": ("padding", {
         "pt": "nn.Conv2d(…, padding=3)", "tf": "ZeroPadding2D(3)", "mx": "nn.Conv2D(…, padding=3)",
     }),
@@ -56,21 +58,32 @@ def diagnosed(bench: Bench, backend: str, plant: Any, dtype: str = "float64",
         undo()
 
 
+FRAMEWORKS = tuple(name for name in chosen_backends() if name != "np")
+
+
+def in_turn(reason: str) -> pytest.MarkDecorator:
+    """Let each cause be quick in one framework, each framework in turn."""
+    return slow_unless(
+        lambda p: takes_turn(FRAMEWORKS, p["framework"], list(CAUSES).index(p["name"])), reason
+    )
+
+
+@in_turn("the search for a cause is the same whatever the framework")
 @pytest.mark.parametrize("name", CAUSES)
 def test_planted_fault_is_explained(name: str, framework: str) -> None:
-    cause, mends = CAUSES[name]
+    cause, fixes = CAUSES[name]
     fault = next(f for f in FAULTS if f.name == name)
     report, found = diagnosed(googlenet(True, 96), framework, fault.plant)
     assert found is not None
     assert found.endpoint == fault.first
     assert found.cause is not None, found.note
     assert found.cause.cause == cause
-    assert mends.get(framework, "") in found.cause.mend
-    report.diagnosis = found
-    assert found.cause.text in terminal.failure(report).plain
-    assert report_record(report)["diagnosis"]["cause"] == cause
+    assert fixes.get(framework, "") in found.cause.fix
+    assert found.cause.text in terminal.failure(report, found).plain
+    assert report_record(report, found)["diagnosis"]["cause"] == cause
 
 
+@in_turn("floors of float32 take long")
 @pytest.mark.parametrize("name", ["SAME padding at stride 2", "one layer in bfloat16"])
 def test_fault_is_explained_in_float32_alone(name: str, framework: str) -> None:
     fault = next(f for f in FAULTS if f.name == name)
@@ -90,8 +103,7 @@ def test_unexplained_fault_is_said_to_be(framework: str) -> None:
     assert found.cause is None
     assert found.tried[0] > 40
     assert "in 6 of 96 channels (3, 4, 5, 6, 7, 8)" in found.note
-    report.diagnosis = found
-    assert "cause: unexplained" in terminal.failure(report).plain
+    assert "cause: unexplained" in terminal.failure(report, found).plain
 
 
 @pytest.mark.parametrize("name", ["pt", "tf"])
@@ -117,9 +129,10 @@ def test_resize_without_antialiasing_is_named(name: str) -> None:
     right = load(photographs()[:2], (50, 50), 3)
     files = tuple(photographs()[:2])
     limit = 1e-10 if name == "pt" else 1e-6  # TensorFlow resizes in float32
-    site = Site("input", "input", (right,), right, np.stack(seen), backend=name, limit=limit,
-                sources=files)  # fmt: skip
-    found = diagnose(site).cause
+    layer = SuspectLayer(
+        "input", "input", (right,), right, np.stack(seen), backend=name, limit=limit, sources=files
+    )
+    found = diagnose(layer).cause
     assert found is not None
     assert (found.cause, "without antialiasing" in found.text) == ("resize", True)
 
@@ -128,7 +141,7 @@ def test_clean_run_has_no_diagnosis(framework: str) -> None:
     report, found = diagnosed(googlenet(True, 96), framework, lambda backend, net: lambda: None)
     assert found is None
     assert best_report([report]) is None
-    assert report_record(report)["diagnosis"] is None
+    assert report_record(report, found)["diagnosis"] is None
 
 
 def test_compare_names_the_cause_where_it_has_the_weights(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import pytest
 
+from ..conftest import chosen_backends
 from ..faults.in_networks import CASES
 from ..faults.planting import Fault
 from ..support.harness import Bench
+from ..support.selection import slow_unless, takes_turn
 
+FRAMEWORKS = tuple(name for name in chosen_backends() if name != "np")
 OUTPUTS = ("logits", "aux_logits", "aux1_logits", "aux2_logits")
 
 
@@ -22,16 +26,29 @@ def bench_of(number: int) -> Bench:
 PLANTED = [(n, fault) for n, (_, _, _, faults) in enumerate(CASES) for fault in faults]
 
 
+# Those that GoogLeNet can have too, where they are quick, and in every framework: test_faults.py.
+ELSEWHERE = ("BN eps", "SAME padding", "average for max", "missing ReLU", "one kernel element",
+             "shifted bias", "swapped branches")  # fmt: skip
+OWN = [
+    (number, fault)
+    for number, fault in PLANTED
+    if CASES[number][2] < 299 and not fault.name.startswith(ELSEWHERE)
+]
+
+
+def quick(p: dict[str, Any]) -> bool:
+    """Each fault that needs such a network in one framework, each framework in turn."""
+    planted = (p["number"], p["fault"])
+    return planted in OWN and takes_turn(FRAMEWORKS, p["framework"], OWN.index(planted))
+
+
+@slow_unless(quick, "whole networks, of which a run takes a second or more")
+@pytest.mark.parametrize("framework", FRAMEWORKS)  # the inner loop: they share a bench
 @pytest.mark.parametrize(
     ("number", "fault"),
-    [
-        pytest.param(
-            number, fault, id=f"{CASES[number][0]}-{CASES[number][2]}-{fault.name}",
-            marks=pytest.mark.xdist_group(f"faults-{number}"),
-        )
-        for number, fault in PLANTED
-    ],
-)  # fmt: skip
+    PLANTED,
+    ids=[f"{CASES[number][0]}-{CASES[number][2]}-{fault.name}" for number, fault in PLANTED],
+)
 def test_planted_fault_is_named_where_it_starts(number: int, fault: Fault, framework: str) -> None:
     bench = bench_of(number)
     report = bench.run(framework, plant=fault.plant)

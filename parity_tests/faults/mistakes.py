@@ -17,7 +17,7 @@ from PIL import Image
 import inception_np.layers as layers
 import inception_np.pools as pools
 from inception_parity.data.images import load, photographs
-from inception_parity.diagnosis import Site
+from inception_parity.diagnosis import SuspectLayer
 from inception_parity.numerics import to_dtype
 
 
@@ -27,7 +27,7 @@ class Mistake:
 
     name: str
     causes: tuple[str, ...]
-    site: Callable[[], Site]
+    layer: Callable[[], SuspectLayer]
     says: str = ""
 
 
@@ -61,11 +61,11 @@ def both(before: int, after: int) -> Any:
     return (before, after), (before, after)
 
 
-# A site of each kind, right so far: `observed` is the reference.
+# A layer of each kind, right so far: `observed` is the reference.
 
 
 def conv(size: Any = (12, 11), ins: int = 5, outs: int = 6, kernel: Any = 3, stride: int = 1,
-         padding: Any = 1, bias: bool = True) -> Site:  # fmt: skip
+         padding: Any = 1, bias: bool = True) -> SuspectLayer:  # fmt: skip
     layer = layers.Conv2d(ins, outs, kernel, stride, padding, bias)
     layer.weight = rng(2).standard_normal(layer.weight.shape)
     weights = {"weight": layer.weight}
@@ -75,102 +75,102 @@ def conv(size: Any = (12, 11), ins: int = 5, outs: int = 6, kernel: Any = 3, str
     y = layer(x)
     top, left = layer.padding
     attributes = {"stride": layer.stride, "pads": ((top, top), (left, left))}
-    return Site("c", "conv", (x,), y, y, attributes, weights, "pt")
+    return SuspectLayer("c", "conv", (x,), y, y, attributes, weights, "pt")
 
 
-def norm() -> Site:
+def norm() -> SuspectLayer:
     x = 3 * images(7, 6, 5) + rng(4).standard_normal((7, 1, 1))
     layer = layers.BatchNorm2d(7, 1e-3)
     layer.weight, layer.bias = rng(5).uniform(0.5, 2, 7), rng(6).standard_normal(7)
     layer.running_mean = rng(7).standard_normal(7)
     layer.running_var = rng(8).uniform(0.01, 4, 7)
     y = layer(x)
-    return Site("n", "norm", (x,), y, y, {"eps": 1e-3}, layer.arrays(), "tf")
+    return SuspectLayer("n", "norm", (x,), y, y, {"eps": 1e-3}, layer.arrays(), "tf")
 
 
 def max_pool(kernel: int = 3, stride: int = 2, padding: int = 1, ceil: bool = False,
-             size: Any = (12, 11)) -> Site:  # fmt: skip
+             size: Any = (12, 11)) -> SuspectLayer:  # fmt: skip
     x = images(4, *size) - 3  # negative values, so that zeros in the padding would win
     y = pools.MaxPool(kernel, stride, padding, ceil)(x)
     attributes = {"kernel": (kernel,) * 2, "stride": (stride,) * 2, "pads": both(padding, padding),
                   "ceil": ceil}  # fmt: skip
-    return Site("m", "max_pool", (x,), y, y, attributes, backend="mx")
+    return SuspectLayer("m", "max_pool", (x,), y, y, attributes, backend="mx")
 
 
 def avg_pool(kernel: int = 3, stride: int = 1, padding: int = 1, counted: bool = False,
-             size: Any = (9, 8)) -> Site:  # fmt: skip
+             size: Any = (9, 8)) -> SuspectLayer:  # fmt: skip
     x = images(4, *size)
     y = pools.AvgPool(kernel, stride, padding, count_include_pad=counted)(x)
     attributes = {"kernel": (kernel,) * 2, "stride": (stride,) * 2, "pads": both(padding, padding),
                   "count_include_pad": counted}  # fmt: skip
-    return Site("a", "avg_pool", (x,), y, y, attributes, backend="tf")
+    return SuspectLayer("a", "avg_pool", (x,), y, y, attributes, backend="tf")
 
 
-def adaptive() -> Site:
+def adaptive() -> SuspectLayer:
     x = images(4, 14, 13)
     y = pools.AdaptiveAvgPool(4)(x)
-    return Site("p", "adaptive_pool", (x,), y, y, {"output": (4, 4)}, backend="pt")
+    return SuspectLayer("p", "adaptive_pool", (x,), y, y, {"output": (4, 4)}, backend="pt")
 
 
-def global_pool() -> Site:
+def global_pool() -> SuspectLayer:
     x = images(9, 5, 4)
     y = pools.GlobalAvgPool()(x)
-    return Site("g", "global_pool", (x,), y, y, backend="pt")
+    return SuspectLayer("g", "global_pool", (x,), y, y, backend="pt")
 
 
-def act() -> Site:
+def act() -> SuspectLayer:
     x = 4 * images(5, 6, 7) - 2
     y = layers.ReLU()(x)
-    return Site("r", "act", (x,), y, y, backend="pt")
+    return SuspectLayer("r", "act", (x,), y, y, backend="pt")
 
 
-def dense(ins: int = 36, outs: int = 10) -> Site:
+def dense(ins: int = 36, outs: int = 10) -> SuspectLayer:
     x = rng(9).standard_normal((3, ins))
     layer = layers.Linear(ins, outs)
     layer.weight, layer.bias = rng(10).standard_normal((outs, ins)), rng(11).standard_normal(outs)
     y = layer(x)
-    return Site("d", "dense", (x,), y, y, {}, layer.arrays(), "tf")
+    return SuspectLayer("d", "dense", (x,), y, y, {}, layer.arrays(), "tf")
 
 
-def concat() -> Site:
+def concat() -> SuspectLayer:
     xs = [images(c, 4, 5, 20 + i) for i, c in enumerate((3, 4, 4, 2))]
     y = layers.Concat()(*xs)
-    return Site("j", "concat", tuple(xs), y, y, backend="pt")
+    return SuspectLayer("j", "concat", tuple(xs), y, y, backend="pt")
 
 
-def flatten() -> Site:
+def flatten() -> SuspectLayer:
     x = images(3, 4, 5)
     y = layers.Flatten()(x)
-    return Site("f", "flatten", (x,), y, y, backend="tf")
+    return SuspectLayer("f", "flatten", (x,), y, y, backend="tf")
 
 
-def lrn() -> Site:
+def lrn() -> SuspectLayer:
     x = 20 * images(12, 4, 5)
     y = layers.LocalResponseNorm(5, 1e-4, 0.75, 1.0)(x)
     constants = {"size": 5, "alpha": 1e-4, "beta": 0.75, "k": 1.0}
-    return Site("l", "lrn", (x,), y, y, constants, backend="mx")
+    return SuspectLayer("l", "lrn", (x,), y, y, constants, backend="mx")
 
 
-def dropout() -> Site:
+def dropout() -> SuspectLayer:
     x = rng(12).standard_normal((3, 200))
-    return Site("o", "dropout", (x,), x, x, {"p": 0.4}, backend="pt")
+    return SuspectLayer("o", "dropout", (x,), x, x, {"p": 0.4}, backend="pt")
 
 
-def fed() -> Site:
+def fed() -> SuspectLayer:
     x = np.tanh(images(3, 10, 12))
-    return Site("input", "input", (x,), x, x, backend="pt")
+    return SuspectLayer("input", "input", (x,), x, x, backend="pt")
 
 
 def files(count: int = 2) -> tuple[Any, ...]:
     return tuple(photographs()[:count])
 
 
-def photos() -> Site:
+def photos() -> SuspectLayer:
     x = load(files(), (40, 44), 3)
-    return Site("input", "input", (x,), x, x, backend="tf", sources=files())
+    return SuspectLayer("input", "input", (x,), x, x, backend="tf", sources=files())
 
 
-def pillow(how: Any, squeezed: bool = False) -> Callable[[Site], Any]:
+def pillow(how: Any, squeezed: bool = False) -> Callable[[SuspectLayer], Any]:
     """Return how the photographs come out of another filter, or without the cut."""
 
     def read(file: Any) -> Any:
@@ -186,17 +186,17 @@ def pillow(how: Any, squeezed: bool = False) -> Callable[[Site], Any]:
     return lambda s: np.stack([read(file) for file in files()])
 
 
-def single(bits: int = 24) -> Site:
+def single(bits: int = 24) -> SuspectLayer:
     """A convolution in float32, with the limit that float32 has there.
 
     With factors of `bits` significant bits: those of 12 are as often as not ties for 11.
     """
-    site = conv(ins=16)
-    small = [in_bits(a, bits).astype(np.float64) for a in (x(site), w(site))]
-    bias = b(site).astype(np.float32).astype(np.float64)
+    layer = conv(ins=16)
+    small = [in_bits(a, bits).astype(np.float64) for a in (x(layer), w(layer))]
+    bias = b(layer).astype(np.float32).astype(np.float64)
     y = convolve(*small, bias, 1, both(1, 1))
     weights = {"weight": small[1], "bias": bias}
-    return replace(site, inputs=(small[0],), weights=weights, reference=y, observed=y,
+    return replace(layer, inputs=(small[0],), weights=weights, reference=y, observed=y,
                    dtype="float32", limit=2e-6)  # fmt: skip
 
 
@@ -209,91 +209,93 @@ def away_from_zero(a: Any) -> Any:
     return np.trunc(a + np.copysign(0.5, a))
 
 
-def in_tf32(s: Site, ties: Callable[[Any], Any] = np.round) -> Any:
+def in_tf32(s: SuspectLayer, ties: Callable[[Any], Any] = np.round) -> Any:
     factors = (in_bits(a, 11, ties) for a in (x(s), w(s)))
     return convolve(*factors, b(s).astype(np.float32), 1, both(1, 1))
 
 
-def transform() -> Site:
+def transform() -> SuspectLayer:
     x = images(3, 5, 6)
     layer = layers.TransformInput()
     y = layer(x)
-    return Site("t", "affine", (x,), y, y, {"scale": layer.scale, "shift": layer.shift})
+    return SuspectLayer("t", "affine", (x,), y, y, {"scale": layer.scale, "shift": layer.shift})
 
 
-def output() -> Site:
+def output() -> SuspectLayer:
     x = rng(13).standard_normal((4, 10))
-    return Site("logits", "output", (x,), x, x, backend="tf")
+    return SuspectLayer("logits", "output", (x,), x, x, backend="tf")
 
 
-def added() -> Site:
+def added() -> SuspectLayer:
     xs = images(5, 4, 6, 30), images(5, 4, 6, 31)
-    return Site("s", "add", xs, xs[0] + xs[1], xs[0] + xs[1], backend="pt")
+    return SuspectLayer("s", "add", xs, xs[0] + xs[1], xs[0] + xs[1], backend="pt")
 
 
 # The mistakes.
 
 
-def wrong(make: Callable[[], Site], compute: Callable[..., Any]) -> Callable[[], Site]:
-    """Return a function to a site whose observed output is `compute(site)`."""
+def wrong(
+    make: Callable[[], SuspectLayer], compute: Callable[..., Any]
+) -> Callable[[], SuspectLayer]:
+    """Return a function to a layer whose observed output is `compute(layer)`."""
 
-    def site() -> Site:
+    def layer() -> SuspectLayer:
         right = make()
         return replace(right, observed=np.asarray(compute(right), dtype=np.float64))
 
-    return site
+    return layer
 
 
-def w(site: Site) -> Any:
-    return site.weights["weight"]
+def w(layer: SuspectLayer) -> Any:
+    return layer.weights["weight"]
 
 
-def b(site: Site) -> Any:
-    return site.weights.get("bias")
+def b(layer: SuspectLayer) -> Any:
+    return layer.weights.get("bias")
 
 
-def x(site: Site) -> Any:
-    return site.inputs[0]
+def x(layer: SuspectLayer) -> Any:
+    return layer.inputs[0]
 
 
-def kernel_is(change: Callable[[Any], Any]) -> Callable[[Site], Any]:
+def kernel_is(change: Callable[[Any], Any]) -> Callable[[SuspectLayer], Any]:
     return lambda s: convolve(x(s), change(w(s)), b(s), 1, both(1, 1))
 
 
-def on_output(change: Callable[[Any], Any]) -> Callable[[Site], Any]:
+def on_output(change: Callable[[Any], Any]) -> Callable[[SuspectLayer], Any]:
     return lambda s: change(s.reference)
 
 
-def on_input(change: Callable[[Any], Any]) -> Callable[[Site], Any]:
+def on_input(change: Callable[[Any], Any]) -> Callable[[SuspectLayer], Any]:
     return lambda s: convolve(change(x(s)), w(s), b(s), 1, both(1, 1))
 
 
-def normed(s: Site, eps: float = 1e-3, **others: Any) -> Any:
+def normed(s: SuspectLayer, eps: float = 1e-3, **others: Any) -> Any:
     v = {**s.weights, **others}
     v = {k: np.reshape(a, (-1, 1, 1)) for k, a in v.items()}
     return (x(s) - v["running_mean"]) / np.sqrt(v["running_var"] + eps) * v["weight"] + v["bias"]
 
 
-def own_statistics(ddof: int) -> Callable[[Site], Any]:
-    def compute(s: Site) -> Any:
+def own_statistics(ddof: int) -> Callable[[SuspectLayer], Any]:
+    def compute(s: SuspectLayer) -> Any:
         axes = (0, 2, 3)
         return normed(s, running_mean=x(s).mean(axes), running_var=x(s).var(axes, ddof=ddof))
 
     return compute
 
 
-def local_norm(size: int, alpha: float, beta: float, k: float) -> Callable[[Site], Any]:
+def local_norm(size: int, alpha: float, beta: float, k: float) -> Callable[[SuspectLayer], Any]:
     return lambda s: layers.LocalResponseNorm(size, alpha, beta, k)(x(s))
 
 
-def in_bfloat16(s: Site) -> Any:
+def in_bfloat16(s: SuspectLayer) -> Any:
     def short(a: Any) -> Any:
         return to_dtype(a, "bfloat16").astype(np.float64)
 
     return short(convolve(short(x(s)), short(w(s)), short(b(s)), 1, both(1, 1)))
 
 
-def in_float32(s: Site) -> Any:
+def in_float32(s: SuspectLayer) -> Any:
     small = [a.astype(np.float32) for a in (x(s), w(s), b(s))]
     return convolve(*small, 1, both(1, 1))
 
@@ -319,14 +321,14 @@ def some_nan(y: Any) -> Any:
     return y
 
 
-def first(size: Any = (12, 11)) -> Site:
+def first(size: Any = (12, 11)) -> SuspectLayer:
     return conv(size, ins=3)
 
 
-def wired() -> Site:
-    site = conv()
+def wired() -> SuspectLayer:
+    layer = conv()
     other = images(5, 12, 11, 50)
     decoy = images(5, 12, 11, 51)
-    seen = convolve(other, w(site), b(site), 1, both(1, 1))
+    seen = convolve(other, w(layer), b(layer), 1, both(1, 1))
     others = {"b2.act": lambda: decoy, "b1.norm": lambda: other}
-    return replace(site, observed=seen, others=others)
+    return replace(layer, observed=seen, others=others)

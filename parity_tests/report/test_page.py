@@ -16,7 +16,7 @@ from inception_parity.comparison.comparing import compare
 from inception_parity.diagnosis import Diagnosis, Finding
 from inception_parity.errors import InputError
 from inception_parity.report import page, pictures
-from inception_parity.report.sheet import VERDICTS, Column, data, findings
+from inception_parity.report.sheet import VERDICTS, Column, findings, sheet_data
 
 from ..support import tiny
 from ..support.command import SMALL, SOUND, call, empty_place, interpreter
@@ -173,7 +173,7 @@ def test_the_same_map_is_kept_once():
 
 def test_data_has_the_graph_and_the_numbers(tmp_path):
     oracle, columns = tiny.reports(tmp_path)
-    found = data(oracle, columns)
+    found = sheet_data(oracle, columns)
     names = [node[0] for node in found["nodes"]]
     assert names == ["input", *(name for name, *_ in tiny.LAYERS)]
     for (name, kind, inputs, leaf), node in zip(tiny.LAYERS, found["nodes"][1:], strict=True):
@@ -190,7 +190,7 @@ def test_data_has_the_graph_and_the_numbers(tmp_path):
 
 def test_pictures_of_what_agrees_can_be_left_out(tmp_path):
     oracle, columns = tiny.reports(tmp_path)
-    few = data(oracle, columns, every_picture=False)
+    few = sheet_data(oracle, columns, every_picture=False)
     assert few["runs"][0]["pictures"] == {}
     failing = {e.name for e in columns[1].report.endpoints if e.fails}
     names = [node[0] for node in few["nodes"]]
@@ -202,10 +202,10 @@ def test_missing_and_surplus_endpoints_are_on_the_page(tmp_path):
     oracle = tiny.trace(tmp_path / "np", "np", values)
     theirs = {k: v for k, v in values.items() if k != "mixed.right.pool"}
     less = tiny.trace(tmp_path / "less", "pt", theirs)
-    found = data(oracle, [Column("less", compare(less, oracle), less)])
+    found = sheet_data(oracle, [Column("less", compare(less, oracle), less)])
     names = [node[0] for node in found["nodes"]]
     assert found["runs"][0]["points"][names.index("mixed.right.pool")][10] == "missing"
-    more = data(less, [Column("more", compare(oracle, less), oracle)])
+    more = sheet_data(less, [Column("more", compare(oracle, less), oracle)])
     names = [node[0] for node in more["nodes"]]
     assert "surplus" in more["runs"][0]["points"][names.index("mixed.right.pool")][10]
 
@@ -215,7 +215,9 @@ def test_number_that_json_lacks_is_a_large_one(tmp_path):
     oracle = tiny.trace(tmp_path / "np", "np", {**values, "fc": 0 * values["fc"]})
     values["fc"][0, 0] = 1.0
     found = tiny.trace(tmp_path / "pt", "pt", values)
-    text = json.dumps(data(oracle, [Column("x", compare(found, oracle), found)]), allow_nan=False)
+    text = json.dumps(
+        sheet_data(oracle, [Column("x", compare(found, oracle), found)]), allow_nan=False
+    )
     assert "1e+300" in text
 
 
@@ -291,7 +293,7 @@ def test_finding_is_on_top_of_the_page(tmp_path):
 def test_what_nothing_explains_is_said_to_be_so(tmp_path):
     nearest = Finding("flip", "flips the kernel", 0.5, 0.04, "flip()")
     found = Diagnosis(tiny.CULPRIT, "", closest=nearest, tried=(7, 3), note="Only channel 1.")
-    told = findings(tiny.sheet(tmp_path, diagnosis=found).columns[1].report)
+    told = findings(tiny.sheet(tmp_path, diagnosis=found).columns[1].diagnosis)
     assert told[0]["cause"] == "unexplained"
     assert told[0]["evidence"] == "10 explanations were tried. Only channel 1."
     assert told[1]["cause"] == "flips the kernel"

@@ -13,7 +13,8 @@ from selenium.webdriver.common.keys import Keys
 
 from inception_parity.diagnosis import Diagnosis, Finding
 from inception_parity.models import compare
-from inception_parity.report import models_page, page
+from inception_parity.report import page
+from inception_parity.report.models import sheet_of
 
 from ..conftest import chosen_backends
 from ..support import tiny
@@ -60,7 +61,7 @@ def models_file(folder: Path) -> Path:
         port[2].bias *= 2
     found = compare(original, port, np.random.default_rng(0).standard_normal((2, 3, 9, 9)))
     command = ["inception-parity", "compare-models", "nets:original", "nets:port"]
-    page.write(folder / "models.html", [models_page.sheet_of(found, command)])
+    page.write(folder / "models.html", [sheet_of(found, command)])
     return folder / "models.html"
 
 

@@ -17,7 +17,7 @@ from inception_parity.checking.task import Settings, Subject
 from inception_parity.comparison.comparing import UNJUDGED, compare
 from inception_parity.diagnosis import Diagnosis, Finding
 from inception_parity.report import junit, record
-from inception_parity.workers.processes import Outcome
+from inception_parity.workers.request import Outcome
 
 from ..support import tiny
 
@@ -33,7 +33,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> CheckResult:
     bad.report.loader.append("stem.conv.weight: 1 of 9 elements are not as loaded & more")
     bad.report.endpoints[0].verdict = UNJUDGED
     finding = Finding("padding", "pads", None, 1e-16, "pad = 1")
-    bad.report.diagnosis = Diagnosis("x", "conv", [finding], finding, (3, 1), "a note", ["y"])
+    diagnosis = Diagnosis("x", "conv", [finding], finding, (3, 1), "a note", ["y"])
     worst = bad.report.endpoints[-1]
     worst.problem, worst.rel_l2 = "2 NaN <and> \x00 a control character", None
     options = {"in_channels": 3, "batch_norm": False}
@@ -44,7 +44,8 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> CheckResult:
         "tf": Outcome("tf", seconds=1.5, peak_memory=1 << 30),
         "mx": Outcome("mx", "failed", "killed by SIGKILL\n  | last \x1b[31mwords"),
     }
-    return CheckResult(subject, settings, outcomes, [right.report, bad.report], [])
+    reports = [right.report, bad.report]
+    return CheckResult(subject, settings, outcomes, reports, [], {bad.report.cell: diagnosis})
 
 
 # JSON.
@@ -66,7 +67,7 @@ def objects(schema: Any) -> list[dict[str, Any]]:
 
 
 def test_report_is_valid(result):
-    validate(json.loads(record.dumps(record.record([result]))))
+    validate(json.loads(record.dumps(record.check_record([result]))))
 
 
 def test_report_with_infinities_is_valid(tmp_path):
@@ -104,7 +105,7 @@ def test_every_key_of_the_schema_is_documented():
     ],
 )
 def test_schema_refuses(result, where, value):
-    found = json.loads(record.dumps(record.record([result])))
+    found = json.loads(record.dumps(record.check_record([result])))
     *path, last = where
     place = found
     for step in path:

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inception_parity.backends import Adapter, run_job
-from inception_parity.backends.base import Job
+from inception_parity.backends import Adapter, Job, run_job
 from inception_parity.networks import catalogue
 from inception_parity.traces import seeding, weights
 from inception_parity.traces.trace import Trace

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from inception_parity.comparison.comparing import Report, compare
 from inception_parity.diagnosis import Diagnosis
 from inception_parity.files import digest
-from inception_parity.report.sheet import Column, Sheet, data
+from inception_parity.report.sheet import Column, Sheet, sheet_data
 from inception_parity.traces.trace import INPUT, Run, Trace, TraceWriter
 
 # name, kind, inputs, whether a layer; a stem, a block of two branches, and a head.
@@ -89,7 +90,7 @@ def sheet(
 ) -> Sheet:
     """Return the sheet of both columns; `fields` replace parts of it."""
     oracle, columns = reports(folder, rename)
-    columns[1].report.diagnosis = diagnosis
+    columns[1] = replace(columns[1], diagnosis=diagnosis)
     given = {
         "title": "tiny 8x8",
         "verdict": "Keras/TF diverges; PyTorch agrees.",
@@ -101,4 +102,4 @@ def sheet(
         "command": "inception-parity check tiny",
         **fields,
     }
-    return Sheet(columns=columns, data=data(oracle, columns), **given)
+    return Sheet(columns=columns, data=sheet_data(oracle, columns), **given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -159,7 +160,32 @@ def test_reference_that_is_too_coarse_or_isolated_is_refused(capsys, made, copy)
 
     rewrite(copy, smaller)
     done = call(capsys, "compare", made, copy)
-    require_clear_error(done, "copy: in float32, too coarse to judge float64 by; exchange the two")
+    require_clear_error(done, "copy: in float32, too coarse to judge float64 by; swap the two")
     rewrite(copy, set_run(dtype="float64", mode="isolated"))
     done = call(capsys, "compare", made, copy)
-    require_clear_error(done, "an isolated run, but the reference should be a propagated one")
+    require_clear_error(
+        done, "copy: an isolated run", "only another isolated run can be compared with it"
+    )
+
+
+def test_isolated_runs_are_compared_with_each_other(capsys, copy):
+    rewrite(copy, set_run(mode="isolated"))
+    other = Path(shutil.copytree(copy, "other"))
+    for reference in (copy, other):
+        done = call(capsys, "compare", copy, reference)
+        assert done.code == 0, done
+        assert "float64 isolated" in done.out
+        assert "bit-identical" in done.out
+    file = json.loads((other / "trace.json").read_text())["endpoints"][5]["file"]
+    array = np.load(other / file)
+    array.flat[0] += 1.0
+    np.save(other / file, array)
+
+    def mark(record):
+        for endpoint in record["endpoints"]:  # a block may share its last layer's file
+            if endpoint["file"] == file:
+                endpoint["sha256"] = hashlib.sha256(array.data).hexdigest()
+
+    rewrite(other, mark)
+    done = call(capsys, "compare", other, copy)
+    assert done.code == 1, done

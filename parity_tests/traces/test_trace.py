@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from inception_parity import InputError
-from inception_parity.backends.base import INPUT, Job, loaded, record, run_job
+from inception_parity.backends import Job, loaded, record, run_job
 from inception_parity.files import digest
 from inception_parity.networks import catalogue
-from inception_parity.traces.trace import Run, Trace, TraceWriter
+from inception_parity.traces.trace import INPUT, Run, Trace, TraceWriter
 
 from ..support.helpers import Case, images, shared_weights, trace_of
 

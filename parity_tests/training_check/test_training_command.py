@@ -1,4 +1,4 @@
-"""`check --mode training`: what it prints, writes and refuses."""
+"""`check-training`: what it prints, writes and refuses."""
 
 from __future__ import annotations
 
@@ -12,39 +12,56 @@ from rich.console import Console
 from inception_parity.checking.task import Settings, Subject
 from inception_parity.report import training as report
 from inception_parity.traces.trace import Trace
-from inception_parity.training_check.judging import IDENTICAL, ROUNDING, SHOWN, Row
+from inception_parity.training_check.judging import IDENTICAL, ROUNDING, SHOWN, Judgement
 from inception_parity.training_check.runner import TrainingResult
-from inception_parity.workers.processes import Outcome
+from inception_parity.workers.request import Outcome
 
 from ..commands.test_cli import documented_keys, keys
 from ..conftest import chosen_backends
 from ..support import headed
 from ..support.command import call, use_temporary
 
-TRAINING = ("--mode", "training")
+INSTEAD = "to check training: inception-parity check-training googlenet"
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--mode", "trainig"), "no mode 'trainig' (did you mean training?)"),
-        (("--optimizer", "adam"), "--optimizer goes with --mode training"),
-        (("--freeze", "b1", "--lr", "1"), "--lr, --freeze goes with --mode training"),
-        ((*TRAINING, "--optimizer", "adan"), "no optimizer 'adan' (did you mean adam?)"),
-        ((*TRAINING, "--lr", "0"), "lr 0, but should be more than 0"),
-        ((*TRAINING, "--lr", "nan"), "lr nan, but should be more than 0"),
-        ((*TRAINING, "--steps", "0"), "steps 0, but should be 1 to 1000"),
-        ((*TRAINING, "--batch", "0"), "batch 0, but should be 1 or more"),
-        ((*TRAINING, "--freeze", "b6"), "googlenet has no layer 'b6' to freeze"),
-        ((*TRAINING, "--dtypes", "float32"), "training in float32 alone can't be judged"),
+        (("--optimizer", "adan"), "no optimizer 'adan' (did you mean adam?)"),
+        (("--lr", "0"), "lr 0, but should be more than 0"),
+        (("--lr", "nan"), "lr nan, but should be more than 0"),
+        (("--steps", "0"), "steps 0, but should be 1 to 1000"),
+        (("--batch", "0"), "batch 0, but should be 1 or more"),
+        (("--freeze", "b6"), "googlenet has no layer 'b6' to freeze"),
+        (("--dtypes", "float32"), "training in float32 alone can't be judged"),
     ],
 )
 def test_bad_words_are_refused(
     capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str
 ) -> None:
-    done = call(capsys, "check", "googlenet", *words)
+    done = call(capsys, "check-training", "googlenet", *words)
     assert done.code == 2
     assert message in " ".join(done.err.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--mode", "training", "--set", "batch_norm=true"), f"{INSTEAD} --set batch_norm=true"),
+        (("--mode=training", "--lr", "1"), f"check has no --lr, --mode; {INSTEAD} --lr 1"),
+        (("--mode", "trainig"), f"check has no --mode; {INSTEAD}"),
+        (("--mode",), f"check has no --mode; {INSTEAD}"),
+        (("--mode", "inference"), "check has no --mode; leave it out"),
+        (("--optimizer", "adam"), f"check has no --optimizer; {INSTEAD} --optimizer adam"),
+        (("--freeze=b1", "--steps", "2"), f"no --freeze, --steps; {INSTEAD} --freeze=b1 --steps 2"),
+    ],
+)
+def test_check_names_the_command_to_give_instead(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str
+) -> None:
+    done = call(capsys, "check", "googlenet", *words)
+    assert done.code == 2
+    assert done.err.rstrip().endswith(message)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +74,7 @@ def test_bad_words_are_refused(
 def test_images_too_small_for_training_are_refused(
     capsys: pytest.CaptureFixture[str], network: str, words: tuple[str, ...], message: str
 ) -> None:
-    done = call(capsys, "check", network, *TRAINING, *words)
+    done = call(capsys, "check-training", network, *words)
     assert done.code == 2
     assert message in " ".join(done.err.split())
     assert "give a larger --size" in " ".join(done.err.split())
@@ -71,7 +88,7 @@ def test_training_is_checked_and_reported(
     use_temporary(tmp_path / "temporary", monkeypatch)
     report, kept = tmp_path / "report.json", tmp_path / "kept"
     done = call(
-        capsys, "check", "googlenet", *TRAINING, "--backends", "pt", "--dtypes", "float64",
+        capsys, "check-training", "googlenet", "--backends", "pt", "--dtypes", "float64",
         "--size", "32", "--batch", "2", "--steps", "2", "--set", "batch_norm=true",
         "--freeze", "b2", "--json", str(report), "--keep", str(kept),
     )  # fmt: skip
@@ -108,9 +125,9 @@ def test_training_is_checked_and_reported(
     ],
 )
 def test_last_line_says_how_far_was_judged(verdicts: dict[str, str], code: int, last: str) -> None:
-    rows = [Row(name, "pt", "float64", "each other", said) for name, said in verdicts.items()]
+    rows = [Judgement(name, "pt", "float64", "each other", said) for name, said in verdicts.items()]
     result = TrainingResult(
-        Subject("googlenet", {}, "by hand", "", (), (32, 32)), headed.recipe(),
+        Subject("googlenet", {}, "by hand", "", (), (32, 32)), headed.trial(),
         Settings(("pt",), ("float64",)), {"pt": Outcome("pt")}, rows, {}, {}, {}, (),
     )  # fmt: skip
     assert result.exit_code == code
@@ -122,7 +139,7 @@ def test_last_line_says_how_far_was_judged(verdicts: dict[str, str], code: int, 
 def test_traces_of_training_are_not_for_compare(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    headed.oracle(headed.recipe(), tmp_path / "np")
+    headed.oracle(headed.trial(), tmp_path / "np")
     done = call(capsys, "compare", str(tmp_path / "np"), str(tmp_path / "np"))
     assert done.code == 2
     assert "a trace of training" in " ".join(done.err.split())

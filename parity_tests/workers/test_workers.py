@@ -13,6 +13,7 @@ import pytest
 
 from inception_parity.workers import processes
 from inception_parity.workers.processes import workers
+from inception_parity.workers.request import Request
 
 from ..support.command import (
     ENDPOINTS,
@@ -93,7 +94,24 @@ def sound(tmp_path: Path) -> Path:
     return interpreter(tmp_path / "bin", "sound", SOUND)
 
 
-@pytest.mark.parametrize(("code", "message"), FAILURES.values(), ids=FAILURES)
+# Each takes three processes, the oracle's included; of these, another one stands for the kind.
+ALIKE = (
+    "ends with 7",
+    "crashes",
+    "nameless signal",
+    "empty trace",
+    "folder for a trace",
+    "no trace",
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        pytest.param(*failure, id=name, marks=[pytest.mark.slow] if name in ALIKE else [])
+        for name, failure in FAILURES.items()
+    ],
+)
 def test_failing_worker_costs_its_own_column(tmp_path, temporary, capsys, sound, code, message):
     bad = interpreter(tmp_path / "bin", "bad", code)
     report = tmp_path / "report.json"
@@ -184,7 +202,7 @@ def test_oracle_out_of_time_is_exit_code_3(temporary, capsys, tmp_path, sound):
 def test_workers_end_where_the_next_one_cannot_start(tmp_path):
     hanging = interpreter(tmp_path / "bin", "hanging", hang(tmp_path / "child"))
     requests = [
-        {"backend": name, "folder": str(tmp_path), "result": str(tmp_path / f"{name}.json")}
+        Request(backend=name, jobs=(), folder=tmp_path, result=tmp_path / f"{name}.json")
         for name in ("pt", "tf")
     ]
     nothing = {"pt": hanging, "tf": tmp_path / "nothing"}

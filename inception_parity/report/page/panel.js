@@ -1,4 +1,4 @@
-// What there is to see of one endpoint in one backend: pictures, numbers, cause and mend.
+// What there is to see of one endpoint in one backend: pictures, numbers, cause and fix.
 
 // From dark to light, and from one colour through grey to another: fit for colour-blind readers.
 const STOPS = {
@@ -104,7 +104,7 @@ function panelOf(sheet, choose) {
     const all = sheet.runs.filter((run) => run.column === state.column).flatMap((run) => run.findings);
     return all.filter((f) => f.endpoint === state.node).map((f, i) => make("div", { class: "finding" },
       make("h4", {}, i ? `or: ${f.cause}` : `Cause: ${f.cause}`), f.evidence ? make("p", {}, f.evidence) : null,
-      f.mend ? make("p", {}, "To mend it: ", make("code", {}, f.mend)) : null));
+      f.fix ? make("p", {}, "To fix it: ", make("code", {}, f.fix)) : null));
   }
 
   function pictures(run) {

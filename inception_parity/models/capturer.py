@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from numpy.typing import NDArray
 
-from .record import Recorder
+from .recorder import Recorder
 
 Array = NDArray[Any]
 Replacements = Mapping[Any, Array]  # a slot's key -> the value in the framework's layout
 
 
-class Framework(ABC):
-    """One framework, as far as other people's models need it.
+class Capturer(Protocol):
+    """What captures the models of one framework.
 
-    Nothing that it does to a model or to the framework outlasts its context
-    managers: parameters are exchanged for copies and put back, the very objects.
+    Nothing that it does to a model or to the framework outlives its context managers:
+    parameters are replaced by copies, and the very same objects are put back.
     """
 
     name: ClassVar[str]

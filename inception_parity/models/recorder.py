@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..files import save_array
 from ..traces.trace import INPUT, Trace, TraceWriter
-from .layers import TRANSPARENT, Layer, Settings, frozen, plain
+from .layers import TRANSPARENT, CapturedLayer, Settings, frozen, plain
 
 FORMAT = "inception-parity model 1"
 OUTPUT = "output"
@@ -57,7 +57,7 @@ class ModelTrace(Trace):
     the caller's.
     """
 
-    layers: dict[str, Layer] = field(default_factory=dict, repr=False)
+    layers: dict[str, CapturedLayer] = field(default_factory=dict, repr=False)
     outputs: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -105,12 +105,12 @@ class ModelTrace(Trace):
             raise InputError(f"{file}: can't read {layer}'s {role} ({error})") from error
 
 
-def _layer(fields: dict[str, Any]) -> Layer:
+def _layer(fields: dict[str, Any]) -> CapturedLayer:
     settings, inputs = frozen(fields["settings"]), tuple(fields["inputs"])
     for file in fields["weights"].values():
         if "/" in file.removeprefix("weights/") or not file.startswith("weights/"):
             raise ValueError(f"layer {fields['name']}: file {file!r}")
-    return Layer(**{**fields, "settings": settings, "inputs": inputs})
+    return CapturedLayer(**{**fields, "settings": settings, "inputs": inputs})
 
 
 class Recorder:
@@ -131,7 +131,7 @@ class Recorder:
         self.writer = writer
         self.convert = convert
         self.progress = progress
-        self.layers: dict[str, Layer] = {}
+        self.layers: dict[str, CapturedLayer] = {}
         self.slots: dict[tuple[str, str], Slot] = {}
         self.inputs: list[str] = []
         self.outputs: list[str] = []
@@ -151,7 +151,7 @@ class Recorder:
         name = INPUT if not self.inputs else f"{INPUT}.{len(self.inputs)}"
         self.inputs.append(name)
         self._write(name, tensor, array, "images", (), True)
-        self.layers[name] = Layer(name, "input")
+        self.layers[name] = CapturedLayer(name, "input")
 
     def layer(
         self,
@@ -188,7 +188,7 @@ class Recorder:
             files[role] = self._weight(slot.shared)
             self.slots[name, role] = slot
         settings = frozen(plain(settings))
-        made = Layer(name, kind, settings, files, sources, block, own)
+        made = CapturedLayer(name, kind, settings, files, sources, block, own)
         self.layers[name] = made
         leaf = kind not in TRANSPARENT
         self._write(name, output, array, made.describe(), sources, leaf)
@@ -201,7 +201,7 @@ class Recorder:
         self.outputs.append(name)
         producer = self.producer(tensor)
         sources = (producer,) if producer else ()
-        self.layers[name] = Layer(name, OUTPUT, inputs=sources)
+        self.layers[name] = CapturedLayer(name, OUTPUT, inputs=sources)
         self.writer.add(name, array, kind=OUTPUT, inputs=sources, leaf=False)
 
     def alias(self, tensor: Any, like: Any) -> None:

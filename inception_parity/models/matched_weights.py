@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .graph import Graph, Node
+from .graph import ComparedLayer, ModelGraph
 from .match import Match
 
 Array = NDArray[Any]
@@ -53,7 +53,7 @@ class Copied:
     left: list[str] = field(default_factory=list)
 
 
-def differences(a: Graph, b: Graph, match: Match) -> list[WeightDifference]:
+def weight_differences(a: ModelGraph, b: ModelGraph, match: Match) -> list[WeightDifference]:
     """Return every array that matched layers don't have in common, in a's order."""
     found = []
     for one, other in match.pairs.items():
@@ -66,7 +66,7 @@ def differences(a: Graph, b: Graph, match: Match) -> list[WeightDifference]:
     return found
 
 
-def compared(a: Graph, b: Graph, match: Match) -> int:
+def count_compared(a: ModelGraph, b: ModelGraph, match: Match) -> int:
     """Return how many arrays both sides have."""
     return sum(
         mine is not None and theirs is not None
@@ -75,7 +75,9 @@ def compared(a: Graph, b: Graph, match: Match) -> int:
     )
 
 
-def to_copy(a: Graph, b: Graph, match: Match) -> tuple[dict[tuple[str, str], Array], Copied]:
+def to_copy(
+    a: ModelGraph, b: ModelGraph, match: Match
+) -> tuple[dict[tuple[str, str], Array], Copied]:
     """Return a's weights as b's layers take them, and what can't be carried over.
 
     What a lacks and b has becomes what makes no difference: a bias 0, a scale 1.
@@ -100,13 +102,13 @@ def to_copy(a: Graph, b: Graph, match: Match) -> tuple[dict[tuple[str, str], Arr
 
 
 def _roles(
-    a: Graph, b: Graph, one: Node, other: Node
+    a: ModelGraph, b: ModelGraph, one: ComparedLayer, other: ComparedLayer
 ) -> Iterator[tuple[str, Array | None, Array | None]]:
     for role in dict.fromkeys((*one.weights, *other.weights)):
         yield role, array_of(a, one, role), array_of(b, other, role)
 
 
-def array_of(graph: Graph, node: Node, role: str) -> Array | None:
+def array_of(graph: ModelGraph, node: ComparedLayer, role: str) -> Array | None:
     """Return one of a node's arrays, or None if it has none of that role."""
     return graph.trace.weight(*node.weights[role]) if role in node.weights else None
 

@@ -1,10 +1,10 @@
-"""How a mistake is mended, in each framework's own words."""
+"""How a mistake is fixed, in each framework's own words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .site import Mend, Pads, Site
+from .suspect import Fix, Pads, SuspectLayer
 
 _LAYERS: Mapping[str, Mapping[str, str]] = {
     "conv": {"pt": "nn.Conv2d", "tf": "layers.Conv2D", "mx": "nn.Conv2D", "onnx": "Conv"},
@@ -40,13 +40,13 @@ _LAYERS: Mapping[str, Mapping[str, str]] = {
 }  # fmt: skip
 
 
-def layer_name(site: Site) -> str:
-    """Return the name of the layer's class in the site's framework."""
-    return _LAYERS.get(site.kind, {}).get(site.backend, "the layer")
+def layer_name(layer: SuspectLayer) -> str:
+    """Return the name of the layer's class in the layer's framework."""
+    return _LAYERS.get(layer.kind, {}).get(layer.backend, "the layer")
 
 
-def words(**lines: str) -> Mend:
-    """Return a mend: `pt`, `tf`, `mx`, `onnx`, and `other` for all others."""
+def words(**lines: str) -> Fix:
+    """Return a fix: `pt`, `tf`, `mx`, `onnx`, and `other` for all others."""
     return {("" if key == "other" else key): line for key, line in lines.items()}
 
 
@@ -57,33 +57,33 @@ def _value(sides: Pads) -> str:
     return f"(({top}, {bottom}), ({left}, {right}))"
 
 
-def layer_line(site: Site, pads: Pads | None = None, extra: str = "") -> Mend:
+def layer_line(layer: SuspectLayer, pads: Pads | None = None, extra: str = "") -> Fix:
     """Return the layer with the argument that it should have."""
     if pads is None:
-        name = layer_name(site)
+        name = layer_name(layer)
         return words(other=f"{name}(…) with {extra}" if extra else f"{name} as the reference's")
     even = pads[0][0] == pads[0][1] and pads[1][0] == pads[1][1]
-    keras = layer_name(site) if site.backend == "tf" else "Conv2D"
+    keras = layer_name(layer) if layer.backend == "tf" else "Conv2D"
     shown = _value(pads)
     explicit = f"padding={shown}" if even else f"nn.ZeroPad2d({shown}) before, and padding=0"
-    fill = ", constant_values=-inf" if site.kind == "max_pool" else ""
-    zeros = f"ops.pad(x, …{fill})" if site.kind == "max_pool" else f"ZeroPadding2D({shown})"
+    fill = ", constant_values=-inf" if layer.kind == "max_pool" else ""
+    zeros = f"ops.pad(x, …{fill})" if layer.kind == "max_pool" else f"ZeroPadding2D({shown})"
     return words(
-        pt=f"{_LAYERS[site.kind]['pt']}(…, {explicit})",
+        pt=f"{_LAYERS[layer.kind]['pt']}(…, {explicit})",
         tf=f'{zeros} before {keras}(…, padding="valid")'
         if shown != "0"
         else f'{keras}(…, padding="valid")',
-        mx=f"{_LAYERS[site.kind]['mx']}(…, {explicit})",
+        mx=f"{_LAYERS[layer.kind]['mx']}(…, {explicit})",
         onnx=f"pads = [{pads[0][0]}, {pads[1][0]}, {pads[0][1]}, {pads[1][1]}], auto_pad = NOTSET",
         other=f"pad {shown}",
     )
 
 
-def same_mend(site: Site, right: Pads) -> Mend:
+def same_fix(layer: SuspectLayer, right: Pads) -> Fix:
     """Return how SAME padding is replaced by a stated one."""
-    return layer_line(site, pads=right)
+    return layer_line(layer, pads=right)
 
 
-def pick(mend: Mend, backend: str) -> str:
+def pick(fix: Fix, backend: str) -> str:
     """Return the line for a backend, or the one for all."""
-    return mend.get(backend) or mend.get("") or ""
+    return fix.get(backend) or fix.get("") or ""

@@ -25,11 +25,11 @@ class Post:
 
 
 @dataclass(frozen=True)
-class Site:
+class SuspectLayer:
     """A layer of the reference, and what another implementation made of it.
 
     All arrays are float64 in the shared layout: (N, C, H, W) or (N, features), OIHW
-    kernels, (out, in) dense. A mistake is described by a changed copy of the site
+    kernels, (out, in) dense. A mistake is described by a changed copy of the layer
     (`but`), which `forward.compute` then computes.
 
     Kinds and their attributes (defaults in brackets; sizes are (height, width), pads
@@ -62,7 +62,7 @@ class Site:
             which the layer may have been fed by mistake.
         held: weights, by role, that the other implementation is known to hold otherwise
             than they were given.
-        sources: image files, where the site is the input.
+        sources: image files, where the layer is the input.
     """
 
     name: str
@@ -80,24 +80,26 @@ class Site:
     sources: tuple[Any, ...] = ()
     pre: tuple[Post, ...] = ()  # done to every input
     post: tuple[Post, ...] = ()  # done to the output
-    # What `forward` keeps: the output, and the site that `then` was called on.
+    # What `forward` keeps: the output, and the layer that `then` was called on.
     kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def but(self, **attributes: Any) -> Site:
-        """Return the site with other attributes."""
+    def but(self, **attributes: Any) -> SuspectLayer:
+        """Return the layer with other attributes."""
         return replace(self, attributes={**self.attributes, **attributes})
 
-    def weighing(self, **weights: Array | None) -> Site:
-        """Return the site with other weights; None takes one away."""
+    def weighing(self, **weights: Array | None) -> SuspectLayer:
+        """Return the layer with other weights; None takes one away."""
         changed = {**self.weights, **weights}
         return replace(self, weights={k: w for k, w in changed.items() if w is not None})
 
-    def fed(self, *inputs: Array) -> Site:
-        """Return the site with other inputs."""
+    def fed(self, *inputs: Array) -> SuspectLayer:
+        """Return the layer with other inputs."""
         return replace(self, inputs=inputs)
 
-    def then(self, name: str, apply: Callable[[Array], Array], elementwise: bool = True) -> Site:
-        """Return the site with something done to its output."""
+    def then(
+        self, name: str, apply: Callable[[Array], Array], elementwise: bool = True
+    ) -> SuspectLayer:
+        """Return the layer with something done to its output."""
         done = replace(self, post=(*self.post, Post(name, apply, elementwise)))
         done.kept["before"] = self
         return done
@@ -138,7 +140,7 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-Mend = Mapping[str, str]  # backend -> the line that mends it; "" for all others
+Fix = Mapping[str, str]  # backend -> the line that fixes it; "" for all others
 
 
 @dataclass(frozen=True)
@@ -147,14 +149,14 @@ class Candidate:
 
     cause: str  # a short name: `padding`, `kernel-flipped`, …
     text: str  # what is done, and what should be
-    mend: Mend
-    site: Site
+    fix: Fix
+    layer: SuspectLayer
     cost: int = 1  # how far-fetched: roughly, numbers that had to be chosen or fitted
-    limit: float | None = None  # a remaining difference that is still rounding, if not the site's
+    limit: float | None = None  # a remaining difference that is still rounding, if not the layer's
     evidence: str = ""  # what else speaks for it
 
 
-Explanation = Callable[[Site], Iterator[Candidate]]
+Explanation = Callable[[SuspectLayer], Iterator[Candidate]]
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ class Finding:
         before: relative L2 between the observed output and the reference; None where
             the shapes differ or there are values that aren't finite.
         after: relative L2 between the observed output and the reference with this mistake.
-        mend: the line that mends it, in the backend's own words.
+        fix: the line that fixes it, in the backend's own words.
         cost: how far-fetched it is; findings with the same effect are ranked by it.
         evidence: what else speaks for it.
     """
@@ -176,7 +178,7 @@ class Finding:
     text: str
     before: float | None
     after: float
-    mend: str
+    fix: str
     cost: int = 1
     evidence: str = ""
 

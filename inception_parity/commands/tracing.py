@@ -1,0 +1,158 @@
+"""The commands `run` and `compare`: a trace made here, perhaps compared elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Argument, Option
+
+from .. import errors, files
+from ..checking import runner as checks
+from ..comparison import floors
+from ..comparison.comparing import UNJUDGED, require_same_task
+from ..comparison.comparing import compare as compare_traces
+from ..diagnosis.traces import diagnose_trace
+from ..errors import InputError
+from ..files import require_writable
+from ..networks import catalogue
+from ..numerics import UNIT_ROUNDOFF
+from ..report import page, record, terminal
+from ..traces import seeding, weights
+from ..traces.trace import Trace
+from . import err, out, print_line, progress, stop
+from .arguments import require_dtype
+from .option_groups import command
+from .options import (
+    InputOptions,
+    Json,
+    NetworkName,
+    OnnxFile,
+    PageFile,
+    Seed,
+    WeightsFile,
+    WorkerOptions,
+)
+
+
+@command("run")
+def run_command(
+    network: NetworkName,
+    backend: Annotated[str, Option(help="`np`, `pt`, `tf`, `mx` or `onnx`.")],
+    folder: Annotated[Path, Option("--out", help="A new folder for the trace.")],
+    given: InputOptions,
+    workers: WorkerOptions,
+    dtype: str = Option("float64", help="`float64`, `float32`, …"),
+    onnx: OnnxFile = None,
+) -> None:
+    """Run a network in one backend, and keep its trace.
+
+    inception-parity run googlenet --backend pt --out traces/pt
+    """
+    catalogue.backend(backend)
+    require_dtype(dtype)
+    settings = workers.settings((backend,), (dtype,), onnx)
+    files.refuse_full(folder)
+    task = given.task(network, given.options(), onnx)
+    with progress() as say:
+        outcome = checks.run_one(task, settings, folder, say)
+    if outcome.status != "ok" or outcome.unsupported:
+        message = outcome.message or next(iter(outcome.unsupported.values()))
+        stop(f"{backend}  {outcome.status}: {message}", errors.BROKEN)
+    trace = Trace.read(folder)
+    print_line(f"{folder}: {len(trace.endpoints)} endpoints, {trace.seconds:.1f} s")
+
+
+@command("compare")
+def compare_command(
+    trace: Annotated[Path, Argument(help="The folder of a kept trace.")],
+    reference: Annotated[
+        Path, Argument(help="The trace to compare it with, preferably the oracle's.")
+    ],
+    as_json: Json = False,
+    weights_file: WeightsFile = None,
+    seed: Seed = 0,
+    page_file: PageFile = None,
+) -> None:
+    """Compare two kept traces, endpoint by endpoint, and look for the cause.
+
+    The cause can only be found with the weights of the run: seeded ones, or a file of
+    them. A float32 trace is judged only if a `check` of the same run has measured its
+    noise floors on this machine; otherwise its differences are shown and not judged.
+
+    Example:
+
+        inception-parity compare traces/pt traces/oracle --report page.html
+    """
+    if page_file is not None:
+        require_writable(page_file)
+    ours, theirs = Trace.read(trace), Trace.read(reference)
+    for one in (ours, theirs):
+        one.verify()
+    require_same_task(ours, theirs)
+    _require_reference(ours, theirs)
+    known = None
+    if ours.run.dtype != "float64":
+        known = floors.cached(floors.key(theirs.run.task(), ours.run.dtype))
+    report = compare_traces(ours, theirs, known)
+    diagnosis = None
+    is_oracle = theirs.run.backend == catalogue.ORACLE and theirs.run.mode == "propagated"
+    if report.fails and is_oracle:
+        shared = _weights_of(theirs, weights_file, seed)
+        if shared is not None:
+            diagnosis = diagnose_trace(report, ours, theirs, shared.arrays, known)
+        elif not as_json:
+            err.print("To find the cause, give the run's weights with --weights or --seed.")
+    if page_file is not None:
+        again = ["inception-parity", "compare", str(trace), str(reference)]
+        again += ["--weights", str(weights_file)] if weights_file else ["--seed", str(seed)]
+        with progress() as say:
+            page.write(page_file, [page.of_traces(report, ours, theirs, again, diagnosis, say)])
+    if as_json:
+        print(record.dumps(record.report_record(report, diagnosis)), end="")
+    else:
+        terminal.show_report(out, report, diagnosis)
+        if report.verdict == UNJUDGED:
+            out.print("Not judged: this machine has no noise floors of this run; `check` it first.")
+        if page_file is not None:
+            print_line(f"page: {page_file}")
+    raise typer.Exit(errors.DIVERGE if report.fails else errors.AGREE)
+
+
+def _weights_of(trace: Trace, file: Path | None, seed: int) -> weights.SharedWeights | None:
+    """Return the weights of a trace's run, if they are those of the file or the seed.
+
+    Raises:
+        InputError: a file was given, and holds others.
+    """
+    run = trace.run
+    if file is None:
+        shared = seeding.seeded(run.network, run.options, seed)
+        return shared if shared.sha256 == run.weights else None
+    shared = weights.read(file)
+    if shared.sha256 != run.weights:
+        raise InputError(f"{file}: not the weights of {trace.folder}; give those of that run")
+    return shared
+
+
+def _require_reference(trace: Trace, reference: Trace) -> None:
+    """Raise InputError unless `reference` is something to compare `trace` with."""
+    ours, theirs = trace.run, reference.run
+    for one in (trace, reference):
+        if one.run.mode == "training":
+            raise InputError(
+                f"{one.folder}: a trace of training, which only `check-training` can judge, "
+                "beside the others of its run"
+            )
+    if UNIT_ROUNDOFF[theirs.dtype] > UNIT_ROUNDOFF[ours.dtype]:
+        raise InputError(
+            f"{reference.folder}: in {theirs.dtype}, too coarse to judge {ours.dtype} by; "
+            "swap the two"
+        )
+    if theirs.mode == "isolated" != ours.mode:
+        raise InputError(
+            f"{reference.folder}: an isolated run, where every layer was given the oracle's input; "
+            f"only another isolated run can be compared with it, but {trace.folder} is a "
+            "propagated one"
+        )

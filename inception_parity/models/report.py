@@ -1,0 +1,302 @@
+"""What came out of comparing two models, and how it is printed."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..comparison.comparing import Comparison, Report
+from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS, LIMIT_MODELS_FLOAT32
+from ..diagnosis import Diagnosis
+from .match import Match
+from .matched_weights import Copied, WeightDifference
+from .recorder import ModelTrace
+
+MOST = 12  # lines of a list that may be long
+
+
+@dataclass(frozen=True)
+class SettingDifference:
+    """Something that two matched layers are set to differently."""
+
+    a: str
+    b: str
+    setting: str
+    of_a: Any
+    of_b: Any
+
+
+@dataclass
+class ModelReport:
+    """What came out of comparing two models.
+
+    Args:
+        report: every layer's comparison, by a's names; b's surplus layers by b's.
+        match: which layer was taken for which.
+        weights: arrays that matched layers don't have in common.
+        arrays: how many arrays were compared.
+        settings: what matched layers are set to differently.
+        diagnoses: a's layer -> what is wrong there, for the first guilty ones.
+        alone: layers that carry an error on, and are wrong by themselves too -> by how much.
+        between: a's guilty layer -> layers of a, and of b, that are just before it and have no
+            counterpart.
+        describe: b's layer -> what it is.
+        copied: what of a's weights was given to b, if that was asked for.
+        a: the reference's trace.
+        b: the other's.
+    """
+
+    report: Report
+    match: Match
+    weights: list[WeightDifference]
+    arrays: int
+    settings: list[SettingDifference]
+    a: ModelTrace
+    b: ModelTrace
+    diagnoses: dict[str, Diagnosis] = field(default_factory=dict)
+    alone: dict[str, float] = field(default_factory=dict)
+    copied: Copied | None = None
+    between: dict[str, tuple[list[str], list[str]]] = field(default_factory=dict)
+    describe: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def fails(self) -> bool:
+        """Whether anything doesn't agree: a layer, an output, a layer without a counterpart."""
+        return self.report.fails
+
+    @property
+    def first(self) -> Comparison | None:
+        """The first layer that is wrong by itself."""
+        return self.report.first
+
+    @property
+    def diagnosis(self) -> Diagnosis | None:
+        """What the mistake is at the first layer that is wrong by itself, if it was looked for."""
+        return self.diagnoses.get(self.first.name) if self.first is not None else None
+
+    def show(self, console: Console, with_match: bool = False) -> None:
+        """Print all of it; `with_match`: the whole match too, layer by layer."""
+        say = _Say(console)
+        _head(say, self)
+        if with_match:
+            console.print(_match_table(self))
+        _unmatched(say, self)
+        _weights(say, self)
+        _settings(say, self)
+        _failure(say, self)
+        _verdict(say, self)
+
+    def text(self) -> str:
+        """Return what `show` prints, without colours."""
+        file = io.StringIO()
+        console = Console(file=file, width=110, markup=False, emoji=False, no_color=True)
+        self.show(console)
+        return file.getvalue()
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+class _Say:
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def __call__(self, text: str, style: str = "") -> None:
+        self.console.print(Text(text, style=style), soft_wrap=True)
+
+
+def _head(say: _Say, made: ModelReport) -> None:
+    for word, trace in (("first", made.a), ("second", made.b)):
+        run = trace.run
+        framework = ", ".join(
+            f"{k} {v}" for k, v in list(trace.versions.items())[:2] if k != "numpy"
+        )
+        say(f"{word + ':':8}{run.network}  ({framework}; {run.dtype})")
+        for note in trace.notes:
+            say(f"        {note}", "yellow")
+    shapes = ", ".join("x".join(map(str, made.a.endpoints[n].shape)) for n in made.a.inputs)
+    match = made.match
+    say(f"input:  {shapes}; {len(match.pairs) - len(made.a.inputs)} layers matched", "dim")
+    if made.copied is not None:
+        say(f"weights: {made.copied.arrays} arrays of the first were given to the second")
+        _list(say, [f"not {line}" for line in made.copied.left])
+
+
+def _unmatched(say: _Say, made: ModelReport) -> None:
+    match = made.match
+    folded = [f"{name} is folded into the other's {_partner(match.pairs, owner)}"
+              for name, owner in match.folded.items()]  # fmt: skip
+    if folded:
+        say(f"{len(folded)} folded: a batch norm that the other computes in its convolution", "dim")
+    for who, names in (("first", match.only_a), ("second", match.only_b)):
+        left = [n for n in names if n not in match.folded and n not in match.accepted]
+        if left:
+            say(f"{len(left)} of the {who} without a counterpart:", "bold yellow")
+            trace = made.a if who == "first" else made.b
+            _list(say, [f"{name} ({trace.layers[name].describe()})" for name in left])
+    if match.accepted:
+        say(f"without a counterpart, as told: {', '.join(match.accepted)}", "dim")
+
+
+def _partner(pairs: dict[str, str], name: str) -> str:
+    return pairs.get(name) or next((a for a, b in pairs.items() if b == name), name)
+
+
+def _weights(say: _Say, made: ModelReport) -> None:
+    if not made.arrays and not made.weights:
+        return
+    if not made.weights:
+        say(f"weights: {made.arrays} arrays, the same in both", "dim")
+        return
+    total = len({(d.a, d.role) for d in made.weights})
+    say(f"weights: {total} arrays differ ({made.arrays} are in both)", "bold yellow")
+    _list(say, [_weight_line(difference) for difference in made.weights])
+
+
+def _weight_line(difference: WeightDifference) -> str:
+    names = _both(difference.a, difference.b)
+    return f"{names} {difference.role}: {difference.text}"
+
+
+def _both(a: str, b: str) -> str:
+    return a if a == b else f"{a} = {b}"
+
+
+def _settings(say: _Say, made: ModelReport) -> None:
+    if not made.settings:
+        return
+    groups: dict[tuple[str, str, str], list[SettingDifference]] = {}
+    for difference in made.settings:
+        key = (difference.setting, _value(difference.of_a), _value(difference.of_b))
+        groups.setdefault(key, []).append(difference)
+    say(f"settings: {len(made.settings)} differ", "bold yellow")
+    lines = []
+    for (setting, mine, theirs), members in groups.items():
+        names = [_both(d.a, d.b) for d in members[:3]]
+        more = f" and {len(members) - 3} more" if len(members) > 3 else ""
+        lines.append(f"{setting} {mine}, second {theirs}: {', '.join(names)}{more}")
+    _list(say, lines)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return "(" + ", ".join(_value(v) for v in value) + ")"
+    return f"{value:g}" if isinstance(value, float) else str(value).lower()
+
+
+def _failure(say: _Say, made: ModelReport) -> None:
+    first, report = made.first, made.report
+    if first is None:
+        return
+    other = made.match.pairs.get(first.name, "")
+    names = _both(first.name, other) if other else first.name
+    say(f"first:  {names} ({first.kind})   {_numbers(first, made)}", "bold")
+    if other and made.describe.get(other, first.kind) != first.kind:
+        say(f"        in the second: {made.describe[other]}")
+    guilty = [e.name for e in report.guilty if e is not first]
+    index = [e.name for e in report.endpoints].index(first.name)
+    agree = sum(not e.fails for e in report.endpoints[:index] if e.kind != "input")
+    carrying = sum(e.fails and not e.guilty and not e.problem.startswith(("missing", "surplus"))
+                   for e in report.endpoints)  # fmt: skip
+    say(f"        {agree} before it agree; {carrying} others carry an error on")
+    if guilty:
+        say(f"        wrong by themselves too: {_few(guilty)}")
+    for name, (mine, theirs) in made.between.items():
+        for who, trace, lone in (("first", made.a, mine), ("second", made.b, theirs)):
+            if lone:
+                kinds = _few([f"{n} ({trace.layers[n].describe()})" for n in lone])
+                say(f"        before {name}, only the {who} has {kinds}")
+    if made.alone:
+        worst = sorted(made.alone.items(), key=lambda item: -item[1])
+        told = [f"{name} ({'shape' if apart == inf else f'{apart:.1e}'})" for name, apart in worst]
+        say(f"        wrong even with the first model's input: {_few(told)}")
+    for diagnosis in made.diagnoses.values():
+        for line in _diagnosis_lines(diagnosis, made):
+            say(line)
+
+
+def _diagnosis_lines(diagnosis: Diagnosis, made: ModelReport) -> list[str]:
+    """Return a diagnosis in a few lines; of several, each with its layer."""
+    where = f" [{diagnosis.endpoint}]" if len(made.diagnoses) > 1 else ""
+    cause = diagnosis.cause
+    if cause is not None:
+        before = "shapes differ" if cause.before is None else f"{cause.before:.1e}"
+        lines = [f"cause:  {cause.text}{where}"]
+        lines.append(f"        relative L2 {before}, with this explanation {cause.after:.1e}")
+        if cause.evidence:
+            lines.append(f"        {cause.evidence}")
+        if cause.fix:
+            lines.append(f"fix:    {cause.fix}")
+        return lines
+    lines = [f"cause:  not found{where}: {diagnosis.tried[0]} explanations tried"]
+    if diagnosis.note:
+        lines.append(f"        {diagnosis.note}")
+    if diagnosis.closest is not None:
+        lines.append(
+            f"        closest: {diagnosis.closest.text} ({diagnosis.closest.after:.1e} left)"
+        )
+    return lines
+
+
+def _numbers(endpoint: Comparison, made: ModelReport) -> str:
+    if endpoint.problem:
+        return endpoint.problem
+    numbers = f"rel L2 {endpoint.rel_l2:.1e}, "
+    if made.a.run.dtype == made.b.run.dtype == "float64":
+        numbers += f"limit {LIMIT_FLOAT64:.0e}"
+    elif endpoint.floor is not None and endpoint.floors is not None:
+        numbers += f"{endpoint.floors:.3g} floors, limit {LIMIT_FLOORS:g}"
+    else:
+        numbers += f"limit {LIMIT_MODELS_FLOAT32:.0e}"
+    index = ", ".join(map(str, endpoint.worst))
+    return f"{numbers}; largest difference {endpoint.max_abs:.3g} at [{index}]"
+
+
+def _verdict(say: _Say, made: ModelReport) -> None:
+    endpoints = [e for e in made.report.endpoints if e.kind != "input"]
+    agree = sum(not e.fails for e in endpoints)
+    worst = made.report.worst
+    if not made.fails:
+        size = f"; largest relative L2 {worst.rel_l2:.1e} at {worst.name}" if worst else ""
+        say(f"They agree: {agree} of {agree} layers and outputs{size}.", "bold green")
+        return
+    say(
+        f"They differ: {len(endpoints) - agree} of {len(endpoints)} layers and outputs.", "bold red"
+    )
+
+
+def _match_table(made: ModelReport) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("first", "second", "kind", "shape", "rel. L2"):
+        table.add_column(name, no_wrap=True)
+    for endpoint in made.report.endpoints:
+        trace = made.a if endpoint.name in made.a.endpoints else made.b
+        known = trace.endpoints.get(endpoint.name)
+        other = made.match.pairs.get(endpoint.name, "–")
+        mine = endpoint.name
+        if endpoint.problem.startswith("surplus"):
+            mine, other = "–", endpoint.name
+        number = endpoint.problem if endpoint.rel_l2 is None else f"{endpoint.rel_l2:.1e}"
+        shape = "x".join(map(str, known.shape)) if known else ""
+        style = "bold red" if endpoint.guilty else "red" if endpoint.fails else ""
+        table.add_row(mine, other, endpoint.kind, shape, number, style=style)
+    return table
+
+
+def _list(say: _Say, lines: Sequence[str]) -> None:
+    for line in lines[:MOST]:
+        say(f"    {line}")
+    if len(lines) > MOST:
+        say(f"    … and {len(lines) - MOST} more")
+
+
+def _few(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:6])
+    return shown if len(names) <= 6 else f"{shown} and {len(names) - 6} more"
