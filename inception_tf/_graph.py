@@ -45,6 +45,8 @@ class Network(keras.Model):
         outputs = self.call(images, training=True)  # so that the heads get nodes
         heads_run = self.options.get("return_aux", False)
         super().__init__(images, outputs if heads_run else _logits(outputs), **kwargs)
+        # Names the axis that is wrong, which the graph's own check doesn't.
+        self.input_spec = layers.InputSpec(ndim=4, axes={-1: images.shape[-1]})
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.options}
