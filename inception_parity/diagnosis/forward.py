@@ -103,13 +103,13 @@ def pad(x: Array, pads: Pads, mode: str, fill: float) -> Array:
     return np.pad(x, sides, mode=padding_mode)
 
 
-def same_pads(size: Sequence[int], kernel: Any, stride: Any, dilation: Any = (1, 1)) -> Pads:
-    """Return the padding of TensorFlow's SAME: what doesn't divide by two goes to the end."""
+def same_pads(size: Sequence[int], kernel: Any, stride: Any, dilation: Any = (1, 1)) -> Any:
+    """Return TensorFlow's SAME padding along any number of axes; the odd zero goes to the end."""
     pads = []
     for length, k, s, d in zip(size, kernel, stride, dilation, strict=True):
         zeros = max((math.ceil(length / s) - 1) * s + (k - 1) * d + 1 - length, 0)
         pads.append((zeros // 2, zeros - zeros // 2))
-    return pads[0], pads[1]
+    return tuple(pads)
 
 
 def padded(layer: SuspectLayer, x: Array, fill: float) -> Array:

@@ -209,25 +209,10 @@ def _find_guilty(endpoints: list[Comparison], a: ModelGraph, b: ModelGraph, matc
     backwards = {other: one for one, other in match.pairs.items()}
     for endpoint in endpoints:
         if endpoint.name in fails:
-            before = set(_matched_before(a, endpoint.name, set(match.pairs)))
-            theirs = _matched_before(b, match.pairs[endpoint.name], set(backwards))
+            before = set(a.before(endpoint.name, match.pairs)[0])
+            theirs, _ = b.before(match.pairs[endpoint.name], backwards)
             before |= {backwards[name] for name in theirs}
             endpoint.guilty = not before & fails
-
-
-def _matched_before(graph: ModelGraph, name: str, matched: set[str]) -> list[str]:
-    """Return the nearest layers before one that have a counterpart."""
-    found, todo, seen = [], list(graph.nodes[name].inputs), set()
-    while todo:
-        source = todo.pop()
-        if source in seen:
-            continue
-        seen.add(source)
-        if source in matched:
-            found.append(source)
-        else:
-            todo += graph.nodes[source].inputs
-    return found
 
 
 def _unmatched(a: ModelGraph, b: ModelGraph, match: Match) -> list[Comparison]:
