@@ -72,16 +72,21 @@ def output_of(layer: SuspectLayer) -> Array:
     return output
 
 
-def residual(layer: SuspectLayer) -> Array:
-    """Return what is observed beyond what the layer gives.
+def matching_output(layer: SuspectLayer) -> Array:
+    """Return the layer's output, to be compared value by value with what was observed.
 
     Raises:
         CannotComputeError: it can't be computed, or has another shape.
     """
     y = output_of(layer)
-    if y.shape != layer.seen.shape:
-        raise CannotComputeError(f"shape {y.shape}, but {layer.seen.shape} was seen")
-    return layer.seen - y
+    if not layer.same_shape or y.shape != layer.seen.shape:
+        raise CannotComputeError(f"shape {y.shape}, but something else was seen")
+    return y
+
+
+def residual(layer: SuspectLayer) -> Array:
+    """Return what is observed beyond what the layer gives; raises as `matching_output`."""
+    return layer.seen - matching_output(layer)
 
 
 def take(array: Array, channels: Channels) -> Array:
