@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 AGREE, DIVERGE, BROKEN = 0, 1, 3  # exit codes; 2 is bad usage or input
 
 
 class InputError(Exception):
-    """Something the user gave can't be used: what, where, expected, how to mend.
+    """Something the user gave can't be used: what, where, expected, how to fix it.
 
     The command prints the text and exits with 2; nothing is left half-written.
     """
@@ -23,3 +23,9 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     """Return ` (did you mean …?)` for the choice nearest to `word`, or nothing."""
     matches = difflib.get_close_matches(word.lower(), list(choices), n=1, cutoff=0.5)
     return f" (did you mean {matches[0]}?)" if matches else ""
+
+
+def few(names: Sequence[str], most: int = 8) -> str:
+    """Return the first of `names`, and how many more there are."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

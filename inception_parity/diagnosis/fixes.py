@@ -1,4 +1,4 @@
-"""How a mistake is fixed, in each framework's own words."""
+"""How a mistake is fixed, in each framework's own terms."""
 
 from __future__ import annotations
 

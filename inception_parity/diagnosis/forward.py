@@ -1,7 +1,7 @@
-"""What a layer gives, with whatever mistake its layer describes: float64, NumPy alone.
+"""What a layer computes, with whatever mistake describes it: float64, NumPy alone.
 
-Apart from `inception_np`: its layers can't be wrong, and these have to be able to,
-with paddings that differ per side, dilation, offsets, fills.
+Not `inception_np`: its layers can't be wrong, and these have to be able to be, with
+paddings that differ per side, dilation, offsets, fills.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FEW = 8  # channels of a convolution that are computed in another way than all o
 
 
 class CannotComputeError(Exception):
-    """The mistake gives a layer that can't be: a window larger than its input, say."""
+    """With this mistake the layer is impossible: a window larger than its input, say."""
 
 
 def compute(layer: SuspectLayer, channels: Channels = None) -> Array:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..errors import few
 from ..networks import catalogue
 from ..training_check.judging import SHOWN, Row
 from ..training_check.runner import TrainingResult
@@ -88,11 +89,8 @@ def _failure(row: Row) -> Text:
     text.append("FAIL", style="bold red")
     if row.problem:
         text.append(f"   {row.problem}")
-    names = ", ".join(row.wrong[:MOST_NAMES])
-    more = f" and {len(row.wrong) - MOST_NAMES} more" if len(row.wrong) > MOST_NAMES else ""
-    text.append(
-        f"\n    against {row.against}: {len(row.wrong)} of {row.total} differ: {names}{more}"
-    )
+    names = few(row.wrong, MOST_NAMES)
+    text.append(f"\n    against {row.against}: {len(row.wrong)} of {row.total} differ: {names}")
     if row.worst is not None and row.limit is not None:
         text.append(f"\n    worst {row.worst:.1e} at {row.at}, limit {row.limit:.0e}")
     return text
@@ -142,8 +140,7 @@ def _parted(result: TrainingResult) -> list[str]:
 
 def _above(row: Row) -> str:
     """Say why arrays above the limit are judged equal."""
-    names = ", ".join(row.above[:MOST_NAMES])
-    more = f" and {len(row.above) - MOST_NAMES} more" if len(row.above) > MOST_NAMES else ""
+    names = few(row.above, MOST_NAMES)
     worst = (
         f" (worst {row.worst:.1e}, where {row.allowed:.1e} may be)"
         if row.worst is not None and row.allowed is not None
@@ -152,7 +149,7 @@ def _above(row: Row) -> str:
     return (
         f"{catalogue.BACKENDS[row.backend].title}, weights after step 1: {len(row.above)} of "
         f"{row.total} arrays are more than {row.limit:.0e} apart{worst}, and judged equal: no "
-        f"more than the optimiser's definition makes of the noise in gradients. {names}{more}."
+        f"more than the optimiser's definition makes of the noise in gradients. {names}."
     )
 
 
