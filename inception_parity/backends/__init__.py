@@ -4,6 +4,7 @@ Importing this package imports no framework; making an adapter does.
 """
 
 from ..workers.request import Job
-from .base import Adapter, UnavailableError, adapter, loaded, record, run_job
+from .base import Adapter, UnavailableError, adapter
+from .recording import loaded, record, run_job
 
 __all__ = ["Adapter", "Job", "UnavailableError", "adapter", "loaded", "record", "run_job"]

@@ -20,7 +20,8 @@ from ..errors import InputError
 from ..networks import catalogue
 from ..onnx import model_file
 from ..workers.request import Job
-from .base import Adapter, After, Before, UnavailableError, adapter, loaded
+from .base import Adapter, After, Before, UnavailableError, adapter
+from .recording import loaded
 
 MOST_VALUES = 1 << 30  # of one tensor for one image; those of the networks here are under 2^21
 PROVIDERS = {

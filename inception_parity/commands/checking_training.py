@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Any
 
 import typer
+from typer import Option
 
 from .. import files
 from ..data import images
@@ -16,7 +17,7 @@ from ..networks import catalogue
 from ..report import record
 from ..report import training as report
 from ..training_check.runner import TrainingResult, check_training
-from ..training_check.task import PRESETS, Recipe, make_recipe
+from ..training_check.trial import PRESETS, Trial, make_trial
 from . import out, print_line, progress
 from .arguments import parse_dtypes
 from .option_groups import command
@@ -27,24 +28,21 @@ from .options import InputOptions, JsonFile, Keep, Selection, WorkerOptions
 class TrainingOptions:
     """How the networks are trained."""
 
-    optimizer: Annotated[
-        str, typer.Option(help=f"One of {', '.join(f'`{name}`' for name in PRESETS)}.")
-    ] = "momentum"
-    lr: Annotated[
-        float | None, typer.Option("--lr", help="Learning rate; by default the optimizer's own.")
-    ] = None
-    steps: Annotated[int, typer.Option(help="Number of steps.")] = 3
-    freeze: Annotated[
-        list[str] | None,
-        typer.Option(help="A layer that isn't trained, such as `b1.0`. Repeatable."),
-    ] = None
+    optimizer: str = Option(
+        "momentum", help=f"One of {', '.join(f'`{name}`' for name in PRESETS)}."
+    )
+    lr: float | None = Option(None, help="Learning rate; by default the optimizer's own.")
+    steps: int = Option(3, help="Number of steps.")
+    freeze: list[str] | None = Option(
+        None, help="A layer that isn't trained, such as `b1.0`. Repeatable."
+    )
 
 
 @dataclass(frozen=True)
 class BatchOptions(InputOptions):
     """What a network is given in training: images make up the batches of all steps."""
 
-    batch: Annotated[int | None, typer.Option(help="Images in a step; by default 4.")] = None
+    batch: int | None = Option(None, help="Images in a step; by default 4.")
 
 
 @command("check-training")
@@ -79,22 +77,22 @@ def check_training_command(
     if keep is not None:
         files.refuse_full(keep)
 
-    def recipe(network: str, options: Mapping[str, Any]) -> Recipe:
-        return make_recipe(
+    def trial(network: str, options: Mapping[str, Any]) -> Trial:
+        return make_trial(
             network, options, optimizer=training.optimizer, lr=training.lr, steps=training.steps,
             batch=4 if given.batch is None else given.batch, frozen=tuple(training.freeze or ()),
         )  # fmt: skip
 
     for case in cases:  # what can't be used is refused before any work
-        recipe(case.network, catalogue.network(case.network).resolve(case.options))
+        trial(case.network, catalogue.network(case.network).resolve(case.options))
     every = replace(given, batch=len(images.photographs()) if given.images is None else None)
     results: list[TrainingResult] = []
     for case in cases:
         with progress(case.title) as say:
             say("weights and images")
             task = every.task(case.network, case.options)
-            steps = recipe(case.network, task.weights.options)
-            results.append(check_training(task, steps, settings, case.folder, say))
+            wanted = trial(case.network, task.weights.options)
+            results.append(check_training(task, wanted, settings, case.folder, say))
         report.show(out, results[-1])
         if case.folder is not None:
             print_line(f"traces: {case.folder}")

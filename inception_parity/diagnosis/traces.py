@@ -77,7 +77,7 @@ def best_report(reports: Sequence[Report]) -> Report | None:
 
 
 class _Suspects:
-    """Makes layers of the endpoints of one trace."""
+    """Describes the endpoints of one trace as suspect layers."""
 
     def __init__(
         self, trace: Trace, oracle: Trace, weights: Mapping[str, NDArray[Any]],

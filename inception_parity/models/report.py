@@ -13,13 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ..comparison.comparing import Comparison, Report
-from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS
+from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS, LIMIT_MODELS_FLOAT32
 from ..diagnosis import Diagnosis
 from ..errors import few
 from .match import Match
 from .matched_weights import Copied, WeightDifference
 from .recorder import ModelTrace
-from .rounding import LIMIT_FLOAT32
 
 MOST = 12  # lines of a list that may be long
 FEW = 6  # names in a line
@@ -252,7 +251,7 @@ def _numbers(endpoint: Comparison, made: ModelReport) -> str:
         return endpoint.numbers(f"limit {LIMIT_FLOAT64:.0e}")
     if endpoint.floors is not None:
         return endpoint.numbers(f"{endpoint.floors:.3g} floors, limit {LIMIT_FLOORS:g}")
-    return endpoint.numbers(f"limit {LIMIT_FLOAT32:.0e}")
+    return endpoint.numbers(f"limit {LIMIT_MODELS_FLOAT32:.0e}")
 
 
 def _verdict(say: _Say, made: ModelReport) -> None:

@@ -32,17 +32,11 @@ class Backend(tf.Backend):
 
     def build(self, network: Network, options: Mapping[str, Any], dtype: str) -> Any:
         self.network, self.options = network.name, dict(options)
-        floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
-        try:
-            keras.config.set_floatx(dtype)
-            keras.config.set_dtype_policy(dtype)
+        with tf.precision(dtype):
             net = keras.applications.InceptionV3(
                 weights=None, classifier_activation=None, classes=options["num_classes"],
                 input_tensor=keras.Input((None, None, options["in_channels"])),
             )  # fmt: skip
-        finally:
-            keras.config.set_floatx(floatx)
-            keras.config.set_dtype_policy(policy)
         self.load(net)
         return net
 
