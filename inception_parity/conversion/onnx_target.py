@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..checking import runner
 from ..checking.task import Settings, make_task
-from ..errors import InputError
+from ..errors import InputError, ReportedError
 from ..formats import onnx
 from ..libraries import ONNX, SHARED
 from ..networks import catalogue
@@ -25,7 +25,7 @@ from .verifying import Size
 SUFFIX = ".onnx"
 
 
-class ExportError(Exception):
+class ExportError(ReportedError):
     """The framework that should have exported the network is missing, crashed or timed out."""
 
 

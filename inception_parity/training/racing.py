@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.feed import Batch, DataSet
-from ..errors import InputError
+from ..errors import InputError, ReportedError
 from ..files import appearing, save_arrays
 from ..training_check.limits import scale_of
 from ..training_check.task import trained_arrays
@@ -39,7 +39,7 @@ LOST = 0.1  # of the way that the weights have come: who is as far apart goes an
 Runner = tuple[str, str]  # backend, dtype
 
 
-class FailedError(Exception):
+class FailedError(ReportedError):
     """A runner couldn't be started, crashed, or took too long."""
 
 
