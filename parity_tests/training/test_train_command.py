@@ -52,7 +52,7 @@ def begun(**given) -> Path:
     data = datasets.load("fashion-mnist", Path("data"))
     folder = Path("begun")
     folder.mkdir()
-    checkpoint.write(folder / FILE, loop.begin(tiny.recipe(data, backend=ANY, **given)))
+    checkpoint.write(folder / FILE, loop.begin(tiny.plan(data, backend=ANY, **given)))
     return folder
 
 
@@ -83,6 +83,7 @@ def kill_while_it_writes(process: subprocess.Popen[str]) -> None:
     assert len(half_written()) == 1
 
 
+@pytest.mark.slow  # what it stands for is tested in this process, too: see test_training.py
 @pytest.mark.timeout(900)  # five trainings, one after another
 def test_killed_command_resumes_bit_for_bit():
     """Killed while a checkpoint is written, in an epoch, stopped by SIGINT, then left alone."""
