@@ -9,11 +9,11 @@ from rich.text import Text
 from typer import Argument, Option
 
 from ..backends import min_size
-from ..checking.task import require_size
 from ..data.images import parse_size
 from ..errors import InputError
 from ..files import require_writable
 from ..networks import catalogue, sizes, summary
+from ..networks.empty_batch import require_size
 from ..plots.sizes import plot as plot_sizes
 from ..traces import seeding, weights
 from . import out, plain_table, print_json, print_line, progress

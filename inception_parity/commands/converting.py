@@ -44,7 +44,8 @@ def convert_command(
     backends: Annotated[
         str | None,
         typer.Option(
-            help="Of ours, to compare with; by default pt,tf,mx. For ONNX, the one to export."
+            help="Networks of ours to run beside it; by default pt,tf,mx, but for ONNX none that "
+            "isn't needed."
         ),
     ] = None,
     size: Annotated[
