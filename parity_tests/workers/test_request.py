@@ -13,7 +13,6 @@ from inception_parity.errors import InputError
 from inception_parity.workers import request as requests
 from inception_parity.workers.request import (
     Experiment,
-    Export,
     MeasureFloors,
     Race,
     Record,
@@ -33,7 +32,6 @@ JOBS = (
     Race(recipe={"epochs": 1}, dtype="float32", steps=2, names=("fc.bias",), label="pt",
          out=Path("e")),
     Experiment(topics=("pooling",), out=Path("f")),
-    Export("googlenet", OPTIONS, "float32", provenance="seed 0", images=Path("i"), out=Path("g")),
 )  # fmt: skip
 
 
