@@ -175,13 +175,13 @@ def reordered(layer: SuspectLayer) -> Iterator[Candidate]:
             continue
         n = len(order)
         plain = list(order)
-        how, cost = f"in another order ({', '.join(map(str, plain[:6]))}, …)", 4
+        change, cost = f"in another order ({', '.join(map(str, plain[:6]))}, …)", 4
         by = -plain[0] % n
         if plain == list(range(n))[::-1]:
-            how, cost = "reversed", 2
+            change, cost = "reversed", 2
         elif np.array_equal(plain, np.roll(range(n), by)):
-            how, cost = f"shifted by {by if by <= n // 2 else by - n}", 2
-        text = f"the output's {what} are {how}"
+            change, cost = f"shifted by {by if by <= n // 2 else by - n}", 2
+        text = f"the output's {what} are {change}"
         fix = words(other=f"{what} in the reference's order; for kernels see their layout")
         moved = layer.then("reordered", partial(np.take, indices=order, axis=axis), False)
         yield Candidate(cause, text, fix, moved, cost)

@@ -33,9 +33,9 @@ def rounded(array: Array, dtype: str) -> Array:
     return to_dtype(array, dtype).astype(np.float64)
 
 
-def _narrow(layer: SuspectLayer, how: Callable[[Array], Array]) -> SuspectLayer:
-    weights = {name: how(array) for name, array in layer.weights.items()}
-    return layer.fed(*(how(x) for x in layer.inputs)).weighing(**weights)
+def _narrow(layer: SuspectLayer, rounding: Callable[[Array], Array]) -> SuspectLayer:
+    weights = {name: rounding(array) for name, array in layer.weights.items()}
+    return layer.fed(*(rounding(x) for x in layer.inputs)).weighing(**weights)
 
 
 def narrower(layer: SuspectLayer) -> Iterator[Candidate]:
