@@ -24,7 +24,7 @@ from ..networks.summary import values_per_channel
 from ..traces.trace import Trace, folder_name
 from ..traces.weights import is_idle_bias
 from ..workers.request import Outcome, Request, Train
-from .judging import SHOWN, Key, Judgement, judge
+from .judging import SHOWN, Judgement, Key, judge
 from .trial import Trial
 
 MODE = "training"  # in the names of its traces
