@@ -60,7 +60,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Row:
+class Comparison:
     """One comparison: the source's network beside one other, on one size, in one dtype."""
 
     target: str
@@ -87,7 +87,7 @@ class Verification:
     """What came of it: rows, or the reason why there are none."""
 
     source: str
-    rows: tuple[Row, ...] = ()
+    rows: tuple[Comparison, ...] = ()
     reason: str = ""  # why it couldn't be done
     broken: str = ""  # what failed, where it should have worked
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -156,7 +156,7 @@ def verify(
         outcomes = run_all(requests, {}, timeout, on_tick)
         if outcomes[0].status == "missing":
             return Verification(source.title, reason=_missing(source, outcomes[0]))
-        rows, left_out, broken = list[Row](), list[str](), list[str]()
+        rows, left_out, broken = list[Comparison](), list[str](), list[str]()
         for number, (side, outcome) in enumerate(zip(sides, outcomes, strict=True)):
             if outcome.status == "missing":
                 left_out.append(_missing(side, outcome))
@@ -225,7 +225,7 @@ def pictures(size: Size, channels: int) -> NDArray[np.float64]:
     return np.concatenate([photograph, noise]).astype(np.float32).astype(np.float64)
 
 
-def _rows(side: Side, source: Request, target: Request) -> list[Row]:
+def _rows(side: Side, source: Request, target: Request) -> list[Comparison]:
     theirs = {job.out.name: job.out for job in source.jobs}
     rows = [
         _row(side, Trace.read(job.out), Trace.read(theirs[job.out.name]))
@@ -235,7 +235,7 @@ def _rows(side: Side, source: Request, target: Request) -> list[Row]:
     return sorted(rows, key=lambda row: (row.dtype == "float32", -row.size[0]))
 
 
-def _row(side: Side, ours: Trace, theirs: Trace) -> Row:
+def _row(side: Side, ours: Trace, theirs: Trace) -> Comparison:
     height, width = theirs.endpoints[INPUT].shape[2:]
     worst, at, problem = 0.0, "", ""
     common = [name for name in theirs.endpoints if name in ours.endpoints and name != INPUT]
@@ -259,7 +259,7 @@ def _row(side: Side, ours: Trace, theirs: Trace) -> Row:
         found, expected = ours.array("logits"), theirs.array("logits")
         logits = float(np.abs(found - expected).max() / np.abs(expected).max())
     size = (int(height), int(width))
-    return Row(side.title, theirs.run.dtype, size, len(common), worst, at, logits, problem)
+    return Comparison(side.title, theirs.run.dtype, size, len(common), worst, at, logits, problem)
 
 
 def _heads_off(trace: Trace) -> Sequence[str]:
