@@ -18,6 +18,7 @@ from .commands import (  # noqa: F401  each registers its commands when it is im
     converting,
     differing,
     err,
+    evaluating,
     exporting,
     models,
     out,
@@ -25,7 +26,7 @@ from .commands import (  # noqa: F401  each registers its commands when it is im
     tracing,
     training,
 )
-from .errors import BROKEN, InputError, OracleError
+from .errors import BROKEN, INTERRUPTED, InputError, OracleError
 from .versions import __version__
 
 __all__ = ["app", "invoke", "main"]
@@ -85,7 +86,7 @@ def invoke(words: list[str] | None = None) -> int:
         return _fail(f"can't read or write: {error}", 2)
     except Interrupted as signalled:
         err.print(f"interrupted by {signalled}: all workers have been ended, nothing was left")
-        return 130
+        return INTERRUPTED
     return 0
 
 

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 AGREE, DIVERGE, BROKEN = 0, 1, 3  # exit codes; 2 is bad usage or input
+INTERRUPTED = 130  # as of a program that SIGINT ends
 
 
 class InputError(Exception):

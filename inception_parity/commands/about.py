@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.table import Table
 from rich.text import Text
+from typer import Argument, Option
 
 from .. import errors
 from ..backends import UnavailableError, min_size
@@ -51,7 +51,7 @@ def networks_command(as_json: Json = False) -> None:
 def summary_command(
     network: NetworkName,
     size: SizeText = None,
-    batch: Annotated[int, typer.Option(help="Images in the batch.")] = 1,
+    batch: int = Option(1, help="Images in the batch."),
     settings: Set = None,
     as_json: Json = False,
 ) -> None:
@@ -93,7 +93,7 @@ def summary_command(
 @command("weights")
 def weights_command(
     network: NetworkName,
-    file: Annotated[Path, typer.Option("--out", help="The file to write.")],
+    file: Annotated[Path, Option("--out", help="The file to write.")],
     seed: Seed = 0,
     settings: Set = None,
 ) -> None:
@@ -108,14 +108,10 @@ def weights_command(
 
 @command("sizes")
 def sizes_command(
-    in_channels: Annotated[int, typer.Option("--in-channels", help="Channels of the images.")] = 1,
-    num_classes: Annotated[int, typer.Option("--num-classes", help="Length of the logits.")] = 10,
-    size: Annotated[
-        str, typer.Option("--size", help="Image size: `224`, or `224x160` (HxW).")
-    ] = "224",
-    plot: Annotated[
-        Path | None, typer.Option("--plot", help="Draw the table into a PNG, SVG or PDF file.")
-    ] = None,
+    in_channels: int = Option(1, help="Channels of the images."),
+    num_classes: int = Option(10, help="Length of the logits."),
+    size: str = Option("224", help="Image size: `224`, or `224x160` (HxW)."),
+    plot: Path | None = Option(None, help="Draw the table into a PNG, SVG or PDF file."),
     as_json: Json = False,
 ) -> None:
     """Compare the sizes of the family with AlexNet, VGG-11 and NiN, as d2l's exercise asks.
@@ -151,8 +147,8 @@ def sizes_command(
 
 @command("min-size")
 def min_size_command(
-    network: Annotated[list[str] | None, typer.Argument(help="Networks; by default all.")] = None,
-    backends: Annotated[str, typer.Option(help="Where to try, with commas.")] = "np,pt",
+    network: list[str] | None = Argument(None, help="Networks; by default all."),
+    backends: str = Option("np,pt", help="Where to try, with commas."),
     settings: Set = None,
     as_json: Json = False,
 ) -> None:

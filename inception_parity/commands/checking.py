@@ -6,9 +6,10 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
+from typer import Option
 from typer.core import TyperCommand
 
 from .. import files
@@ -16,22 +17,13 @@ from ..checking import runner as checks
 from ..checking.result import CheckResult
 from ..checking.task import Cell
 from ..errors import InputError
-from ..files import require_writable
 from ..report import junit, page, record, terminal
 from ..report.sheet import Sheet
 from ..traces.trace import Trace
 from . import out, print_line, progress
 from .arguments import parse_dtypes
 from .option_groups import command
-from .options import (
-    InputOptions,
-    JsonFile,
-    Keep,
-    OnnxFile,
-    PageFile,
-    Selection,
-    WorkerOptions,
-)
+from .options import InputOptions, OnnxFile, Reports, Selection, WorkerOptions
 
 OF_TRAINING = {"--mode", "--optimizer", "--lr", "--steps", "--freeze"}
 
@@ -63,23 +55,10 @@ def _refuse_training(args: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True)
-class Reports:
+class CheckReports(Reports):
     """The files that a check leaves."""
 
-    json: JsonFile = None
-    junit: Annotated[
-        Path | None, typer.Option(help="Write a report to this file, as JUnit's XML.")
-    ] = None
-    page: PageFile = None
-    keep: Keep = None
-
-    def require_writable(self) -> None:
-        """Raise InputError unless all of them can be written."""
-        for file in (self.json, self.junit, self.page):
-            if file is not None:
-                require_writable(file)
-        if self.keep is not None:
-            files.refuse_full(self.keep)
+    junit: Path | None = Option(None, help="Write a report to this file, as JUnit's XML.")
 
     def write(self, results: list[CheckResult], sheets: list[Sheet]) -> None:
         """Write those that were asked for."""
@@ -97,7 +76,7 @@ def check_command(
     selection: Selection,
     given: InputOptions,
     workers: WorkerOptions,
-    reports: Reports,
+    reports: CheckReports,
     onnx: OnnxFile = None,
 ) -> None:
     """Check that backends agree with the float64 oracle, at every endpoint.

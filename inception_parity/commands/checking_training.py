@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Any
 
 import typer
+from typer import Option
 
 from .. import files
 from ..data import images
@@ -27,24 +28,21 @@ from .options import InputOptions, JsonFile, Keep, Selection, WorkerOptions
 class TrainingOptions:
     """How the networks are trained."""
 
-    optimizer: Annotated[
-        str, typer.Option(help=f"One of {', '.join(f'`{name}`' for name in PRESETS)}.")
-    ] = "momentum"
-    lr: Annotated[
-        float | None, typer.Option("--lr", help="Learning rate; by default the optimizer's own.")
-    ] = None
-    steps: Annotated[int, typer.Option(help="Number of steps.")] = 3
-    freeze: Annotated[
-        list[str] | None,
-        typer.Option(help="A layer that isn't trained, such as `b1.0`. Repeatable."),
-    ] = None
+    optimizer: str = Option(
+        "momentum", help=f"One of {', '.join(f'`{name}`' for name in PRESETS)}."
+    )
+    lr: float | None = Option(None, help="Learning rate; by default the optimizer's own.")
+    steps: int = Option(3, help="Number of steps.")
+    freeze: list[str] | None = Option(
+        None, help="A layer that isn't trained, such as `b1.0`. Repeatable."
+    )
 
 
 @dataclass(frozen=True)
 class BatchOptions(InputOptions):
     """What a network is given in training: images make up the batches of all steps."""
 
-    batch: Annotated[int | None, typer.Option(help="Images in a step; by default 4.")] = None
+    batch: int | None = Option(None, help="Images in a step; by default 4.")
 
 
 @command("check-training")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
+from typer import Argument, Option
 
 from .. import differences, errors
 from ..differences import pages
@@ -23,13 +23,9 @@ from .options import Json, Timeout
 
 @command("differences")
 def differences_command(
-    topic: Annotated[
-        str | None, typer.Argument(help="A topic; by default all, one line each.")
-    ] = None,
-    backends: Annotated[str, typer.Option(help="Frameworks, with commas.")] = "pt,tf,mx",
-    write: Annotated[
-        Path | None, typer.Option("--write", help="Write all as Markdown pages into a folder.")
-    ] = None,
+    topic: str | None = Argument(None, help="A topic; by default all, one line each."),
+    backends: str = Option("pt,tf,mx", help="Frameworks, with commas."),
+    write: Path | None = Option(None, help="Write all as Markdown pages into a folder."),
     timeout: Timeout = 300,
     as_json: Json = False,
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Option
 
 from .. import errors
 from ..checking import runner as checks
@@ -24,12 +25,10 @@ from .options import InputOptions, NetworkName, Pythons, Timeout, WorkerOptions
 @command("export")
 def export_command(
     network: NetworkName,
-    backend: Annotated[str, typer.Option(help="Whose network: `pt`, `tf` or `mx`.")],
-    file: Annotated[Path, typer.Option("--out", help="The ONNX file to write.")],
+    backend: Annotated[str, Option(help="Whose network: `pt`, `tf` or `mx`.")],
+    file: Annotated[Path, Option("--out", help="The ONNX file to write.")],
     given: InputOptions,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Check the file before it is put in its place.")
-    ] = False,
+    verify: bool = Option(False, "--verify", help="Check the file before it is put in its place."),
     pythons: Pythons = None,
     timeout: Timeout = 600,
 ) -> None:

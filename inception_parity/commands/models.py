@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import json
 import os
-import re
 import shutil
 import sys
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
+from typer import Argument, Option
 
 from .. import errors, files
-from ..data import images
-from ..data.images import parse_size
-from ..errors import InputError, nearest
-from ..files import require_writable
+from ..errors import InputError
 from ..report import record
 from . import err, out, progress
+from .model_arguments import build, parse_input, parse_match
 from .option_groups import command
-from .options import PageFile
-
-MOST_VALUES = 2**28  # of a random input: 2 GB
-PHOTOGRAPHS = "photographs"
+from .options import Reports
 
 # Read when a framework is loaded, which a builder does: quiet, in the order of the source,
 # and in full precision.
@@ -40,71 +30,79 @@ ENVIRONMENT = {
 }
 
 
+@dataclass(frozen=True)
+class ModelInputs:
+    """What both models are fed."""
+
+    inputs: list[str] | None = Option(
+        None,
+        "--input",
+        help="What both are fed: a shape for random numbers, `1x3x96x96` (NxCxHxW); an image "
+        "or a folder of images; `photographs`: those of this package; or an .npy file. "
+        "Repeatable, for models that take several.",
+    )
+    size: str = Option("224", help="Size of images: `224`, or `224x160` (HxW).")
+
+    def arrays(self) -> Any:
+        """Return one array, or a list of several."""
+        found = [parse_input(text, self.size) for text in self.inputs or []]
+        if not found:
+            raise InputError("no --input; give a shape, as in --input 1x3x224x224")
+        return found[0] if len(found) == 1 else found
+
+
+@dataclass(frozen=True)
+class Comparing:
+    """How two models are compared."""
+
+    dtype: str | None = Option(
+        None, help="`float64` or `float32`; by default the best that both can do."
+    )
+    match: list[str] | None = Option(
+        None,
+        help="A correction: `a=b`; `a=` or `=b` for a layer that needs no counterpart; or a "
+        "JSON file of such pairs. Repeatable.",
+    )
+    copy_weights: bool = Option(
+        False, "--copy-weights", help="Give the port the original's weights first."
+    )
+    layout_a: str | None = Option(
+        None, help="The original's layout, `NCHW` or `NHWC`, if it isn't recognised."
+    )
+    layout_b: str | None = Option(None, help="The port's layout.")
+
+
 @command("compare-models")
 def compare_models(
     a: Annotated[
         str,
-        typer.Argument(
+        Argument(
             help="The original: `module:name` or `file.py:name`, a model or a function that "
             "makes one; an `.onnx` file; or a folder that --keep left."
         ),
     ],
-    b: Annotated[str, typer.Argument(help="The port, likewise. It is the one that is judged.")],
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--input",
-            help="What both are fed: a shape for random numbers, `1x3x96x96` (NxCxHxW); an image "
-            "or a folder of images; `photographs`: those of this package; or an .npy file. "
-            "Repeatable, for models that take several.",
-        ),
-    ] = None,
-    size: Annotated[str, typer.Option(help="Size of images: `224`, or `224x160` (HxW).")] = "224",
-    dtype: Annotated[
-        str | None, typer.Option(help="`float64` or `float32`; by default the best there is.")
-    ] = None,
-    match: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A correction: `a=b`; `a=` or `=b` for a layer that needs no counterpart; or a "
-            "JSON file of such pairs. Repeatable."
-        ),
-    ] = None,
-    copy_weights: Annotated[
-        bool, typer.Option("--copy-weights", help="Give the port the original's weights first.")
-    ] = False,
-    layout_a: Annotated[
-        str | None, typer.Option(help="The original's layout, `NCHW` or `NHWC`, if not recognised.")
-    ] = None,
-    layout_b: Annotated[str | None, typer.Option(help="The port's.")] = None,
-    show_match: Annotated[
-        bool, typer.Option("--show-match", help="Print the whole match, layer by layer.")
-    ] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write a report there.")] = None,
-    page_file: PageFile = None,
-    keep: Annotated[Path | None, typer.Option(help="A folder for both traces, to be made.")] = None,
+    b: Annotated[str, Argument(help="The port, likewise. It is the one that is judged.")],
+    inputs: ModelInputs,
+    options: Comparing,
+    reports: Reports,
+    show_match: bool = Option(False, "--show-match", help="Print the whole match, layer by layer."),
 ) -> None:
     """Compare a model with the one that it was made from: any two, of any framework.
 
     Layers are matched by what they are and by their place in the graph. Exit code 0: they agree.
     1: they differ, or a layer has no counterpart. 2: bad usage or input.
+
+    Example:
+
+        inception-parity compare-models original.py:net port.py:net --input 1x3x96x96
     """
     from ..models import ModelTrace, compare
-    from ..report.models import model_record
+    from ..report.models import model_record, sheet_of
 
-    for file in (json_file, page_file):
-        if file is not None:
-            require_writable(file)
-    if keep is not None:
-        files.refuse_full(keep)
-    corrections = parse_match(match or [])
+    reports.require_writable()
+    match = parse_match(options.match or [])
     kept = [_trace_folder(text) for text in (a, b)]
-    arrays: Any = None
-    if None in kept:
-        arrays = [parse_input(text, size) for text in inputs or []]
-        if not arrays:
-            raise InputError("no --input; give a shape, as in --input 1x3x224x224")
-        arrays = arrays[0] if len(arrays) == 1 else arrays
+    arrays = inputs.arrays() if None in kept else None
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     with progress() as say:
@@ -113,181 +111,22 @@ def compare_models(
             say(f"building {text}")
             models.append(build(text) if folder is None else ModelTrace.read(folder))
         made = compare(
-            models[0], models[1], arrays, match=corrections, dtype=dtype, layout_a=layout_a,
-            layout_b=layout_b, copy_weights=copy_weights, progress=say,
+            models[0], models[1], arrays, match=match, dtype=options.dtype,
+            layout_a=options.layout_a, layout_b=options.layout_b,
+            copy_weights=options.copy_weights, progress=say,
         )  # fmt: skip
-        if page_file is not None:
+        if reports.page is not None:
             from ..report import page
-            from ..report.models import sheet_of
 
             sheet = sheet_of(made, ["inception-parity", *sys.argv[1:]], say)
-            page.write(page_file, [sheet])
+            page.write(reports.page, [sheet])
     made.show(out, show_match)
     code = errors.DIVERGE if made.fails else errors.AGREE
-    if json_file is not None:
-        text = record.dumps(model_record(made, code))
-        files.write_whole(json_file, text.encode())
-    if keep is not None:
-        _keep(keep, made)
+    if reports.json is not None:
+        files.write_whole(reports.json, record.dumps(model_record(made, code)).encode())
+    if reports.keep is not None:
+        _keep(reports.keep, made)
     raise typer.Exit(code)
-
-
-def build(text: str) -> Any:
-    """Return the model that `module:name`, `file.py:name` or an ONNX file stands for.
-
-    Raises:
-        InputError: there is no such module or name, or what makes the model raises.
-    """
-    if text.endswith(".onnx"):
-        if not Path(text).is_file():
-            raise InputError(f"{text}: no such file")
-        return text
-    place, colon, name = text.rpartition(":")
-    if not colon or not place or not name:
-        raise InputError(
-            f"{text!r}, but should be module:name, file.py:name, a file that ends in .onnx, "
-            "or a folder that --keep left"
-        )
-    found: Any = _module(place)
-    for part in name.split("."):
-        if not hasattr(found, part):
-            known = nearest(part, [n for n in dir(found) if not n.startswith("_")])
-            raise InputError(f"{text}: {place} has no {part!r}{known}")
-        found = getattr(found, part)
-    is_model = any(
-        hasattr(found, mark) for mark in ("named_modules", "collect_params", "variables")
-    )
-    if isinstance(found, type) or not is_model:
-        if not callable(found):
-            raise InputError(
-                f"{text}: a {type(found).__name__}, but should be a model, "
-                "or a function that makes one"
-            )
-        return _called(text, found)
-    return found
-
-
-def _called(text: str, function: Any) -> Any:
-    try:
-        return function()
-    except (InputError, MemoryError):
-        raise
-    except (Exception, SystemExit) as error:
-        raise InputError(f"{text} raised {_where(error)}") from error
-
-
-def _where(error: BaseException) -> str:
-    """Return an error with the line of source that it came from."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = ""
-    if trace is not None:
-        place = f" ({Path(trace.tb_frame.f_code.co_filename).name}, line {trace.tb_lineno})"
-    said = " ".join(str(error).split())[:300]
-    return f"{type(error).__name__}: {said}{place}"
-
-
-def _module(place: str) -> Any:
-    """Import a module by name, from here or from what is installed, or by its file."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        if not place.endswith(".py"):
-            return importlib.import_module(place)
-        file = Path(place)
-        if not file.is_file():
-            raise InputError(f"{file}: no such file")
-        spec = importlib.util.spec_from_file_location(file.stem, file)
-        if spec is None or spec.loader is None:
-            raise InputError(f"{file}: can't be imported")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[file.stem] = module
-        spec.loader.exec_module(module)
-        return module
-    except (InputError, MemoryError):
-        raise
-    except ModuleNotFoundError as error:
-        missing = str(error.name or "")
-        if missing and (place == missing or place.startswith(f"{missing}.")):
-            raise InputError(
-                f"no module {place!r}; give one that is installed or in this folder, "
-                "or file.py:name"
-            ) from error
-        raise InputError(f"{place} needs {missing!r}, which isn't installed") from error
-    except (Exception, SystemExit) as error:
-        raise InputError(f"{place} can't be imported: {_where(error)}") from error
-
-
-def parse_input(text: str, size: str) -> NDArray[Any]:
-    """Return the array that `--input` stands for.
-
-    Raises:
-        InputError: it is neither a shape nor something that can be read.
-    """
-    if re.fullmatch(r"\d+(x\d+)+", text):
-        shape = tuple(int(side) for side in text.split("x"))
-        if min(shape) < 1 or int(np.prod(shape, dtype=np.float64)) > MOST_VALUES:
-            raise InputError(f"--input {text}: sides of 1 or more, and at most 2^28 values")
-        return np.random.default_rng(0).standard_normal(shape)
-    if text == PHOTOGRAPHS:
-        return images.load(images.photographs(), parse_size(size), 3)
-    path = Path(text)
-    if path.suffix == ".npy":
-        try:
-            array = np.load(path, allow_pickle=False)
-        except FileNotFoundError as error:
-            raise InputError(f"{path}: no such file") from error
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{path}: not an array that can be read ({error})") from error
-        return np.asarray(array)
-    if not path.exists():
-        raise InputError(
-            f"--input {text}: neither a shape such as 1x3x224x224, nor an image, a folder of "
-            f"images, an .npy file or {PHOTOGRAPHS!r}"
-        )
-    return images.load(images.find(path), parse_size(size), 3)
-
-
-def parse_match(texts: Sequence[str]) -> dict[str | None, Any]:
-    """Return corrections from `a=b`, `a=`, `=b` and JSON files.
-
-    Raises:
-        InputError: a text isn't of that form, or a file can't be read.
-    """
-    found: dict[str | None, Any] = {None: []}
-    for text in texts:
-        if text.endswith(".json"):
-            _merge(found, Path(text))
-            continue
-        one, equals, other = text.partition("=")
-        if not equals or not (one or other):
-            raise InputError(f"--match {text}: should be a=b, a=, =b, or a file that ends in .json")
-        if one:
-            found[one] = other or None
-        else:
-            found[None].append(other)
-    return found
-
-
-def _merge(found: dict[str | None, Any], file: Path) -> None:
-    try:
-        pairs = json.loads(file.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{file}: not JSON that can be read ({error})") from error
-    if not isinstance(pairs, dict):
-        raise InputError(f'{file}: should be an object, {{"a": "b", "c": null, "": ["d"]}}')
-    for one, other in pairs.items():
-        names = other if isinstance(other, list) else [other]
-        if not all(name is None or isinstance(name, str) for name in names):
-            raise InputError(
-                f'{file}: {one!r}: should be a layer\'s name, null, or a list under ""'
-            )
-        if one:
-            found[one] = other
-        else:
-            found[None] += [name for name in names if name]
 
 
 def _trace_folder(text: str) -> Path | None:

@@ -2,8 +2,8 @@
 
     @dataclass(frozen=True)
     class Workers:
-        device: Annotated[str, typer.Option(help="`cpu` or `gpu`.")] = "cpu"
-        timeout: Annotated[float, typer.Option(help="Time limit, in seconds.")] = 600
+        device: Annotated[str, Option(help="`cpu` or `gpu`.")] = "cpu"
+        timeout: Annotated[float, Option(help="Time limit, in seconds.")] = 600
 
     @command("run")
     def run_command(network: NetworkName, workers: Workers) -> None: ...

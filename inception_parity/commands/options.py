@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
+from .. import files
 from ..checking.task import Settings, Task, make_task
 from ..data import images as image_files
 from ..data.images import parse_size
@@ -24,34 +25,34 @@ from .arguments import (
     require_timeout,
 )
 
-NetworkName = Annotated[str, typer.Argument(help="A network; `networks` lists them.")]
+NetworkName = Annotated[str, Argument(help="A network; `networks` lists them.")]
 SizeText = Annotated[
     str | None,
-    typer.Option("--size", help="Image size: `224`, or `224x160` (HxW); by default the network's."),
+    Option("--size", help="Image size: `224`, or `224x160` (HxW); by default the network's."),
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", help="An option of the network: `--set in_channels=3`. Repeatable."),
+    Option("--set", help="An option of the network: `--set in_channels=3`. Repeatable."),
 ]
-Seed = Annotated[int, typer.Option(help="Seed of the weights, where no file is given.")]
+Seed = Annotated[int, Option(help="Seed of the weights, where no file is given.")]
 WeightsFile = Annotated[
-    Path | None, typer.Option("--weights", help="A file of shared weights, instead of a seed.")
+    Path | None, Option("--weights", help="A file of shared weights, instead of a seed.")
 ]
 OnnxFile = Annotated[
     Path | None,
-    typer.Option("--onnx", help="An ONNX file, written by `export`, for the onnx backend to run."),
+    Option("--onnx", help="An ONNX file, written by `export`, for the onnx backend to run."),
 ]
 Pythons = Annotated[
     list[str] | None,
-    typer.Option("--python", help="Another interpreter for a backend: `mx=path/to/python`."),
+    Option("--python", help="Another interpreter for a backend: `mx=path/to/python`."),
 ]
-Timeout = Annotated[float, typer.Option(help="Time limit per backend, in seconds.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Write a JSON report to this file.")]
+Timeout = Annotated[float, Option(help="Time limit per backend, in seconds.")]
+Json = Annotated[bool, Option("--json", help="Print JSON.")]
+JsonFile = Annotated[Path | None, Option("--json", help="Write a JSON report to this file.")]
 PageFile = Annotated[
-    Path | None, typer.Option("--report", help="Write a report to this file, as one HTML page.")
+    Path | None, Option("--report", help="Write a report to this file, as one HTML page.")
 ]
-Keep = Annotated[Path | None, typer.Option(help="Keep all traces, in this new folder.")]
+Keep = Annotated[Path | None, Option(help="Keep all traces, in this new folder.")]
 
 
 @dataclass(frozen=True)
@@ -68,16 +69,12 @@ class Case:
 class Selection:
     """Which networks are checked, in which backends and dtypes."""
 
-    networks: Annotated[
-        list[str] | None, typer.Argument(help="Networks; by default googlenet.")
-    ] = None
-    backends: Annotated[
-        str | None, typer.Option(help="Backends, separated by commas; by default pt,tf,mx.")
-    ] = None
-    dtypes: Annotated[str, typer.Option(help="Dtypes, separated by commas.")] = "float64,float32"
-    everything: Annotated[
-        bool, typer.Option("--all", help="Every network, with each of its notable options.")
-    ] = False
+    networks: list[str] | None = Argument(None, help="Networks; by default googlenet.")
+    backends: str | None = Option(None, help="Backends, separated by commas; by default pt,tf,mx.")
+    dtypes: str = Option("float64,float32", help="Dtypes, separated by commas.")
+    everything: bool = Option(
+        False, "--all", help="Every network, with each of its notable options."
+    )
 
     def chosen_backends(self) -> tuple[str, ...]:
         """Return the backends that are named, or those that this platform can have."""
@@ -117,14 +114,11 @@ class InputOptions:
     """What a network is given: its options, weights and images."""
 
     size: SizeText = None
-    batch: Annotated[
-        int | None,
-        typer.Option(help="Number of images; by default all given, or 2 of the photographs."),
-    ] = None
+    batch: int | None = Option(
+        None, help="Number of images; by default all given, or 2 of the photographs."
+    )
     settings: Set = None
-    images: Annotated[
-        Path | None, typer.Option(help="An image or a folder; by default six photographs.")
-    ] = None
+    images: Path | None = Option(None, help="An image or a folder; by default six photographs.")
     weights: WeightsFile = None
     seed: Seed = 0
 
@@ -153,8 +147,8 @@ class InputOptions:
             shared = seeding.seeded(network, resolved, self.seed)
         else:
             shared.require(network, {name: resolved[name] for name in options}, str(source))
-        files = None if self.images is None else image_files.find(self.images)
-        return make_task(shared, files, size, self.batch)
+        found = None if self.images is None else image_files.find(self.images)
+        return make_task(shared, found, size, self.batch)
 
     def words(self, options: Mapping[str, Any]) -> list[str]:
         """Return the words of a command that gives a network the same options and inputs."""
@@ -167,7 +161,7 @@ class InputOptions:
 class WorkerOptions:
     """Where backends run, and for how long at most."""
 
-    device: Annotated[str, typer.Option(help="`cpu` or `gpu`.")] = "cpu"
+    device: str = Option("cpu", help="`cpu` or `gpu`.")
     pythons: Pythons = None
     timeout: Timeout = 600
 
@@ -182,6 +176,21 @@ class WorkerOptions:
         require_timeout(self.timeout)
         pythons = parse_pythons(self.pythons, backends)
         return Settings(backends, dtypes, self.device, pythons, self.timeout, onnx)
+
+
+@dataclass(frozen=True)
+class Reports:
+    """What a command leaves beside its output."""
+
+    json: JsonFile = None
+    page: PageFile = None
+    keep: Keep = None
+
+    def require_writable(self) -> None:
+        """Raise InputError unless every file can be written, and the folder made."""
+        for name, place in vars(self).items():
+            if place is not None:
+                (files.refuse_full if name == "keep" else files.require_writable)(place)
 
 
 def _numbered(keep: Path | None, number: int, name: str) -> Path | None:

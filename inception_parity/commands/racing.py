@@ -2,131 +2,130 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.table import Table
 from rich.text import Text
+from typer import Option
 
 from .. import errors, files
 from ..data import datasets
 from ..data.images import parse_size
-from ..errors import InputError, nearest
+from ..errors import InputError
 from ..networks import catalogue
 from ..plots import race as pictures
 from ..training import racing
 from ..training.recipe import Recipe
 from ..training_check.limits import LIMIT
-from . import err, out, print_line, progress
-from .arguments import parse_pythons, parse_settings, words
+from . import err, out, print_line, progress, stop
+from .arguments import parse_backends, parse_dtypes, parse_pythons, parse_settings, require_timeout
 from .option_groups import command
-from .options import NetworkName, Pythons, Set, SizeText
-from .training import DataFolder, recipe_of
+from .options import NetworkName, Pythons
+from .recipes import DataFolder, RecipeOptions
 
 DTYPES = ("float64", "float32")
 STEPS, PICTURE = "race.jsonl", "race.png"
 
 
+@dataclass(frozen=True)
+class RunnerOptions:
+    """Who takes part, and how far it goes."""
+
+    backends: str | None = Option(None, help="Backends, separated by commas; by default pt,tf,mx.")
+    dtypes: str = Option(
+        "float64,float32", help="`float64`, `float32`, or both, separated by commas."
+    )
+    steps: int = Option(20, help="Number of steps.")
+    pythons: Pythons = None
+    timeout: float = Option(3600.0, help="Time limit for the whole race, in seconds.")
+
+    def runners(self) -> list[racing.Runner]:
+        """Return who takes part, dtype by dtype, and refuse what can't be used."""
+        names = self.names()
+        found = [(name, dtype) for dtype in parse_dtypes(self.dtypes, DTYPES) for name in names]
+        if len(found) < 2:
+            raise InputError("a race needs two runners: give more --backends or --dtypes")
+        if self.steps < 1:
+            raise InputError(f"--steps {self.steps}, but should be 1 or more")
+        require_timeout(self.timeout)
+        return found
+
+    def names(self) -> tuple[str, ...]:
+        """Return the backends."""
+        text = self.backends or ",".join(catalogue.default_backends())
+        return parse_backends(text, "it doesn't train; give some of pt, tf, mx")
+
+
+@dataclass(frozen=True)
+class RaceOptions(RecipeOptions):
+    """How the networks are trained: with small batches, and a rate that is a power of two."""
+
+    batch: int = Option(16, help="Images in a batch.")
+    lr: float = Option(0.0625, help="Learning rate.")
+
+
 @command("race")
 def race_command(
     network: NetworkName,
-    folder: Annotated[Path, typer.Option("--out", help="A folder to make, for what came out.")],
+    folder: Annotated[Path, Option("--out", help="A new folder for what comes out.")],
     data: Annotated[
-        str,
-        typer.Option(help="`fashion-mnist`, `cifar-10`, or a folder with a sub-folder per class."),
+        str, Option(help="`fashion-mnist`, `cifar-10`, or a folder with a sub-folder per class.")
     ],
+    race: RunnerOptions,
+    options: RaceOptions,
     data_folder: DataFolder = None,
-    backends: Annotated[str | None, typer.Option(help="With commas; by default pt,tf,mx.")] = None,
-    dtypes: Annotated[str, typer.Option(help="With commas.")] = "float64,float32",
-    steps: Annotated[int, typer.Option(help="How many.")] = 20,
-    batch: Annotated[int, typer.Option(help="Images in a batch.")] = 16,
-    size: SizeText = None,
-    settings: Set = None,
-    optimizer: Annotated[str, typer.Option(help="`sgd`, `nesterov`, `adam` or `rmsprop`.")] = "sgd",
-    lr: Annotated[float, typer.Option(help="Learning rate.")] = 0.0625,
-    momentum: Annotated[float | None, typer.Option(help="Of SGD.")] = None,
-    weight_decay: Annotated[float, typer.Option(help="As part of the gradient.")] = 0.0,
-    label_smoothing: Annotated[float, typer.Option(help="Share of all classes.")] = 0.0,
-    init: Annotated[
-        str, typer.Option(help="`d2l` (Xavier), `seeded`, or a file of shared weights.")
-    ] = "d2l",
-    seed: Annotated[int, typer.Option(help="Of weights, shuffle and augmentation.")] = 0,
-    augment: Annotated[str, typer.Option(help="`none` or `crop-flip`.")] = "none",
-    pixels: Annotated[str, typer.Option(help="`signed` or `unit`.")] = "signed",
-    pythons: Pythons = None,
-    timeout: Annotated[float, typer.Option(help="Seconds for all of it.")] = 3600.0,
 ) -> None:
-    """Train the same network in several backends and dtypes, and see rounding part them.
+    """Train one network in several backends and dtypes, and see rounding drive them apart.
 
     Every runner is a process of its own, with the same weights to begin with and the same
     batches; dropout drops nothing. After every step the weights are compared: *distance* is
     |w - reference| / |reference| over all that is trained, where the reference is the mean of the
-    float64 runs; *apart* holds two backends against each other. The folder gets `race.jsonl`, a
+    float64 runs; *apart* compares two backends with each other. The folder gets `race.jsonl`, a
     line per step with every layer, and `race.png`.
 
     Rounding starts near 1e-16 in float64 and near 1e-8 in float32, and grows from step to step,
     faster with a larger --lr and with batch norm. A mistake is as large in float64 as in float32,
-    from the first step on; `check-training` says where. MXNet keeps --lr and --momentum
-    in float32: numbers such as 0.0625 and 0.875 are the same there, 0.1 and 0.9 are not.
+    from the first step on; `check-training` says where it is. MXNet keeps --lr and --momentum
+    in float32, so choose numbers that float32 holds exactly, such as 0.0625 and 0.875.
+
+    Example:
+
+        inception-parity race googlenet --data fashion-mnist --size 64 --out race
     """
-    names = list(dict.fromkeys(words(backends or ",".join(catalogue.default_backends()))))
-    kinds = list(dict.fromkeys(words(dtypes)))
-    for kind in kinds:
-        if kind not in DTYPES:
-            raise InputError(
-                f"no dtype {kind!r}{nearest(kind, DTYPES)} to race in; "
-                f"there are: {', '.join(DTYPES)}"
-            )
-    for name in names:
-        if catalogue.backend(name).name == catalogue.ORACLE:
-            raise InputError("np is the oracle: it doesn't train; give some of pt, tf, mx")
-    runners = [(name, kind) for kind in kinds for name in names]
-    if len(runners) < 2:
-        raise InputError("a race needs two runners: give more --backends or --dtypes")
-    if steps < 1:
-        raise InputError(f"--steps {steps}, but should be 1 or more")
-    if not timeout > 0:
-        raise InputError(f"--timeout {timeout:g}, but should be more than 0 seconds")
+    runners = race.runners()
     files.refuse_full(folder)
-    interpreters = parse_pythons(pythons, names)
-    parse_settings(settings)
-    if size is not None:
-        parse_size(size)
+    interpreters = parse_pythons(race.pythons, race.names())
+    parse_settings(options.settings)
+    if options.size is not None:
+        parse_size(options.size)
     catalogue.network(network)
-    found = datasets.load(data, data_folder, lambda text: err.print(text))
-    recipe = recipe_of(network, settings, size, found, {
-        "epochs": 1, "batch": batch, "optimizer": optimizer, "lr": lr, "momentum": momentum,
-        "weight_decay": weight_decay, "label_smoothing": label_smoothing, "init": init,
-        "seed": seed, "augment": augment, "pixels": pixels,
-    })  # fmt: skip
+    found = datasets.load(data, data_folder, err.print)
+    recipe = options.recipe(network, found, epochs=1)
     with progress() as say:
         say("starting")
         try:
             done = racing.race(
-                recipe, runners, steps, found, timeout, interpreters,
-                lambda step: say(f"step {step.step}/{steps}"),
+                recipe, runners, race.steps, found, race.timeout, interpreters,
+                lambda step: say(f"step {step.step}/{race.steps}"),
             )  # fmt: skip
         except racing.FailedError as error:
-            err.print(Text(str(error), style="yellow"))
-            raise typer.Exit(errors.BROKEN) from error
+            stop(error, errors.BROKEN)
     if done:
         _leave(folder, recipe, done)
         _show(done)
-        for kind in kinds:
-            found_apart = racing.parting(done, kind)
-            if found_apart is not None:
-                print_line(_said(kind, found_apart, done[-1]))
+        for dtype in dict.fromkeys(dtype for _, dtype in runners):
+            apart = racing.parting(done, dtype)
+            if apart is not None:
+                print_line(_said(dtype, apart, done[-1]))
         print_line(f"{folder / STEPS}, {folder / PICTURE}")
-    if len(done) < steps:
-        err.print(
-            Text(
-                f"diverged: weights are infinite or NaN after step {len(done) + 1}; "
-                "give a smaller --lr",
-                style="yellow",
-            )
+    if len(done) < race.steps:
+        stop(
+            f"diverged: weights are infinite or NaN after step {len(done) + 1}; "
+            "give a smaller --lr",
+            errors.DIVERGE,
         )
-        raise typer.Exit(errors.DIVERGE)
 
 
 def _leave(folder: Path, recipe: Recipe, done: list[racing.Step]) -> None:

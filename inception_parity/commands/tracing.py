@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from .. import errors, files
 from ..checking import runner as checks
@@ -38,11 +39,11 @@ from .options import (
 @command("run")
 def run_command(
     network: NetworkName,
-    backend: Annotated[str, typer.Option(help="`np`, `pt`, `tf`, `mx` or `onnx`.")],
-    folder: Annotated[Path, typer.Option("--out", help="A new folder for the trace.")],
+    backend: Annotated[str, Option(help="`np`, `pt`, `tf`, `mx` or `onnx`.")],
+    folder: Annotated[Path, Option("--out", help="A new folder for the trace.")],
     given: InputOptions,
     workers: WorkerOptions,
-    dtype: Annotated[str, typer.Option(help="`float64`, `float32`, …")] = "float64",
+    dtype: str = Option("float64", help="`float64`, `float32`, …"),
     onnx: OnnxFile = None,
 ) -> None:
     """Run a network in one backend, and keep its trace.
@@ -65,9 +66,9 @@ def run_command(
 
 @command("compare")
 def compare_command(
-    trace: Annotated[Path, typer.Argument(help="The folder of a kept trace.")],
+    trace: Annotated[Path, Argument(help="The folder of a kept trace.")],
     reference: Annotated[
-        Path, typer.Argument(help="The trace to compare it with, preferably the oracle's.")
+        Path, Argument(help="The trace to compare it with, preferably the oracle's.")
     ],
     as_json: Json = False,
     weights_file: WeightsFile = None,

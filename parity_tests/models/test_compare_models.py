@@ -228,7 +228,7 @@ def test_the_plugin_is_registered_under_its_module_s_name() -> None:
 
 
 def example(file: str, a: str, b: str, shape: tuple[int, ...]) -> ModelReport:
-    from inception_parity.commands.models import build
+    from inception_parity.commands.model_arguments import build
 
     x = np.random.default_rng(0).standard_normal(shape)
     return compare(

@@ -1,0 +1,125 @@
+"""The command `evaluate`: a trained network on test images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer import Argument, Option
+
+from .. import errors
+from ..backends import UnavailableError
+from ..data import datasets
+from ..data.feed import DataSet
+from ..errors import InputError
+from ..networks import catalogue
+from ..report import bars, record
+from ..traces import weights
+from ..training import checkpoint
+from ..training import loop as trains
+from ..training.checkpoint import Checkpoint, Position
+from . import err, out, print_line, stop
+from .option_groups import command
+from .options import Json, SizeText
+from .recipes import (
+    DataOptions,
+    Device,
+    Pixels,
+    TestImages,
+    Threads,
+    given,
+    load_same,
+    recipe_of,
+    sides,
+)
+
+
+@dataclass(frozen=True)
+class TestOptions:
+    """How a network is tested."""
+
+    size: SizeText = None
+    pixels: Pixels = None
+    batch: int | None = Option(None, help="Images in a batch. Default: 128.")
+    threads: Threads = None
+    device: Device = None
+
+    def given(self) -> dict[str, Any]:
+        """Return the fields of a recipe that were given."""
+        named = {name: value for name, value in vars(self).items() if name != "size"}
+        return {**sides(self.size), **given(**named)}
+
+
+@command("evaluate")
+def evaluate_command(
+    trained: Annotated[
+        Path, Argument(help="A training's folder, its checkpoint, or a weight file.")
+    ],
+    data: DataOptions,
+    options: TestOptions,
+    backend: str | None = Option(
+        None, help="`pt`, `tf` or `mx`. Default: the one that trained, or pt."
+    ),
+    test_images: TestImages = None,
+    as_json: Json = False,
+) -> None:
+    """Test a trained network in any backend, whichever trained it.
+
+    A checkpoint knows its data, size and pixels. A file of shared weights doesn't: give --data,
+    and the --size and --pixels that it was trained with. Tests are in float32, on the test images
+    in their own order, so all backends agree except where two classes are closer than float32
+    can tell.
+
+    Example:
+
+        inception-parity evaluate runs/d2l --backend mx
+    """
+    watch = bars.Watch(out, err)
+    start, found = _trained(trained, data, watch, options.given())
+    recipe, position = start.recipe, start.position
+    found = found.limited(None, test_images)
+    name = backend or recipe.backend
+    if name not in catalogue.default_backends():
+        catalogue.backend(name)
+        raise InputError(f"--backend {name} can't test; give one of the frameworks: pt, tf or mx")
+    try:
+        with watch.heeding():
+            loss, right = trains.test(recipe, name, start.weights, found, watch)
+    except UnavailableError as error:
+        stop(error, errors.BROKEN)
+    except trains.StoppedError:
+        raise typer.Exit(errors.INTERRUPTED) from None
+    accuracy = right / len(found.test)
+    if as_json:
+        result = {
+            "network": recipe.network, "options": recipe.options, "backend": name,
+            "data": found.name, "steps": position.steps, "test_loss": loss, "test_right": right,
+            "test_images": len(found.test), "test_accuracy": accuracy,
+        }  # fmt: skip
+        print(record.dumps(result), end="")
+        return
+    print_line(
+        f"{recipe.network} in {catalogue.BACKENDS[name].title}: test accuracy {accuracy:.4f} "
+        f"({right:,} of {len(found.test):,}), loss {loss:.6f}"
+    )
+
+
+def _trained(
+    path: Path, asked: DataOptions, watch: bars.Watch, changed: dict[str, Any]
+) -> tuple[Checkpoint, DataSet]:
+    """Return what was trained, as a checkpoint with `changed` fields, and its test data."""
+    if path.is_dir() or checkpoint.is_checkpoint(path):
+        start = checkpoint.read(path)
+        if asked.data is None:
+            found = load_same(start.recipe, asked, watch.say)
+        else:
+            found = datasets.load(asked.data, asked.data_folder, watch.say)
+        return replace(start, recipe=replace(start.recipe, **changed)), found
+    if asked.data is None:
+        raise InputError(f"{path}: weights alone don't say what they were trained on; give --data")
+    shared = weights.read(path)
+    found = datasets.load(asked.data, asked.data_folder, watch.say)
+    recipe = recipe_of(shared.network, dict(shared.options), found, **changed)
+    return Checkpoint(recipe, Position(), shared.arrays, {}), found

@@ -1,0 +1,156 @@
+"""Options of whatever trains a network, and the recipe that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Option
+
+from ..checking.task import require_size
+from ..data import datasets
+from ..data.feed import AUGMENTATIONS, DataSet
+from ..data.images import parse_size
+from ..errors import InputError
+from ..networks import catalogue
+from ..training.recipe import DEFAULTS, Recipe
+from ..training_check.task import values_per_channel
+from .arguments import parse_settings
+from .options import Set, SizeText
+
+DataFolder = Annotated[
+    Path | None,
+    Option(help="Where the files of a known data set are; else looked for, or downloaded."),
+]
+Pixels = Annotated[
+    str | None,
+    Option(help="`signed`: -1 … 1, as `check` has them, the default; `unit`: 0 … 1, as d2l."),
+]
+Threads = Annotated[
+    int | None, Option(help="Number of the framework's threads. Default: all cores.")
+]
+Device = Annotated[str | None, Option(help="`cpu` or `gpu`. Default: cpu.")]
+TestImages = Annotated[int | None, Option(help="Test on the first so many images only.")]
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which data are learnt, or tested on."""
+
+    data: str | None = Option(
+        None, help="`fashion-mnist`, `cifar-10`, or a folder with a sub-folder per class."
+    )
+    data_folder: DataFolder = None
+
+
+@dataclass(frozen=True)
+class RecipeOptions:
+    """How a network is trained. What is None isn't given; fields are called as a recipe's are."""
+
+    size: SizeText = None
+    settings: Set = None
+    batch: int | None = Option(None, help=f"Images in a batch. Default: {DEFAULTS['batch']}.")
+    optimizer: str | None = Option(
+        None, help="`sgd`, `nesterov`, `adam` or `rmsprop`. Default: sgd."
+    )
+    lr: float | None = Option(None, help="Learning rate. Default: 0.1; Adam 0.001; RMSProp 0.045.")
+    momentum: float | None = Option(None, help="Momentum of SGD. Default: 0; 0.9 with `nesterov`.")
+    weight_decay: float | None = Option(
+        None, help="Added to the gradient, times the weights. Default: 0."
+    )
+    label_smoothing: float | None = Option(
+        None, help="The share spread over all classes. Default: 0."
+    )
+    init: str | None = Option(
+        None, help="`d2l` (Xavier), `seeded`, or a file of shared weights. Default: d2l."
+    )
+    seed: int | None = Option(
+        None, help="Seed of weights, shuffling, augmentation and dropout. Default: 0."
+    )
+    augment: str | None = Option(None, help=f"`{'` or `'.join(AUGMENTATIONS)}`. Default: none.")
+    pixels: Pixels = None
+
+    def given(self) -> dict[str, Any]:
+        """Return the fields of a recipe that were given; `--set` isn't among them."""
+        named = {f.name: getattr(self, f.name) for f in fields(self)}
+        size, _ = named.pop("size"), named.pop("settings")
+        return {**sides(size), **given(**named)}
+
+    def recipe(self, network: str, data: DataSet, **more: Any) -> Recipe:
+        """Return the recipe of a new training, and refuse what can't be used.
+
+        Args:
+            network: its name.
+            data: what is to be learnt.
+            more: other fields of the recipe.
+        """
+        known = catalogue.network(network)
+        by_data = {"in_channels": data.channels, "num_classes": len(data.classes)}
+        options = known.resolve({**by_data, **parse_settings(self.settings)})
+        if int(options["num_classes"]) < len(data.classes):
+            raise InputError(
+                f"num_classes={options['num_classes']}, but {data.name} has {len(data.classes)}"
+            )
+        if options["in_channels"] not in (1, 3):
+            raise InputError(
+                f"in_channels={options['in_channels']}, but images have 1 or 3 channels"
+            )
+        made = recipe_of(network, options, data, **{**self.given(), **more})
+        heads = {"return_aux": True} if options.get("use_aux") else {}  # they run in training
+        require_size(known, {**options, **heads}, (made.height, made.width))
+        _require_last_batch(made)
+        return made
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """Return those values that were given, which None is not."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def sides(size: str | None) -> dict[str, int]:
+    """Return the fields of a recipe that `--size` stands for."""
+    return {} if size is None else dict(zip(("height", "width"), parse_size(size), strict=True))
+
+
+def recipe_of(network: str, options: dict[str, Any], data: DataSet, **more: Any) -> Recipe:
+    """Return a recipe for a data set, with images of the network's own size by default."""
+    height, width = catalogue.network(network).size
+    return Recipe.make({
+        "network": network, "options": options, "data": data.name, "data_digest": data.digest,
+        "train_images": len(data.train), "test_images": len(data.test),
+        "height": height, "width": width, **more,
+    })  # fmt: skip
+
+
+def _require_last_batch(recipe: Recipe) -> None:
+    """Refuse a batch that leaves batch norm a single value: PyTorch fails, others learn nothing.
+
+    Without any spread, the norm's output is its bias whatever the image, and its gradient 0.
+    """
+    last = recipe.train_images % recipe.batch or min(recipe.batch, recipe.train_images)
+    try:
+        values_per_channel(recipe.network, recipe.options, (recipe.height, recipe.width), last)
+    except InputError as error:
+        raise InputError(
+            f"the last batch of an epoch, of {last} out of {recipe.train_images} images: {error}, "
+            "or leave some out with --train-images"
+        ) from error
+
+
+def load_same(recipe: Recipe, asked: DataOptions, say: Callable[[str], None]) -> DataSet:
+    """Return the data that a recipe was made for.
+
+    Raises:
+        InputError: others are asked for, or found.
+    """
+    if asked.data not in (None, recipe.data):
+        raise InputError(f"a training on {recipe.data}, but --data {asked.data} was asked for")
+    found = datasets.load(recipe.data, asked.data_folder, say)
+    if found.digest != recipe.data_digest:
+        raise InputError(
+            f"{recipe.data}: not the data that the training began with (from {found.note}); "
+            "give --data-folder"
+        )
+    return found.limited(recipe.train_images, recipe.test_images)
