@@ -1,5 +1,6 @@
 # make parity   set up, then run the check on GoogLeNet with real photographs
-# make test     set up, then lint, types and all tests
+# make test     set up, then lint, types and the quick tests: under 5 minutes on two idle cores
+# make test-all set up, then lint, types and all tests, those marked slow as well; .ci/run does
 # make browser  install Debian's Chromium for the tests of the page; as root, or it says what to do
 # make evidence set up, then the long matrices and benchmarks
 
@@ -7,17 +8,23 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: parity test evidence setup browser clean
+.PHONY: parity test test-all lint evidence setup browser clean
 .DEFAULT_GOAL := parity
 
 parity: setup
 	$(BIN)/inception-parity check googlenet --set in_channels=3 --batch 6
 
-test: setup browser
+# Worksteal: each process goes on with its neighbouring tests, which share what they set up.
+test: setup browser lint
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+test-all: setup browser lint
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2
 
 evidence: setup
 	$(BIN)/python -m benchmarks

@@ -40,6 +40,7 @@ from inception_parity.backends import Adapter, UnavailableError, adapter
 from inception_parity.networks import catalogue
 
 from .support.helpers import Case, trace_of
+from .support.selection import mark_slow
 
 DEVICES = ("cpu", "gpu")
 SHOWN = ("torch", "tensorflow", "tensorflow-cpu", "keras", "mxnet", "numpy", "safetensors")
@@ -107,6 +108,11 @@ def pytest_report_header() -> list[str]:
         *(f"left out, since it needs pt, tf and mx: {name}" for name in collect_ignore),
         f"versions: {', '.join(versions)}",
     ]
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by `-m`
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    mark_slow(items)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

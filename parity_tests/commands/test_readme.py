@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ..conftest import chosen_backends
+from ..support.command import call
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -45,19 +47,71 @@ def test_python_examples_run_in_order(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
 
 
-@needs_all
-def test_commands_run_in_order(tmp_path: Path) -> None:
-    commands = [line for line in SHELL if line.startswith("inception-parity ")]
-    assert len(commands) >= 6
-    for line in commands:
-        words = line.split()[1:]
-        done = run([sys.executable, "-m", "inception_parity.cli", *words], tmp_path)
-        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
-        assert done.stdout.strip(), f"{line} prints nothing"
+COMMANDS = [line.split()[1:] for line in SHELL if line.startswith("inception-parity ")]
+
+
+def made(words: list[str]) -> set[str]:
+    """Return the files and folders that a command makes."""
+    return {path for option, path in itertools.pairwise(words) if option in ("--out", "--plot")}
+
+
+def chain(number: int) -> list[list[str]]:
+    """Return a command, after those before it that make what it reads."""
+    words = COMMANDS[number]
+    first = [n for n in range(number) if made(COMMANDS[n]) & set(words)]
+    return [*itertools.chain.from_iterable(map(chain, first)), words]
+
+
+def is_last(number: int) -> bool:
+    """Return whether no later command reads what this one makes: others are in its chain."""
+    later = COMMANDS[number + 1 :]
+    return not any(made(COMMANDS[number]) & set(words) for words in later)
+
+
+CHAINS = [chain(number) for number in range(len(COMMANDS)) if is_last(number)]
+SLOW = ("check", "check-training", "min-size")  # they run all frameworks
+
+
+def test_every_command_is_in_a_chain() -> None:
+    assert len(COMMANDS) >= 6
+    assert [words for words in COMMANDS if not any(words in chain for chain in CHAINS)] == []
 
 
 @needs_all
-@pytest.mark.parametrize(("size", "code"), [("96", "first: b1.0.conv"), ("97", "212/212")])
+@pytest.mark.parametrize(
+    "commands",
+    [
+        pytest.param(
+            commands,
+            id=" ".join(commands[-1]),
+            marks=[pytest.mark.slow] if commands[-1][0] in SLOW else [],
+        )
+        for commands in CHAINS
+    ],
+)
+def test_commands_run_in_order(
+    commands: list[list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In the order of the README, each chain in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for words in commands:
+        done = call(capsys, *words)
+        assert done.code == 0, f"{words}\n{done.out}\n{done.err}"
+        assert done.out.strip(), f"{words} prints nothing"
+
+
+@needs_all
+@pytest.mark.parametrize(
+    ("size", "code"),
+    [
+        ("96", "first: b1.0.conv"),
+        pytest.param("97", "212/212", marks=pytest.mark.slow),  # as long again
+    ],
+)
 def test_same_padding_example_finds_the_stem_on_even_sizes_only(
     tmp_path: Path, size: str, code: str
 ) -> None:
@@ -69,12 +123,16 @@ def test_same_padding_example_finds_the_stem_on_even_sizes_only(
 def test_make_targets_of_the_readme_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = [line.split()[1] for line in SHELL if line.startswith("make ")]
-    assert targets == ["parity", "test"]
+    assert targets == ["parity", "test", "test-all"]
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
 
 
-def test_ci_runs_the_readme_s_test_command() -> None:
-    assert "make test" in (ROOT / ".ci" / "run").read_text()
+def test_ci_runs_the_tests_that_make_test_leaves_out() -> None:
+    assert re.search(r"^exec make test-all$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    makefile = (ROOT / "Makefile").read_text()
+    assert re.findall(r"-m pytest(.*)", makefile) == [
+        ' -n 2 --dist worksteal -m "not slow"', " -n 2 --dist worksteal"
+    ]  # fmt: skip
 
 
 def test_links_lead_somewhere() -> None:

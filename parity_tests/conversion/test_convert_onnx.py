@@ -173,6 +173,7 @@ def larger_eps(node):
         eps.f = 0.01
 
 
+@pytest.mark.slow  # three conversions in a row, each with its proof
 @pytest.mark.skipif("pt" not in chosen_backends(), reason="torchvision is PyTorch's")
 def test_a_library_s_file_becomes_one_and_any_such_file_the_library_s_again(
     torchvisions, capsys, place

@@ -130,6 +130,7 @@ def test_conversion_is_verified_against_the_library(googlenet, tmp_path, capsys,
     ).sha256  # fmt: skip
 
 
+@pytest.mark.slow  # a network with its heads, in five processes
 def test_a_wrong_conversion_is_refused_and_nothing_is_written(
     googlenet, tmp_path, capsys, load_adapter, monkeypatch
 ):

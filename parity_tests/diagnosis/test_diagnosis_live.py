@@ -19,9 +19,11 @@ from inception_parity.report import terminal
 from inception_parity.report.record import report_record
 from inception_parity.traces import seeding, weights
 
+from ..conftest import chosen_backends
 from ..faults.planting import FAULTS, on_output
 from ..support.command import call, require_clear_error
 from ..support.harness import Bench, backend_of, googlenet
+from ..support.selection import slow_unless, takes_turn
 
 CAUSES = {  # fault of faults.py -> cause, and what its fix says in each framework
     "SAME padding at stride 2": ("padding", {
@@ -56,6 +58,17 @@ def diagnosed(bench: Bench, backend: str, plant: Any, dtype: str = "float64",
         undo()
 
 
+FRAMEWORKS = tuple(name for name in chosen_backends() if name != "np")
+
+
+def in_turn(reason: str) -> pytest.MarkDecorator:
+    """Let each cause be quick in one framework, each framework in turn."""
+    return slow_unless(
+        lambda p: takes_turn(FRAMEWORKS, p["framework"], list(CAUSES).index(p["name"])), reason
+    )
+
+
+@in_turn("the search for a cause is the same whatever the framework")
 @pytest.mark.parametrize("name", CAUSES)
 def test_planted_fault_is_explained(name: str, framework: str) -> None:
     cause, fixes = CAUSES[name]
@@ -70,6 +83,7 @@ def test_planted_fault_is_explained(name: str, framework: str) -> None:
     assert report_record(report, found)["diagnosis"]["cause"] == cause
 
 
+@in_turn("floors of float32 take long")
 @pytest.mark.parametrize("name", ["SAME padding at stride 2", "one layer in bfloat16"])
 def test_fault_is_explained_in_float32_alone(name: str, framework: str) -> None:
     fault = next(f for f in FAULTS if f.name == name)

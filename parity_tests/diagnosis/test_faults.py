@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from inception_parity.traces import seeding
 from ..conftest import chosen_backends
 from ..faults.planting import FAULTS, Case, Fault, module_at, on_output
 from ..support.harness import backend_of, googlenet
+from ..support.selection import slow_unless, takes_turn
 
 CASES = [Case(batch_norm, size) for batch_norm in (False, True) for size in (96, 97)]
 
@@ -25,6 +27,13 @@ def case_name(case: Case) -> str:
     return f"{'bn' if case.batch_norm else 'plain'}-{case.size}"
 
 
+def quick(p: dict[str, Any]) -> bool:
+    """Each fault in each framework once: in the cases that it applies to, in turn."""
+    applies = [case for case in CASES if p["fault"].applies(case)]
+    return takes_turn(applies, p["case"], FAULTS.index(p["fault"]))
+
+
+@slow_unless(quick, "each fault in one of the four networks is quick, in all of them it isn't")
 @pytest.mark.parametrize(
     ("case", "fault"),
     [(case, fault) for case in CASES for fault in FAULTS if fault.applies(case)],
@@ -45,6 +54,10 @@ def test_planted_fault_is_named_where_it_starts(case: Case, fault: Fault, framew
         assert report.loader == []
 
 
+@slow_unless(
+    lambda p: p["case"].batch_norm == (p["case"].size % 2 == 0),
+    "floors of float32 take long: one network of each size, one with batch norm",
+)
 @pytest.mark.parametrize("case", CASES, ids=case_name)
 def test_clean_network_raises_no_alarm(case: Case, framework: str) -> None:
     bench = googlenet(case.batch_norm, case.size)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import pytest
 
+from ..conftest import chosen_backends
 from ..faults.in_networks import CASES
 from ..faults.planting import Fault
 from ..support.harness import Bench
+from ..support.selection import slow_unless, takes_turn
 
+FRAMEWORKS = tuple(name for name in chosen_backends() if name != "np")
 OUTPUTS = ("logits", "aux_logits", "aux1_logits", "aux2_logits")
 
 
@@ -22,16 +26,19 @@ def bench_of(number: int) -> Bench:
 PLANTED = [(n, fault) for n, (_, _, _, faults) in enumerate(CASES) for fault in faults]
 
 
+def quick(p: dict[str, Any]) -> bool:
+    """Each fault in one framework, each framework in turn; but none in an image of 299x299."""
+    turn = PLANTED.index((p["number"], p["fault"]))
+    return CASES[p["number"]][2] < 299 and takes_turn(FRAMEWORKS, p["framework"], turn)
+
+
+@slow_unless(quick, "whole networks: in one framework each, the faults take long enough")
+@pytest.mark.parametrize("framework", FRAMEWORKS)  # the inner loop: they share a bench
 @pytest.mark.parametrize(
     ("number", "fault"),
-    [
-        pytest.param(
-            number, fault, id=f"{CASES[number][0]}-{CASES[number][2]}-{fault.name}",
-            marks=pytest.mark.xdist_group(f"faults-{number}"),
-        )
-        for number, fault in PLANTED
-    ],
-)  # fmt: skip
+    PLANTED,
+    ids=[f"{CASES[number][0]}-{CASES[number][2]}-{fault.name}" for number, fault in PLANTED],
+)
 def test_planted_fault_is_named_where_it_starts(number: int, fault: Fault, framework: str) -> None:
     bench = bench_of(number)
     report = bench.run(framework, plant=fault.plant)

@@ -255,6 +255,7 @@ def test_d2l_s_two_tabs_part_at_the_stem_by_same_padding() -> None:
     assert made.match.only_a == made.match.only_b == []
 
 
+@pytest.mark.slow  # a whole V3, twice
 @needs_both
 def test_torchvision_s_v3_and_keras_part_at_the_first_average_pool() -> None:
     made = example("zoos.py", "torch_inception_v3", "keras_inception_v3", (1, 3, 75, 75))
@@ -269,6 +270,7 @@ def test_torchvision_s_v3_and_keras_part_at_the_first_average_pool() -> None:
     assert made.copied.left == []
 
 
+@pytest.mark.slow  # a whole ResNet-50, twice
 @needs_both
 def test_torchvision_s_resnet50_and_keras_are_v1_5_and_v1() -> None:
     made = example("zoos.py", "torch_resnet50", "keras_resnet50", (1, 3, 64, 64))

@@ -8,9 +8,14 @@ from inception_parity import InputError
 from inception_parity.backends import UnavailableError, adapter
 from inception_parity.networks import catalogue
 
+from ..support.selection import slow_unless
+
 GOOGLENET = catalogue.network("googlenet")
 
 
+@slow_unless(
+    lambda p: p["network"] == "googlenet", "test_network_tables asserts the same of all networks"
+)
 def test_defaults_are_the_constructors_own(load_adapter, backend, network):
     load_adapter(backend)
     known = catalogue.network(network)

@@ -114,6 +114,7 @@ def test_ceil_googlenet_in_training_returns_what_torchvision_returns():
 V3_STAGES = [*libraries.STAGES["inception_v3"][:-1], "avgpool"]
 
 
+@pytest.mark.slow  # a whole V3, twice, on an image of 299x299
 def test_inception_v3_is_torchvisions():
     options, arrays = seeded(
         "inception_v3", count_include_pad=True, transform_input=True, return_aux=True
@@ -184,6 +185,7 @@ def test_inception_v3_is_keras(float64_in_keras):
     assert error(ours(x).numpy(), expected_logits.numpy()) <= LIMIT
 
 
+@pytest.mark.slow  # a whole V3, twice, on an image of 299x299
 def test_inception_v3_is_mxnets():
     options, arrays = seeded("inception_v3", count_include_pad=True, use_aux=False)
     ours = inception_mx.InceptionV3(**options)

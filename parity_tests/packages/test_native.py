@@ -82,6 +82,7 @@ def first_batch(weights, x):
 # PyTorch
 
 
+@pytest.mark.slow  # the compiler
 def test_torch_compiled_equals_eager(pt):
     import torch
 

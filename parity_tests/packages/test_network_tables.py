@@ -10,6 +10,7 @@ import pytest
 from inception_parity.networks import catalogue
 
 from .. import expected_networks as expected
+from ..support.selection import slow_unless
 
 NOT_RGB = "in_channels=1, but should be 3 with transform_input=True"
 PACKAGES = list(catalogue.PACKAGES)
@@ -21,18 +22,26 @@ SHAPES = [
 ]
 
 
+# In the oracle, which builds in no time, with all options; elsewhere with the defaults.
+oracle_or_defaults = slow_unless(
+    lambda p: p["package"] == "inception_np" or not p["options"],
+    "whole networks; their names and shapes are the oracle's, as another test asserts",
+)
+
+
 def weight_shapes(package, name, options):
     """Return {shared name: shape} of a network, built in `package`."""
-    return _weight_shapes(package, name, tuple(options.items()))
+    return _built(package, name, tuple(options.items()))[1]
 
 
 @functools.cache  # several tests ask for the same, and to build one takes a second
-def _weight_shapes(package, name, options):
+def _built(package, name, options):
+    """Return the options that a network says it has, and {shared name: shape}."""
     net = catalogue.network(name).build(package, dict(options))
     if package == "inception_mx":
         net.initialize()
     arrays = importlib.import_module(package).get_weights(net)
-    return {key: array.shape for key, array in arrays.items()}
+    return net.options, {key: array.shape for key, array in arrays.items()}
 
 
 def parameters(shapes, below=""):
@@ -44,12 +53,16 @@ def parameters(shapes, below=""):
     )
 
 
+@oracle_or_defaults
 @pytest.mark.parametrize(("name", "options", "number"), expected.PARAMETERS, ids=str)
 @pytest.mark.parametrize("package", PACKAGES)
 def test_parameters_are_as_published(package, name, options, number):
     assert parameters(weight_shapes(package, name, options)) == number
 
 
+@slow_unless(
+    lambda p: p["package"] == "inception_np", "the others' names and shapes are the oracle's"
+)
 @pytest.mark.parametrize("package", PACKAGES)
 def test_parameters_of_v1_are_as_printed_layer_by_layer(package):
     shapes = weight_shapes(package, "inception_v1", {"use_aux": False})
@@ -58,15 +71,20 @@ def test_parameters_of_v1_are_as_printed_layer_by_layer(package):
     assert sum(printed.values()) == parameters(shapes)
 
 
-@pytest.mark.parametrize("name", [name for name, _ in SHAPES])
-def test_shared_names_are_the_same_in_the_same_order(name):
-    variants = [{}, {"use_aux": False}]
-    variants += [{"lrn": True}] if name == "inception_v1" else []
-    variants += [{"bn_scale": False}] if name == "inception_v3" else []
-    for options in variants:
-        first, *others = [list(weight_shapes(p, name, options).items()) for p in PACKAGES]
-        for package, other in zip(PACKAGES[1:], others, strict=True):
-            assert other == first, f"{package}, {options}"
+@slow_unless(lambda p: not p["options"], "whole networks, in every package")
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        *((name, options) for name, _ in SHAPES for options in ({}, {"use_aux": False})),
+        ("inception_v1", {"lrn": True}),
+        ("inception_v3", {"bn_scale": False}),
+    ],
+    ids=str,
+)
+def test_shared_names_are_the_same_in_the_same_order(name, options):
+    first, *others = [list(weight_shapes(p, name, options).items()) for p in PACKAGES]
+    for package, other in zip(PACKAGES[1:], others, strict=True):
+        assert other == first, f"{package}, {options}"
 
 
 def record_shapes(net, x, outputs):
@@ -119,5 +137,5 @@ def test_options_that_make_no_network_are_refused(package, name, options, text):
 @pytest.mark.parametrize("name", catalogue.NETWORKS)
 @pytest.mark.parametrize("package", PACKAGES)
 def test_catalogue_has_the_constructors_options_and_defaults(package, name):
-    network = catalogue.network(name)
-    assert network.build(package, {}).options == network.resolve({})
+    options, _ = _built(package, name, ())
+    assert options == catalogue.network(name).resolve({})

@@ -14,7 +14,13 @@ from inception_mx._mxnet import mxnet
 from inception_parity.networks import catalogue
 from inception_parity.traces import seeding
 
-NETWORKS = ["inception_v1", "ceil_googlenet", "inception_v2", "inception_v3"]
+slow = pytest.mark.slow  # a whole V2 or V3
+NETWORKS = [
+    "inception_v1",
+    "ceil_googlenet",
+    "inception_v2",
+    pytest.param("inception_v3", marks=slow),
+]
 # The least at which a network's heads run, or nearly: what takes little time.
 SIZES = {
     "inception_v1": (209, 214),
@@ -53,7 +59,7 @@ def test_torch_runs_the_heads_in_training_only(name):
         )
 
 
-@pytest.mark.parametrize("name", ["ceil_googlenet", "inception_v2"])
+@pytest.mark.parametrize("name", ["ceil_googlenet", pytest.param("inception_v2", marks=slow)])
 def test_keras_runs_the_heads_in_training_only(name):
     net = build(inception_tf, name)
     x = np.moveaxis(images(name, batch=2), 1, -1)
@@ -66,7 +72,7 @@ def test_keras_runs_the_heads_in_training_only(name):
 
 
 @pytest.mark.parametrize("hybridized", [False, True], ids=["imperative", "hybridized"])
-@pytest.mark.parametrize("name", ["ceil_googlenet", "inception_v2"])
+@pytest.mark.parametrize("name", ["ceil_googlenet", pytest.param("inception_v2", marks=slow)])
 def test_gluon_runs_the_heads_in_training_only(name, hybridized):
     net = build(inception_mx, name)
     if hybridized:
@@ -87,8 +93,8 @@ def test_gluon_runs_the_heads_in_training_only(name, hybridized):
         ("inception_v1", {"return_aux": True}),
         ("inception_v1", {"lrn": True}),
         ("ceil_googlenet", {"return_aux": True}),
-        ("inception_v2", {"return_aux": True}),
-        ("inception_v3", {"return_aux": True, "transform_input": True}),
+        pytest.param("inception_v2", {"return_aux": True}, marks=slow),
+        pytest.param("inception_v3", {"return_aux": True, "transform_input": True}, marks=slow),
     ],
     ids=str,
 )
@@ -108,8 +114,12 @@ def test_gluon_hybridized_gives_the_same_bits(name, options):
     [
         ("inception_v1", {"lrn": True}),
         ("ceil_googlenet", {"return_aux": True, "third_kernel": 3}),
-        ("inception_v2", {}),
-        ("inception_v3", {"bn_scale": False, "transform_input": True, "use_aux": False}),
+        pytest.param("inception_v2", {}, marks=slow),
+        pytest.param(
+            "inception_v3",
+            {"bn_scale": False, "transform_input": True, "use_aux": False},
+            marks=slow,
+        ),
     ],
     ids=str,
 )
@@ -142,7 +152,7 @@ def test_keras_network_runs_where_height_and_width_are_unknown():
     ("name", "options"),
     [
         ("ceil_googlenet", {"return_aux": True}),
-        ("inception_v3", {"transform_input": True, "bn_scale": False}),
+        pytest.param("inception_v3", {"transform_input": True, "bn_scale": False}, marks=slow),
     ],
     ids=str,
 )

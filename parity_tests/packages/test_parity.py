@@ -13,16 +13,19 @@ STRUCTURE = 1e-10  # in float64 what is above is a mistake, not rounding
 # swapped axis; several images and channels show what mixes them up.
 CASES = (
     Case("googlenet", (), (1, 1, 96, 96)),
-    Case("googlenet", (("num_classes", 7),), (3, 3, 64, 80)),
-    Case("googlenet", (("batch_norm", True),), (1, 3, 97, 97)),
     Case("googlenet", (("batch_norm", True),), (3, 1, 51, 38)),
 )
-FEW = (
-    Case("googlenet", (), (2, 3, 107, 96)),
-    Case("googlenet", (("batch_norm", True),), (2, 3, 107, 96)),
+MORE = (
+    Case("googlenet", (("num_classes", 7),), (3, 3, 64, 80)),
+    Case("googlenet", (("batch_norm", True),), (1, 3, 97, 97)),
 )
-cases = pytest.mark.parametrize("case", CASES, ids=str)
-few_cases = pytest.mark.parametrize("case", FEW, ids=str)
+PLAIN = Case("googlenet", (), (2, 3, 107, 96))
+NORM = Case("googlenet", (("batch_norm", True),), (2, 3, 107, 96))
+slow = pytest.mark.slow
+cases = pytest.mark.parametrize(
+    "case", [*CASES, *(pytest.param(case, marks=slow) for case in MORE)], ids=str
+)
+few_cases = pytest.mark.parametrize("case", [pytest.param(PLAIN, marks=slow), NORM], ids=str)
 
 
 def worst(trace, oracle):
@@ -89,7 +92,7 @@ def test_oracle_tells_images_apart(case, oracle_trace):
 
 @pytest.mark.parametrize("axes", [(2,), (3,), (2, 3), (0,), (1,)], ids=str)
 def test_inputs_are_asymmetric(axes):
-    for case in CASES:
+    for case in (*CASES, *MORE):
         array = images(case.shape)
         if all(array.shape[axis] > 1 for axis in axes):
             assert relative_l2(np.flip(array, axes), array) > 0.1

@@ -83,6 +83,7 @@ def kill_while_it_writes(process: subprocess.Popen[str]) -> None:
     assert len(half_written()) == 1
 
 
+@pytest.mark.slow  # what it stands for is tested in this process, too: see test_training.py
 @pytest.mark.timeout(900)  # five trainings, one after another
 def test_killed_command_resumes_bit_for_bit():
     """Killed while a checkpoint is written, in an epoch, stopped by SIGINT, then left alone."""

@@ -22,6 +22,7 @@ from inception_parity.training.checkpoint import FILE
 
 from ..conftest import chosen_backends
 from ..support import tiny_training as tiny
+from ..support.selection import slow_unless, takes_turn
 
 
 class Watch:
@@ -95,6 +96,13 @@ OPTIMIZERS = {
 }
 
 
+FRAMEWORKS = tuple(name for name in chosen_backends() if name != catalogue.ORACLE)
+
+
+@slow_unless(
+    lambda p: takes_turn(FRAMEWORKS, p["framework"], list(OPTIMIZERS).index(p["optimizer"])),
+    "twelve of the same kind: each optimizer in one framework, each framework in turn",
+)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_killed_training_goes_on_bit_for_bit(framework, data, tmp_path, load_adapter, optimizer):
     """Dropout, batch norm, momentum, counts of steps, shuffle, augmentation: nothing is lost."""

@@ -16,6 +16,7 @@ from inception_parity.training_check.task import Recipe
 from ..conftest import chosen_backends
 from ..faults.in_training import FAULTS, Fault
 from ..support import headed
+from ..support.selection import slow_unless, takes_turn
 
 FRAMEWORKS = tuple(name for name in chosen_backends() if name != "np")
 
@@ -42,6 +43,15 @@ def first_of(rows: list[Row]) -> Row:
     return min((row for row in rows if row.fails), key=lambda row: QUANTITIES.index(row.quantity))
 
 
+def in_turn(first: int) -> pytest.MarkDecorator:
+    """Let each fault be quick in one framework, each framework in turn from the `first` on."""
+    return slow_unless(
+        lambda p: takes_turn(FRAMEWORKS, p["framework"], FAULTS.index(p["fault"]) + first),
+        "thirty trainings of the same kind",
+    )
+
+
+@in_turn(0)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_planted_fault_shows_first_in_the_right_row(
     fault: Fault, framework: str, tmp_path: Path
@@ -55,6 +65,7 @@ def test_planted_fault_shows_first_in_the_right_row(
         assert {row.backend for row in rows if row.fails} == {framework}
 
 
+@in_turn(1)
 @pytest.mark.parametrize(
     "fault", [f for f in FAULTS if f.quantity != "gradient.K"], ids=lambda fault: fault.name
 )

@@ -1,0 +1,38 @@
+"""Which tests `make test` runs, and which are left to `make test-all`.
+
+A test that needs a whole network, a compiler or minutes is marked `slow`. Where only some of a
+test's parameters are slow, `slow_unless` decides which are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+
+def slow_unless(quick: Callable[[dict[str, Any]], bool], reason: str) -> pytest.MarkDecorator:
+    """Mark those of a test's parameter sets as slow for which `quick` is false.
+
+    Args:
+        quick: from the values of the parameters, by name, to whether `make test` runs them.
+        reason: what makes the others slow, or superfluous in a quick run.
+    """
+    return pytest.mark.slow_unless(quick, reason=reason)
+
+
+def mark_slow(items: Sequence[pytest.Item]) -> None:
+    """Mark as slow what `slow_unless` says."""
+    for item in items:
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        if any(not mark.args[0](params) for mark in item.iter_markers("slow_unless")):
+            item.add_marker(pytest.mark.slow)
+
+
+def takes_turn(choices: Sequence[Any], choice: Any, number: int) -> bool:
+    """Return whether it is `choice`'s turn in the round `number`.
+
+    Over consecutive rounds every choice gets its turn.
+    """
+    return choices[number % len(choices)] == choice
