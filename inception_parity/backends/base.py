@@ -169,6 +169,7 @@ def adapter(name: str, device: str = "cpu") -> Adapter:
         module = importlib.import_module(f".{name}", __package__)
         found: Adapter = module.Backend(device)
     except ImportError as error:
+        why = " ".join(str(error).split())  # in one line
         hint = f"; pip install 'inception-parity[{info.extra}]'" if error.name else ""
-        raise UnavailableError(f"{info.title}: {error}{hint}") from error
+        raise UnavailableError(f"{info.title}: {why}{hint}") from error
     return found

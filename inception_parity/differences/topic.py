@@ -23,12 +23,10 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Answer(Seen):
     """A framework's answer, as it comes back from its process."""
 
     default: str = ""
-    numbers: Mapping[str, Any] = field(default_factory=dict)
-    ours: str = ""
     problem: str = ""  # why there is no answer: the framework is missing, or the experiment failed
 
 
