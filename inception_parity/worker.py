@@ -1,8 +1,8 @@
 """A backend in a process of its own: `python -m inception_parity.worker REQUEST.json`.
 
-Each job of the request leaves a trace's folder or a file; what became of it all is
-written to the request's result file, last. Needs NumPy and the framework, nothing
-else, so that any interpreter that has them will do.
+Each job of the request leaves a trace's folder or a file; the outcome is written to the
+request's result file, last. Needs nothing but NumPy and the framework, so that any
+interpreter that has them will do.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from .backends import Adapter
     from .traces.trace import Trace
 
-# What writing fails with when it is the place that is wrong, and not the program.
+# Errors of writing that are the place's fault, not the program's.
 OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
 
 
@@ -111,7 +111,7 @@ def _do_all(request: Request, outcome: Outcome, backend: Adapter) -> None:
 
 
 class _Doer:
-    """Does jobs, and keeps a network for as long as the jobs at hand are of the same one."""
+    """Does one job after another, and keeps the network as long as the next job uses it too."""
 
     def __init__(self, backend: Adapter, weights: Mapping[str, NDArray[Any]]) -> None:
         self.backend = backend
@@ -152,7 +152,7 @@ class _Doer:
                 model_file.write(backend, self.network(job), origin, _size(job), job.out)
 
     def network(self, job: Job) -> Any:
-        """Return the job's network, built anew where options or dtype are others than before."""
+        """Return the job's network, built anew if options or dtype differ from the last one's."""
         from .backends import loaded
 
         wanted = job.dtype, job.options
@@ -163,7 +163,7 @@ class _Doer:
         return self.net
 
     def train(self, job: Train) -> None:
-        """Leave a backend's trace of its steps, or what the oracle knows of the first."""
+        """Leave a backend's trace of all steps, or the oracle's of what it knows of the first."""
         from .training_check.task import Recipe
 
         recipe, net = Recipe.read(job.recipe), self.network(job)
@@ -199,9 +199,9 @@ def _trace(folder: Path) -> Trace:
 
 
 def end_with_parent(folder: Path) -> None:
-    """End this process when its standard input closes: the parent is gone.
+    """End this process when its standard input closes: the parent has ended.
 
-    Nobody is left to read the traces, or to take them away.
+    Then nobody is left to read the traces or to remove them.
     """
     while os.read(0, 4096):
         pass
