@@ -24,7 +24,7 @@ from inception_parity.data import images
 from inception_parity.networks import catalogue
 from inception_parity.traces import seeding
 from inception_parity.training_check.runner import TrainingResult, check_training
-from inception_parity.training_check.task import PRESETS, make_recipe
+from inception_parity.training_check.trial import PRESETS, make_trial
 
 from .parts import add_part, part_of
 from .random_checks import RESULTS
@@ -50,10 +50,10 @@ SHORT = ("momentum",)  # for cases of 224 and more
 
 def row_of(result: TrainingResult, preset: str) -> dict[str, Any]:
     """Return what is kept of a check: the worst of every quantity, and who was held to what."""
-    subject, recipe = result.subject, result.recipe
+    subject, recipe = result.subject, result.trial.recipe
     return {
         "network": subject.network, "options": subject.options, "size": subject.size[0],
-        "batch": recipe.batch, "steps": recipe.steps, "optimizer": preset,
+        "batch": recipe.batch, "steps": result.trial.steps, "optimizer": preset,
         "dtypes": list(result.settings.dtypes), "settings": recipe.settings,
         "outcomes": {n: f"{o.status} {o.message}".strip() for n, o in result.outcomes.items()},
         "losses": {f"{b} {d}": found for (b, d), found in result.losses.items()},
@@ -61,7 +61,7 @@ def row_of(result: TrainingResult, preset: str) -> dict[str, Any]:
             {"backend": r.backend, "dtype": r.dtype, "quantity": r.quantity,
              "against": r.against, "worst": r.worst, "at": r.at,
              "total": r.total, "problem": r.problem}
-            for r in result.rows
+            for r in result.judgements
         ],
         "seconds": result.seconds,
     }  # fmt: skip
@@ -148,14 +148,14 @@ def main() -> None:
             if key(asked) in done:
                 continue
             task = make_task(shared, None, (size, size), len(images.photographs()))
-            recipe = make_recipe(
+            trial = make_trial(
                 name, shared.options, optimizer=preset, lr=lr, batch=batch, steps=STEPS
             )
-            result = check_training(task, recipe, settings)
+            result = check_training(task, trial, settings)
             rows.append(row_of(result, preset))
             out.write(json.dumps(rows[-1], default=float) + "\n")
             out.flush()
-            failing = [f"{r.backend} {r.quantity}" for r in result.rows if r.fails]
+            failing = [f"{r.backend} {r.quantity}" for r in result.judgements if r.fails]
             print(name, preset, size, f"{result.seconds:.0f} s", *failing, flush=True)
     print(table(rows))
     steps = [worst(row, "weights.1", "float64", "each other") for row in rows]

@@ -164,18 +164,18 @@ class _Doer:
 
     def train(self, job: Train) -> None:
         """Leave a backend's trace of all steps, or the oracle's of what it knows of the first."""
-        from .training_check.task import Recipe
+        from .training_check.trial import Trial
 
-        recipe, net = Recipe.read(job.recipe), self.network(job)
+        trial, net = Trial.read(job.recipe), self.network(job)
         if self.backend.name == catalogue.ORACLE:
             from .training_check.derivatives import record_oracle
 
-            record_oracle(self.backend, net, job, recipe, _images(job), self.weights, job.out)
+            record_oracle(self.backend, net, job, trial, _images(job), self.weights, job.out)
         else:
             from .training_check.steps import record_training
 
             record_training(
-                self.backend, net, job, recipe, _images(job), self.weights, job.counts, job.out
+                self.backend, net, job, trial, _images(job), self.weights, job.counts, job.out
             )
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..networks import catalogue
-from ..training_check.task import Recipe
 from ..workers.request import Job
+from .recipe import Recipe
 
 Before = Callable[[tuple[Any, ...]], tuple[Any, ...]]
 After = Callable[[tuple[Any, ...], Any], None]
@@ -89,25 +89,42 @@ class Adapter(ABC):
         """Return with what probability a module drops values; None if it isn't a dropout."""
         return None
 
-    def multiply_by(self, module: Any, factors: Factors) -> Callable[[], None]:
-        """Let a dropout layer, in training, multiply by what `factors` gives.
+    def multiply_by(self, module: Any, factors: Factors | None) -> None:
+        """Let a dropout layer, in training, multiply by given factors instead of drawing a mask.
 
         Args:
             module: the layer.
-            factors: from a shape in the shared layout to the factors, asked in each step.
-
-        Returns:
-            What undoes it.
+            factors: from a shape in the shared layout to the factors, called in each step; None
+                to drop nothing.
         """
         raise UnavailableError(f"{self.name} doesn't train")
+
+    def control_dropout(self, net: Any, factors_of: Callable[[str, float], Factors] | None) -> None:
+        """Take the randomness out of every dropout layer, for good.
+
+        Args:
+            net: the network; its `training` is made afterwards.
+            factors_of: from a layer's path and the probability of dropping a value to what the
+                layer multiplies by; None to drop nothing.
+        """
+        for path, module, _ in self.modules(net):
+            p = self.dropout(module)
+            if p is not None:
+                self.multiply_by(module, factors_of(path, p) if factors_of else None)
 
     @property
     def bn_unbiased(self) -> bool:
         """Whether batch norm's running variance takes in the batch's by n - 1, not by n."""
         return False
 
-    def training(self, net: Any, recipe: Recipe) -> Any:
-        """Return the package's `Training` of a network; the recipe's frozen arrays are frozen."""
+    def training(self, net: Any, recipe: Recipe, keep_gradients: bool = False) -> Any:
+        """Return the package's `Training` of a network, with loss and optimizer of the recipe.
+
+        Args:
+            net: the network; the recipe's frozen arrays are frozen in it.
+            recipe: how it is trained.
+            keep_gradients: whether `gradients` will be called, for which Keras must keep them.
+        """
         raise UnavailableError(f"{self.name} doesn't train")
 
     def gradients(self, net: Any, training: Any) -> dict[str, NDArray[Any]]:

@@ -16,11 +16,11 @@ from ..networks import catalogue
 LARGEST = 512  # where trying ends
 
 Options = dict[str, int | bool | float]
-Trial = Callable[[int], bool]
+Probe = Callable[[int], bool]
 
 
 @dataclass(frozen=True)
-class Row:
+class SmallestSize:
     """The smallest square image for one network in one backend and mode."""
 
     network: str
@@ -34,7 +34,7 @@ def rows(
     names: Iterable[str] | None = None,
     backends: Iterable[str] = (catalogue.ORACLE, "pt"),
     settings: Mapping[str, Any] | None = None,
-) -> list[Row]:
+) -> list[SmallestSize]:
     """Return the smallest sizes in inference, and in training with one image and with two.
 
     Args:
@@ -48,7 +48,7 @@ def rows(
     """
     modes = ((False, 1), (True, 1), (True, 2))
     return [
-        Row(name, backend, training, batch, find(name, settings, backend, training, batch))
+        SmallestSize(name, backend, training, batch, find(name, settings, backend, training, batch))
         for name in (catalogue.NETWORKS if names is None else names)
         for backend in backends
         for training, batch in modes
@@ -85,7 +85,7 @@ def find(
     if catalogue.backend(backend).name == catalogue.ORACLE:
         return smallest
     # A framework differs from the geometry by a few sizes, if at all: start there.
-    accepts = trial(backend, network, options, training, batch)
+    accepts = probe(backend, network, options, training, batch)
     if accepts(smallest):
         while smallest > 1 and accepts(smallest - 1):
             smallest -= 1
@@ -96,14 +96,14 @@ def find(
     raise InputError(f"{name} takes no square image up to {LARGEST}x{LARGEST} in {backend}")
 
 
-def trial(
+def probe(
     backend: str, network: catalogue.Network, options: Options, training: bool, batch: int
-) -> Trial:
+) -> Probe:
     """Return a function that says whether a framework takes a square image of a given side."""
-    return _TRIALS[backend](network, options, training, batch)
+    return _PROBES[backend](network, options, training, batch)
 
 
-def _trial(run: Callable[[int], Any], refusals: tuple[type[Exception], ...]) -> Trial:
+def _accepts(run: Callable[[int], Any], refusals: tuple[type[Exception], ...]) -> Probe:
     def accepts(size: int) -> bool:
         try:
             run(size)
@@ -114,17 +114,17 @@ def _trial(run: Callable[[int], Any], refusals: tuple[type[Exception], ...]) -> 
     return accepts
 
 
-def _oracle(network: catalogue.Network, options: Options, training: bool) -> Trial:
+def _oracle(network: catalogue.Network, options: Options, training: bool) -> Probe:
     import numpy as np
 
     if "return_aux" in options:
         options = options | {"return_aux": training and bool(options["use_aux"])}
     net = network.build("inception_np", options)
     channels = int(options["in_channels"])
-    return _trial(lambda size: net(np.zeros((0, channels, size, size))), (ValueError,))
+    return _accepts(lambda size: net(np.zeros((0, channels, size, size))), (ValueError,))
 
 
-def _torch(network: catalogue.Network, options: Options, training: bool, batch: int) -> Trial:
+def _torch(network: catalogue.Network, options: Options, training: bool, batch: int) -> Probe:
     import torch
 
     with torch.device("meta"):
@@ -135,10 +135,10 @@ def _torch(network: catalogue.Network, options: Options, training: bool, batch: 
         with torch.no_grad():
             net(torch.empty(batch, channels, size, size, device="meta"))
 
-    return _trial(run, (ValueError, RuntimeError))
+    return _accepts(run, (ValueError, RuntimeError))
 
 
-def _keras(network: catalogue.Network, options: Options, training: bool, batch: int) -> Trial:
+def _keras(network: catalogue.Network, options: Options, training: bool, batch: int) -> Probe:
     from .base import adapter
 
     backend = adapter("tf")
@@ -151,10 +151,10 @@ def _keras(network: catalogue.Network, options: Options, training: bool, batch: 
     def run(size: int) -> None:
         net(np.zeros((batch, size, size, channels), np.float32), training=training)
 
-    return _trial(run, (ValueError, tf.errors.OpError))
+    return _accepts(run, (ValueError, tf.errors.OpError))
 
 
-def _mxnet(network: catalogue.Network, options: Options, training: bool, batch: int) -> Trial:
+def _mxnet(network: catalogue.Network, options: Options, training: bool, batch: int) -> Probe:
     from .base import adapter
 
     backend = adapter("mx")
@@ -169,7 +169,7 @@ def _mxnet(network: catalogue.Network, options: Options, training: bool, batch: 
         for output in outputs if isinstance(outputs, tuple) else (outputs,):
             output.wait_to_read()  # errors of MXNet's engine surface here
 
-    return _trial(run, (ValueError, mxnet.MXNetError))
+    return _accepts(run, (ValueError, mxnet.MXNetError))
 
 
-_TRIALS = {"pt": _torch, "tf": _keras, "mx": _mxnet}
+_PROBES = {"pt": _torch, "tf": _keras, "mx": _mxnet}

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from inception_mx._mxnet import gluon, mxnet
 
 from ..networks.catalogue import Network
-from ..training_check.task import Recipe
 from .base import Adapter, After, Before, Factors, UnavailableError, wrap_method
+from .recipe import Recipe
 
 
 class Backend(Adapter):
@@ -68,7 +68,11 @@ class Backend(Adapter):
     def dropout(self, module: Any) -> float | None:
         return module._rate if isinstance(module, gluon.nn.Dropout) else None
 
-    def multiply_by(self, module: Any, factors: Factors) -> Callable[[], None]:
+    def multiply_by(self, module: Any, factors: Factors | None) -> None:
+        if factors is None:
+            module._rate = 0.0
+            return
+
         def forward(x: Any) -> Any:
             if not mxnet.autograd.is_training():
                 return x
@@ -76,26 +80,25 @@ class Backend(Adapter):
 
         module.forward = forward
 
-        def undo() -> None:
-            del module.forward  # the class's own shows again
-
-        return undo
-
     @property
     def bn_unbiased(self) -> bool:
         return self.device == "gpu"  # cuDNN's
 
-    def training(self, net: Any, recipe: Recipe) -> Any:
+    def training(self, net: Any, recipe: Recipe, keep_gradients: bool = False) -> Any:
         import inception_mx
-        from inception_mx.training import Training
         from inception_mx.weights import _arrays
 
         for name, parameter in _arrays(net).items():
             if not name.endswith(("running_mean", "running_var")):
                 parameter.grad_req = "null" if name in recipe.frozen else "write"
-        loss = inception_mx.TrainingLoss(recipe.epsilon, recipe.aux_weight)
-        training = Training(net, loss, getattr(inception_mx, recipe.optimizer)(**recipe.settings))
-        if any(self.dropout(module) is not None for _, module, _ in self.modules(net)):
+        training = inception_mx.Training(
+            net,
+            inception_mx.TrainingLoss(recipe.label_smoothing, recipe.aux_weight),
+            getattr(inception_mx, recipe.optimizer)(**recipe.settings),
+            seed=recipe.seed,
+        )
+        dropouts = [m for _, m, _ in self.modules(net) if self.dropout(m) is not None]
+        if any("forward" in vars(module) for module in dropouts):
             net.hybridize(False)  # what is traced once can't be given a mask per step
         return training
 

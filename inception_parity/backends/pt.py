@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from ..networks.catalogue import Network
-from ..training_check.task import Recipe
 from .base import Adapter, After, Before, Factors, UnavailableError
+from .recipe import Recipe
 
 
 class Backend(Adapter):
@@ -79,32 +79,30 @@ class Backend(Adapter):
     def dropout(self, module: Any) -> float | None:
         return module.p if isinstance(module, torch.nn.Dropout) else None
 
-    def multiply_by(self, module: Any, factors: Factors) -> Callable[[], None]:
+    def multiply_by(self, module: Any, factors: Factors | None) -> None:
         def forward(x: torch.Tensor) -> torch.Tensor:
-            if not module.training:
+            if factors is None or not module.training:
                 return x
             return x * self.to_native(factors(tuple(x.shape)), self.dtype_of(x))
 
         module.forward = forward
 
-        def undo() -> None:
-            del module.forward  # the class's own shows again
-
-        return undo
-
     @property
     def bn_unbiased(self) -> bool:
         return True
 
-    def training(self, net: Any, recipe: Recipe) -> Any:
+    def training(self, net: Any, recipe: Recipe, keep_gradients: bool = False) -> Any:
         import inception_pt
-        from inception_pt.training import Training
 
         for name, parameter in net.named_parameters():
             parameter.requires_grad_(name not in recipe.frozen)
-        optimizer = getattr(inception_pt, recipe.optimizer)(net.parameters(), **recipe.settings)
-        return Training(
-            net, inception_pt.TrainingLoss(recipe.epsilon, recipe.aux_weight), optimizer
+        return inception_pt.Training(
+            net,
+            inception_pt.TrainingLoss(recipe.label_smoothing, recipe.aux_weight),
+            getattr(inception_pt, recipe.optimizer)(net.parameters(), **recipe.settings),
+            seed=recipe.seed,
+            autocast=recipe.precision == "bfloat16",
+            channels_last=recipe.channels_last,
         )
 
     def gradients(self, net: Any, training: Any) -> dict[str, NDArray[Any]]:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from ..networks.catalogue import Network
 from ..traces.layout import nhwc_to_shared, shared_to_nhwc
-from ..training_check.task import Recipe
 from .base import Adapter, After, Before, Factors, UnavailableError, wrap_method
+from .recipe import Recipe
 
 
 @contextlib.contextmanager
@@ -95,9 +95,9 @@ class Backend(Adapter):
     def dropout(self, module: Any) -> float | None:
         return float(module.rate) if isinstance(module, keras.layers.Dropout) else None
 
-    def multiply_by(self, module: Any, factors: Factors) -> Callable[[], None]:
+    def multiply_by(self, module: Any, factors: Factors | None) -> None:
         def call(x: Any, training: bool = False) -> Any:
-            if not training:
+            if factors is None or not training:
                 return x
 
             def draw(shape: NDArray[Any]) -> NDArray[Any]:
@@ -111,28 +111,28 @@ class Backend(Adapter):
 
         module.call = call
 
-        def undo() -> None:
-            del module.call  # the class's own shows again
-
-        return undo
-
-    def training(self, net: Any, recipe: Recipe) -> Any:
+    def training(self, net: Any, recipe: Recipe, keep_gradients: bool = False) -> Any:
         import inception_tf
-        from inception_tf.training import Training
         from inception_tf.weights import _arrays
 
         for name, variable in _arrays(net).items():
             if not name.endswith(("running_mean", "running_var")):
                 variable.trainable = name not in recipe.frozen
         with precision(net.dtype), tf.device(self.tf_device):
-            loss = inception_tf.TrainingLoss(recipe.epsilon, recipe.aux_weight, dtype=net.dtype)
-            optimizer = getattr(inception_tf, recipe.optimizer)(**recipe.settings)
-            training = Training(net, loss, optimizer)
-        self._keep_gradients(training)
+            training = inception_tf.Training(
+                net,
+                inception_tf.TrainingLoss(
+                    recipe.label_smoothing, recipe.aux_weight, dtype=net.dtype
+                ),
+                getattr(inception_tf, recipe.optimizer)(**recipe.settings),
+                seed=recipe.seed,
+            )
+        if keep_gradients:
+            self._keep_gradients(training)
         return training
 
     def _keep_gradients(self, training: Any) -> None:
-        """Let the optimiser show what it is given, which is nowhere else to be seen."""
+        """Keep what the optimizer is given: nothing else holds the gradients of a step."""
         from inception_tf.weights import _arrays, _to_shared
 
         names = {id(variable): name for name, variable in _arrays(training.network).items()}

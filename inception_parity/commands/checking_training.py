@@ -17,7 +17,7 @@ from ..networks import catalogue
 from ..report import record
 from ..report import training as report
 from ..training_check.runner import TrainingResult, check_training
-from ..training_check.task import PRESETS, Recipe, make_recipe
+from ..training_check.trial import PRESETS, Trial, make_trial
 from . import out, print_line, progress
 from .arguments import parse_dtypes
 from .option_groups import command
@@ -77,22 +77,22 @@ def check_training_command(
     if keep is not None:
         files.refuse_full(keep)
 
-    def recipe(network: str, options: Mapping[str, Any]) -> Recipe:
-        return make_recipe(
+    def trial(network: str, options: Mapping[str, Any]) -> Trial:
+        return make_trial(
             network, options, optimizer=training.optimizer, lr=training.lr, steps=training.steps,
             batch=4 if given.batch is None else given.batch, frozen=tuple(training.freeze or ()),
         )  # fmt: skip
 
     for case in cases:  # what can't be used is refused before any work
-        recipe(case.network, catalogue.network(case.network).resolve(case.options))
+        trial(case.network, catalogue.network(case.network).resolve(case.options))
     every = replace(given, batch=len(images.photographs()) if given.images is None else None)
     results: list[TrainingResult] = []
     for case in cases:
         with progress(case.title) as say:
             say("weights and images")
             task = every.task(case.network, case.options)
-            steps = recipe(case.network, task.weights.options)
-            results.append(check_training(task, steps, settings, case.folder, say))
+            wanted = trial(case.network, task.weights.options)
+            results.append(check_training(task, wanted, settings, case.folder, say))
         report.show(out, results[-1])
         if case.folder is not None:
             print_line(f"traces: {case.folder}")

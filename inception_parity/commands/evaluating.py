@@ -23,7 +23,7 @@ from ..training.checkpoint import Checkpoint, Position
 from . import err, out, print_line, stop
 from .option_groups import command
 from .options import Json, SizeText
-from .recipes import (
+from .plans import (
     DataOptions,
     Device,
     Pixels,
@@ -31,7 +31,7 @@ from .recipes import (
     Threads,
     given,
     load_same,
-    recipe_of,
+    plan_of,
     sides,
 )
 
@@ -47,7 +47,7 @@ class TestOptions:
     device: Device = None
 
     def given(self) -> dict[str, Any]:
-        """Return the fields of a recipe that were given."""
+        """Return the fields of a plan's record that were given."""
         named = {name: value for name, value in vars(self).items() if name != "size"}
         return {**sides(self.size), **given(**named)}
 
@@ -78,15 +78,15 @@ def evaluate_command(
     """
     watch = bars.Watch(out, err)
     start, found = _trained(trained, data, watch, options.given())
-    recipe, position = start.recipe, start.position
+    plan, position = start.plan, start.position
     found = found.limited(None, test_images)
-    name = backend or recipe.backend
+    name = backend or plan.backend
     if name not in catalogue.default_backends():
         catalogue.backend(name)
         raise InputError(f"--backend {name} can't test; give one of the frameworks: pt, tf or mx")
     try:
         with watch.heeding():
-            loss, right = trains.test(recipe, name, start.weights, found, watch)
+            loss, right = trains.test(plan, name, start.weights, found, watch)
     except UnavailableError as error:
         stop(error, errors.BROKEN)
     except trains.StoppedError:
@@ -94,14 +94,14 @@ def evaluate_command(
     accuracy = right / len(found.test)
     if as_json:
         result = {
-            "network": recipe.network, "options": recipe.options, "backend": name,
+            "network": plan.network, "options": plan.options, "backend": name,
             "data": found.name, "steps": position.steps, "test_loss": loss, "test_right": right,
             "test_images": len(found.test), "test_accuracy": accuracy,
         }  # fmt: skip
         print(record.dumps(result), end="")
         return
     print_line(
-        f"{recipe.network} in {catalogue.BACKENDS[name].title}: test accuracy {accuracy:.4f} "
+        f"{plan.network} in {catalogue.BACKENDS[name].title}: test accuracy {accuracy:.4f} "
         f"({right:,} of {len(found.test):,}), loss {loss:.6f}"
     )
 
@@ -113,13 +113,13 @@ def _trained(
     if path.is_dir() or checkpoint.is_checkpoint(path):
         start = checkpoint.read(path)
         if asked.data is None:
-            found = load_same(start.recipe, asked, watch.say)
+            found = load_same(start.plan, asked, watch.say)
         else:
             found = datasets.load(asked.data, asked.data_folder, watch.say)
-        return replace(start, recipe=replace(start.recipe, **changed)), found
+        return replace(start, plan=start.plan.changed(**changed)), found
     if asked.data is None:
         raise InputError(f"{path}: weights alone don't say what they were trained on; give --data")
     shared = weights.read(path)
     found = datasets.load(asked.data, asked.data_folder, watch.say)
-    recipe = recipe_of(shared.network, dict(shared.options), found, **changed)
-    return Checkpoint(recipe, Position(), shared.arrays, {}), found
+    plan = plan_of(shared.network, dict(shared.options), found, **changed)
+    return Checkpoint(plan, Position(), shared.arrays, {}), found

@@ -11,19 +11,19 @@ from rich.text import Text
 from typer import Option
 
 from .. import errors, files
+from ..comparison.limits import LIMIT_TRAINING_STEP
 from ..data import datasets
 from ..data.images import parse_size
 from ..errors import InputError
 from ..networks import catalogue
 from ..plots import race as pictures
 from ..training import racing
-from ..training.recipe import Recipe
-from ..training_check.limits import LIMIT
+from ..training.plan import Plan
 from . import err, out, print_line, progress, stop
 from .arguments import parse_backends, parse_dtypes, parse_pythons, parse_settings, require_timeout
 from .option_groups import command
 from .options import NetworkName, Pythons
-from .recipes import DataFolder, RecipeOptions
+from .plans import DataFolder, PlanOptions
 
 DTYPES = ("float64", "float32")
 STEPS, PICTURE = "race.jsonl", "race.png"
@@ -59,7 +59,7 @@ class RunnerOptions:
 
 
 @dataclass(frozen=True)
-class RaceOptions(RecipeOptions):
+class RaceOptions(PlanOptions):
     """How the networks are trained: with small batches, and a rate that is a power of two."""
 
     batch: int = Option(16, help="Images in a batch.")
@@ -102,18 +102,18 @@ def race_command(
         parse_size(options.size)
     catalogue.network(network)
     found = datasets.load(data, data_folder, err.print)
-    recipe = options.recipe(network, found, epochs=1)
+    plan = options.plan(network, found, epochs=1)
     with progress() as say:
         say("starting")
         try:
             done = racing.race(
-                recipe, runners, race.steps, found, race.timeout, interpreters,
+                plan, runners, race.steps, found, race.timeout, interpreters,
                 lambda step: say(f"step {step.step}/{race.steps}"),
             )  # fmt: skip
         except racing.FailedError as error:
             stop(error, errors.BROKEN)
     if done:
-        _leave(folder, recipe, done)
+        _leave(folder, plan, done)
         _show(done)
         for dtype in dict.fromkeys(dtype for _, dtype in runners):
             apart = racing.parting(done, dtype)
@@ -128,14 +128,15 @@ def race_command(
         )
 
 
-def _leave(folder: Path, recipe: Recipe, done: list[racing.Step]) -> None:
-    title = (
-        f"{recipe.network} on {recipe.data}, {recipe.height}x{recipe.width}, batch {recipe.batch}, "
-        f"{recipe.optimizer} lr {recipe.lr:g}"
-    )
+def _leave(folder: Path, plan: Plan, done: list[racing.Step]) -> None:
+    title = f"{plan.network} on {plan.data}, {plan.summary}"
+    names = list(done[0].loss)
+    losses = {name: [step.loss[name] for step in done] for name in names}
+    distances = {name: [step.distance[name] for step in done] for name in names}
+    moved = [step.moved for step in done]
     with files.work_folder(folder) as work:
         files.write_whole(work / STEPS, racing.lines(done).encode())
-        pictures.draw(work / PICTURE, title, done)
+        pictures.draw(work / PICTURE, title, losses, distances, moved, done[-1].layers)
         work.chmod(0o755)
         work.replace(folder)
 
@@ -180,9 +181,9 @@ def _said(dtype: str, parting: racing.Parting, last: racing.Step) -> Text:
             "that they have come: other networks"
         )
     text.append(f"; furthest in {parting.layer} ({parting.at_layer:.1e})")
-    if dtype == "float64" and parting.first > LIMIT:
+    if dtype == "float64" and parting.first > LIMIT_TRAINING_STEP:
         text.append(
-            f"\n  more than rounding makes in one step ({LIMIT:.0e}): "
+            f"\n  more than rounding makes in one step ({LIMIT_TRAINING_STEP:.0e}): "
             "`check-training` says what it is",
             style="yellow",
         )

@@ -22,11 +22,11 @@ from ..training.checkpoint import Checkpoint
 from . import err, out, print_line, stop
 from .arguments import parse_settings
 from .option_groups import command
-from .recipes import DataOptions, Device, RecipeOptions, TestImages, Threads, given, load_same
+from .plans import DataOptions, Device, PlanOptions, TestImages, Threads, given, load_same
 
 
 @dataclass(frozen=True)
-class TrainOptions(RecipeOptions):
+class TrainOptions(PlanOptions):
     """What only `train` lets one choose."""
 
     backend: str | None = Option(None, help="`pt`, `tf` or `mx`. Default: pt.")
@@ -81,7 +81,7 @@ def train_command(
     watch = bars.Watch(out, err)
     if resume is not None:
         folder, start = resume, _resumed(resume, network, data, options)
-        found = load_same(start.recipe, data, watch.say)
+        found = load_same(start.plan, data, watch.say)
     else:
         assert folder is not None
         if network is None or data.data is None:
@@ -92,17 +92,17 @@ def train_command(
         catalogue.network(network)
         found = datasets.load(data.data, data.data_folder, watch.say)
         found = found.limited(data.train_images, data.test_images)
-        start = trains.begin(options.recipe(network, found))
+        start = trains.begin(options.plan(network, found))
     _train(start, found, folder, watch, every)
 
 
 def _train(start: Checkpoint, data: DataSet, folder: Path, watch: bars.Watch, every: float) -> None:
-    recipe, position = start.recipe, start.position
-    title = catalogue.BACKENDS[recipe.backend].title
+    plan, position = start.plan, start.position
+    title = catalogue.BACKENDS[plan.backend].title
     try:
         with trains.locked(folder), watch.heeding():
             watch.say(
-                f"{recipe.network} in {title} on {recipe.data}: {len(data.train):,} images to "
+                f"{plan.network} in {title} on {plan.data}: {len(data.train):,} images to "
                 f"train with, {len(data.test):,} to test with; from {data.note}"
             )
             if position.steps:
@@ -134,15 +134,15 @@ def _resumed(
         InputError: something else is asked for than what the training began with.
     """
     start = checkpoint.read(folder)
-    recipe = start.recipe
+    plan = start.plan
     asked: dict[str, Any] = options.given() | given(
         network=network, train_images=data.train_images, test_images=data.test_images
     )
     if options.settings:
-        changed = {**recipe.options, **parse_settings(options.settings)}
-        asked["options"] = catalogue.network(recipe.network).resolve(changed)
-    epochs = asked.pop("epochs", recipe.epochs)
-    different = recipe.differences(asked)
+        changed = {**plan.options, **parse_settings(options.settings)}
+        asked["options"] = catalogue.network(plan.network).resolve(changed)
+    epochs = asked.pop("epochs", plan.epochs)
+    different = plan.differences(asked)
     if different:
         raise InputError(
             f"{folder}: a training with {'; '.join(different)}. It can only go on as it "
@@ -150,4 +150,4 @@ def _resumed(
         )
     if epochs < max(start.position.epoch, 1):
         raise InputError(f"--epochs {epochs}, but {start.position.epoch} are done already")
-    return replace(start, recipe=replace(recipe, epochs=epochs))
+    return replace(start, plan=plan.changed(epochs=epochs))

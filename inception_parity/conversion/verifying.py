@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import libraries
-from ..comparison.limits import LIMIT_FLOAT64
+from ..comparison.limits import LIMIT_CONVERTED_LOGITS, LIMIT_FLOAT64
 from ..data import images
 from ..files import save_array, save_arrays, work_folder
 from ..networks import catalogue
@@ -26,8 +26,6 @@ from ..numerics import relative_l2
 from ..traces.trace import INPUT, Trace
 from ..workers.processes import Worker, run_all
 from ..workers.request import Outcome, Record, Request
-
-LIMIT_FLOAT32 = 1e-3  # of logits, relative to their largest; measured, at most 1e-5
 
 Size = tuple[int, int]
 
@@ -76,7 +74,7 @@ class Comparison:
         """Whether the two don't agree."""
         if self.problem:
             return True
-        limits = (self.worst, LIMIT_FLOAT64), (self.logits, LIMIT_FLOAT32)
+        limits = (self.worst, LIMIT_FLOAT64), (self.logits, LIMIT_CONVERTED_LOGITS)
         value, limit = limits[self.dtype != "float64"]
         return not value <= limit  # NaN doesn't either
 

@@ -13,12 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ..comparison.comparing import Comparison, Report
-from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS
+from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS, LIMIT_MODELS_FLOAT32
 from ..diagnosis import Diagnosis
 from .match import Match
 from .matched_weights import Copied, WeightDifference
 from .recorder import ModelTrace
-from .rounding import LIMIT_FLOAT32
 
 MOST = 12  # lines of a list that may be long
 
@@ -255,7 +254,7 @@ def _numbers(endpoint: Comparison, made: ModelReport) -> str:
     elif endpoint.floor is not None and endpoint.floors is not None:
         numbers += f"{endpoint.floors:.3g} floors, limit {LIMIT_FLOORS:g}"
     else:
-        numbers += f"limit {LIMIT_FLOAT32:.0e}"
+        numbers += f"limit {LIMIT_MODELS_FLOAT32:.0e}"
     index = ", ".join(map(str, endpoint.worst))
     return f"{numbers}; largest difference {endpoint.max_abs:.3g} at [{index}]"
 

@@ -5,14 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..comparison.comparing import IDENTICAL, ROUNDING, WRONG, Comparison
-from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS
+from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS, LIMIT_MODELS_FLOAT32
 from ..numerics import UNIT_ROUNDOFF
 from .recorder import ModelTrace
-
-# Relative L2 in float32 where the reference is in float32 too, and so no floor can be
-# measured: four times the most by which two correct float32 runs of a network of 189
-# layers were seen to differ (2.6e-4).
-LIMIT_FLOAT32 = 1e-3
 
 
 class Limits:
@@ -37,7 +32,7 @@ class Limits:
         """Return the relative L2 up to which a difference is rounding."""
         if self.exact:
             return LIMIT_FLOAT64
-        return LIMIT_FLOAT32 if result.floor is None else LIMIT_FLOORS * result.floor
+        return LIMIT_MODELS_FLOAT32 if result.floor is None else LIMIT_FLOORS * result.floor
 
     def judge(self, result: Comparison) -> None:
         """Set the verdict of what was measured."""

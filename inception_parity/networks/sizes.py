@@ -1,8 +1,7 @@
-"""How large networks are: parameters, multiply-adds, and what their layers leave in memory.
+"""How large networks are: parameters, multiply-adds, and the memory for what layers compute.
 
-The networks of the family are measured on the oracle, fed with no images at
-all, which gives every shape for nothing. AlexNet, VGG-11 and NiN, for
-comparison, are tables of layers and no more.
+The networks of the family are measured on the oracle. AlexNet, VGG-11 and NiN, for
+comparison, are nothing but tables of layers.
 """
 
 from __future__ import annotations
@@ -13,24 +12,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InputError
-from . import catalogue
+from . import catalogue, summary
 
 
 @dataclass(frozen=True)
-class Row:
+class NetworkSize:
     """The size of one network; counts are per image."""
 
     title: str
     shape: tuple[int, int, int]  # of the input: channels, height, width
-    parameters: int  # trained ones, without auxiliary heads
-    dense: int  # those of them that are in fully connected layers
+    parameters: int  # trainable, without auxiliary heads
+    dense: int  # of these, the ones in fully connected layers
     heads: int  # further parameters, in auxiliary heads
     multiply_adds: int  # of convolutions and fully connected layers, in inference
-    activations: int  # values that the layers leave, in inference
+    activations: int  # values that the layers compute, in inference
 
     @property
     def activation_bytes(self) -> int:
-        """What the layers leave takes in float32, if all of it is kept."""
+        """The memory for all activations in float32."""
         return 4 * self.activations
 
 
@@ -59,18 +58,18 @@ class Dense:
     features: int
 
 
-Layer = Conv | Pool | Dense
+PlainLayer = Conv | Pool | Dense
 
 
-def _nin(channels: int, kernel: int, stride: int, padding: int) -> tuple[Layer, ...]:
+def _nin(channels: int, kernel: int, stride: int, padding: int) -> tuple[PlainLayer, ...]:
     return Conv(channels, kernel, stride, padding), Conv(channels, 1), Conv(channels, 1)
 
 
-def _vgg(convolutions: int, channels: int) -> tuple[Layer, ...]:
+def _vgg(convolutions: int, channels: int) -> tuple[PlainLayer, ...]:
     return (*[Conv(channels, 3, 1, 1)] * convolutions, Pool(2, 2))
 
 
-def tables(num_classes: int) -> dict[str, tuple[Layer, ...]]:
+def tables(num_classes: int) -> dict[str, tuple[PlainLayer, ...]]:
     """Return d2l's versions of AlexNet, VGG-11 and NiN (sections 8.1 to 8.3), layer by layer."""
     classifier = (Dense(4096), Dense(4096), Dense(num_classes))
     return {
@@ -97,7 +96,7 @@ def rows(
     in_channels: int = 1,
     num_classes: int = 10,
     size: tuple[int, int] | None = (224, 224),
-) -> list[Row]:
+) -> list[NetworkSize]:
     """Return the sizes of d2l's predecessors and of every network of the catalogue.
 
     Args:
@@ -117,7 +116,7 @@ def rows(
     return predecessors + family
 
 
-def of_table(title: str, layers: Sequence[Layer], shape: tuple[int, int, int]) -> Row:
+def of_table(title: str, layers: Sequence[PlainLayer], shape: tuple[int, int, int]) -> NetworkSize:
     """Return the size of a network that is a table of layers.
 
     Raises:
@@ -148,7 +147,7 @@ def of_table(title: str, layers: Sequence[Layer], shape: tuple[int, int, int]) -
             isinstance(layer, Dense) and position < len(layers) - 1
         )
         activations += (1 + rectified) * channels * height * width
-    return Row(title, shape, parameters + dense, dense, 0, multiply_adds, activations)
+    return NetworkSize(title, shape, parameters + dense, dense, 0, multiply_adds, activations)
 
 
 def _windows(size: int, kernel: int, stride: int) -> int:
@@ -157,7 +156,7 @@ def _windows(size: int, kernel: int, stride: int) -> int:
 
 def of_network(
     name: str, settings: Mapping[str, Any] | None = None, size: tuple[int, int] | None = None
-) -> Row:
+) -> NetworkSize:
     """Return the size of a network of the catalogue.
 
     Args:
@@ -170,12 +169,10 @@ def of_network(
     """
     network = catalogue.network(name)
     options = network.resolve(settings or {})
-    if "use_aux" in options:
-        options |= {"use_aux": True, "return_aux": False}
-    whole = network.build("inception_np", options)
-    if "use_aux" in options:
-        options |= {"use_aux": False}
-    net = network.build("inception_np", options)
+    aux = "use_aux" in options
+    heads = {"use_aux": True, "return_aux": False} if aux else {}
+    whole = network.build("inception_np", options | heads)
+    net = network.build("inception_np", options | heads | ({"use_aux": False} if aux else {}))
     shape = (int(options["in_channels"]), *(size or network.size))
     try:
         dense, multiply_adds, activations = _measure(net, shape)
@@ -183,39 +180,24 @@ def of_network(
         raise InputError(
             f"{name}: {shape[1]}x{shape[2]} is too small an image ({error})"
         ) from error
-    parameters = _parameters(net)
-    heads = _parameters(whole) - parameters
-    return Row(network.class_name, shape, parameters, dense, heads, multiply_adds, activations)
-
-
-def _parameters(net: Any) -> int:
-    return sum(
-        array.size
-        for _, module in net.named_modules()
-        for key, array in module.arrays().items()
-        if key not in module.buffers
+    parameters, with_heads = (
+        sum(summary.parameters(module) for _, module in each.named_modules())
+        for each in (net, whole)
     )
+    return NetworkSize(
+        network.class_name, shape, parameters, dense, with_heads - parameters, multiply_adds,
+        activations,
+    )  # fmt: skip
 
 
 def _measure(net: Any, shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Run `net` on no images; return dense parameters, multiply-adds and activations."""
-    import numpy as np
+    """Return the dense parameters, multiply-adds and activations of a network for one image."""
+    from inception_np.layers import Dropout, Flatten, Linear
 
-    from inception_np.layers import Conv2d, Dropout, Flatten, Linear
-
-    counts = {"dense": 0, "multiply_adds": 0, "activations": 0}
-
-    def count(module: Any, _: Any, output: Any) -> None:
-        if isinstance(module, (Conv2d, Linear)):
-            positions = math.prod(output.shape[2:])
-            counts["multiply_adds"] += module.weight.size * positions
-        if isinstance(module, Linear):
-            counts["dense"] += module.weight.size + module.bias.size
-        if not isinstance(module, (Dropout, Flatten)):  # what they leave is their input
-            counts["activations"] += math.prod(output.shape[1:])
-
-    for _, module in net.named_modules():
-        if next(module.children(), None) is None:
-            module.hooks.append(count)
-    net(np.zeros((0, *shape)))
-    return counts["dense"], counts["multiply_adds"], counts["activations"]
+    shapes = summary.output_shapes(net, shape[0], shape[1:])
+    leaves = [(m, shapes[p]) for p, m in net.named_modules() if p in shapes and summary.is_leaf(m)]
+    dense = sum(summary.parameters(m) for m, _ in leaves if isinstance(m, Linear))
+    multiply_adds = sum(summary.multiply_adds(m, output) for m, output in leaves)
+    # A dropout or flatten leaves nothing but its input.
+    outputs = [output for m, output in leaves if not isinstance(m, (Dropout, Flatten))]
+    return dense, multiply_adds, sum(math.prod(output) for output in outputs)

@@ -1,4 +1,7 @@
-"""Every layer of a network with its shape, parameters and multiply-adds."""
+"""Every layer of a network with its shape, parameters and multiply-adds.
+
+Shapes come from an empty batch sent through the oracle: all of the geometry, no arithmetic.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import InputError
 from . import catalogue
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerSummary:
     """One layer, or a block, whose numbers are the sums over the layers inside."""
 
     name: str
@@ -25,15 +29,70 @@ class Layer:
 
 def layers(
     network: str, options: Mapping[str, Any], size: tuple[int, int], batch: int
-) -> list[Layer]:
+) -> list[LayerSummary]:
     """Return the layers and blocks in execution order, blocks after what is inside.
-
-    Shapes come from an empty batch sent through the oracle, so they cost nothing.
 
     Raises:
         ValueError: the network doesn't take images of this size.
     """
     net = catalogue.network(network).build("inception_np", options)
+    shapes = output_shapes(net, int(options["in_channels"]), size, batch)
+    modules = dict(net.named_modules())
+    found = []
+    for path, shape in shapes.items():
+        if path:
+            module = modules[path]
+            below = [(p, m) for p, m in module.named_modules(path) if p in shapes]
+            found.append(
+                LayerSummary(
+                    path,
+                    module.describe(),
+                    is_leaf(module),
+                    shape,
+                    sum(parameters(m) for _, m in below),
+                    sum(multiply_adds(m, shapes[p]) for p, m in below),
+                )
+            )
+    return found
+
+
+def values_per_channel(
+    network: str, options: Mapping[str, Any], size: tuple[int, int], batch: int
+) -> dict[str, int]:
+    """Return how many values each batch norm of a network averages over in training.
+
+    Raises:
+        InputError: the network doesn't take images of this size in training, or a
+            batch norm gets a single value.
+    """
+    heads = {"return_aux": True} if options.get("use_aux") else {}
+    net = catalogue.network(network).build("inception_np", {**options, **heads})
+    try:
+        shapes = output_shapes(net, int(options["in_channels"]), size, batch)
+    except ValueError as error:
+        raise InputError(
+            f"{network} can't be trained on images of {size[0]}x{size[1]} ({error}); give a "
+            f"larger --size{', or --set use_aux=false' if heads else ''}"
+        ) from error
+    norms = {path for path, module in net.named_modules() if "running_var" in module.buffers}
+    counts = {p: batch * shape[2] * shape[3] for p, shape in shapes.items() if p in norms}
+    single = next((path for path, n in counts.items() if n < 2), None)
+    if single is not None:
+        raise InputError(
+            f"{network} can't be trained on {batch} image of {size[0]}x{size[1]}: batch norm "
+            f"{single} gets one value per channel; give a larger --size or --batch"
+        )
+    return counts
+
+
+def output_shapes(
+    net: Any, channels: int, size: tuple[int, int], batch: int = 1
+) -> dict[str, tuple[int, ...]]:
+    """Return the shape of what each module of an oracle's network returns, in execution order.
+
+    Raises:
+        ValueError: the network doesn't take images of this size.
+    """
     shapes: dict[str, tuple[int, ...]] = {}
     for path, module in net.named_modules():
 
@@ -42,32 +101,22 @@ def layers(
                 shapes[path] = (batch, *output.shape[1:])
 
         module.hooks.append(record)
-    net(np.zeros((0, int(options["in_channels"]), *size)))
-    modules = dict(net.named_modules())
-    found = []
-    for path, shape in shapes.items():
-        if path:
-            module = modules[path]
-            below = [(p, m) for p, m in module.named_modules(path) if p in shapes]
-            found.append(
-                Layer(
-                    path,
-                    module.describe(),
-                    next(module.children(), None) is None,
-                    shape,
-                    sum(_parameters(m) for _, m in below),
-                    sum(_multiply_adds(m, shapes[p]) for p, m in below),
-                )
-            )
-    return found
+    net(np.zeros((0, channels, *size)))
+    return shapes
 
 
-def _parameters(module: Any) -> int:
+def is_leaf(module: Any) -> bool:
+    """Return whether a module of the oracle has no modules inside."""
+    return next(module.children(), None) is None
+
+
+def parameters(module: Any) -> int:
+    """Return the number of a module's own trainable parameters."""
     return sum(a.size for name, a in module.arrays().items() if name not in module.buffers)
 
 
-def _multiply_adds(module: Any, shape: tuple[int, ...]) -> int:
-    """A kernel is applied once per output position: its elements times the positions."""
+def multiply_adds(module: Any, shape: tuple[int, ...]) -> int:
+    """Return those of a module with outputs of `shape`: a kernel is applied at every position."""
     weight = module.arrays().get("weight")
     if weight is None or weight.ndim < 2:
         return 0

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import files
-from ..networks import catalogue
-from ..training.recipe import Recipe
+from ..errors import InputError
+from . import figures
 
 
-def draw(file: Path, recipe: Recipe, history: Sequence[dict[str, Any]]) -> None:
-    """Draw loss and accuracy over the epochs; without matplotlib, draw nothing.
+def draw(file: Path, title: str, history: Sequence[dict[str, Any]]) -> None:
+    """Draw loss and accuracy over the epochs, if matplotlib is installed.
 
     Args:
         file: the PNG to write.
-        recipe: what was trained, for the title.
+        title: what was trained, and how.
         history: a record per epoch, as in the metrics.
 
     Raises:
         InputError: the file can't be written.
     """
     try:
-        from matplotlib.figure import Figure
-    except ImportError:
+        figure = figures.new(9.0, 3.6)
+    except InputError:
         return
     epochs = [record["epoch"] for record in history]
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
     for axes, what in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for split, style in (("train", "o-"), ("test", "s--")):
             values = [record[f"{split}_{what}"] for record in history]
@@ -38,10 +35,5 @@ def draw(file: Path, recipe: Recipe, history: Sequence[dict[str, Any]]) -> None:
         axes.set_title(what)
         axes.grid(alpha=0.3)
         axes.legend()
-    figure.suptitle(
-        f"{recipe.network} in {catalogue.BACKENDS[recipe.backend].title}, {recipe.data}, "
-        f"{recipe.height}x{recipe.width}, batch {recipe.batch}, {recipe.optimizer} lr {recipe.lr:g}"
-    )
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=110)
-    files.write_whole(file, content.getvalue())
+    figure.suptitle(title)
+    figures.write(figure, file)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..networks.sizes import Row
+from ..networks.sizes import NetworkSize
 from . import figures
 
 
-def plot(rows: Sequence[Row], file: Path) -> None:
+def plot(rows: Sequence[NetworkSize], file: Path) -> None:
     """Draw three bars for each network into `file`, whose suffix decides the format.
 
     Raises:

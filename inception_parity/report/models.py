@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS
+from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS, LIMIT_MODELS_FLOAT32
 from ..models.graph import graph_of
 from ..models.recorder import ModelTrace
 from ..models.report import ModelReport
-from ..models.rounding import LIMIT_FLOAT32
 from .page import STATES
 from .record import report_record
 from .sheet import Column, Sheet, sheet_data
@@ -26,7 +25,7 @@ def model_record(made: ModelReport, exit_code: int) -> dict[str, Any]:
         "format": FORMAT,
         "exit_code": exit_code,
         "limits": {"float64_rel_l2": LIMIT_FLOAT64, "floors": LIMIT_FLOORS,
-                   "float32_rel_l2": LIMIT_FLOAT32},
+                   "float32_rel_l2": LIMIT_MODELS_FLOAT32},
         "models": [_model(made, "a"), _model(made, "b")],
         "match": {
             "pairs": match.pairs, "only_a": match.only_a, "only_b": match.only_b,

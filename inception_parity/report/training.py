@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,32 +12,34 @@ from rich.table import Table
 from rich.text import Text
 
 from ..networks import catalogue
-from ..training_check.judging import SHOWN, Row
+from ..training_check.judging import SHOWN, Judgement
 from ..training_check.runner import TrainingResult
+from ..training_check.trial import LAST
 
 FORMAT = "inception-parity training report 1"
 MOST_NAMES = 4  # of arrays that don't agree
 
 
 def show(console: Console, result: TrainingResult) -> None:
-    """Print what came out for one network."""
-    subject, recipe = result.subject, result.recipe
+    """Print the result for one network."""
+    subject, recipe = result.subject, result.trial.recipe
     options = " ".join(f"{k}={str(v).lower()}" for k, v in subject.options.items())
     settings = " ".join(f"{k}={v}" for k, v in recipe.settings.items())
     height, width = subject.size
     console.print(Text(f"{subject.network}  {options}", style="bold"))
     console.print(
-        f"weights: {subject.provenance}; {recipe.steps} steps of {recipe.batch} images at "
-        f"{height}x{width}; {recipe.optimizer} {settings}; label smoothing {recipe.epsilon:g}"
+        f"weights: {subject.provenance}; {result.trial.steps} steps of {recipe.batch} images at "
+        f"{height}x{width}; {recipe.optimizer} {settings}; "
+        f"label smoothing {recipe.label_smoothing:g}"
         + (f", heads weigh {recipe.aux_weight:g}" if subject.options.get("use_aux") else "")
         + (f"; frozen: {len(recipe.frozen)} arrays" if recipe.frozen else ""),
         highlight=False,
         soft_wrap=True,
     )
     console.print(_table(result))
-    for row in result.rows:
-        if row.fails:
-            console.print(_failure(row), highlight=False, soft_wrap=True)
+    for found in result.judgements:
+        if found.fails:
+            console.print(_failure(found), highlight=False, soft_wrap=True)
     for (backend, dtype), lines in result.loaders.items():
         if lines:
             said = f"{backend} {dtype}  loader: {'; '.join(lines[:MOST_NAMES])}"
@@ -54,24 +57,16 @@ def show(console: Console, result: TrainingResult) -> None:
 
 def _table(result: TrainingResult) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in (
-        "backend",
-        "dtype",
-        "what",
-        "held against",
-        "verdict",
-        "agree",
-        "worst rel.",
-        "at",
-    ):
+    columns = "backend", "dtype", "what", "compared with", "verdict", "agree", "worst rel.", "at"
+    for name in columns:
         table.add_column(name, no_wrap=True)
-    for row in result.rows:
-        style = "bold red" if row.fails else "dim" if row.verdict == SHOWN else "green"
-        agree = f"{row.total - len(row.wrong)}/{row.total}"
+    for found in result.judgements:
+        style = "bold red" if found.fails else "dim" if found.verdict == SHOWN else "green"
         table.add_row(
-            catalogue.BACKENDS[row.backend].title, row.dtype, _words(row.quantity, result),
-            row.against, Text(row.verdict, style=style), agree,
-            "–" if row.worst is None else f"{row.worst:.1e}", row.at,
+            catalogue.BACKENDS[found.backend].title, found.dtype, _words(found.quantity, result),
+            found.against, Text(found.verdict, style=style),
+            f"{found.total - len(found.wrong)}/{found.total}",
+            "–" if found.worst is None else f"{found.worst:.1e}", found.at,
         )  # fmt: skip
     return table
 
@@ -80,34 +75,38 @@ def _words(quantity: str, result: TrainingResult) -> str:
     what, _, which = quantity.partition(".")
     if not which:
         return what
-    return f"{what}, step {result.recipe.steps if which == 'K' else which}"
+    return f"{what}, step {result.trial.steps if which == LAST else which}"
 
 
-def _failure(row: Row) -> Text:
-    text = Text(f"{row.backend} {row.dtype} {row.quantity}  ")
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more
+
+
+def _failure(found: Judgement) -> Text:
+    text = Text(f"{found.backend} {found.dtype} {found.quantity}  ")
     text.append("FAIL", style="bold red")
-    if row.problem:
-        text.append(f"   {row.problem}")
-    names = ", ".join(row.wrong[:MOST_NAMES])
-    more = f" and {len(row.wrong) - MOST_NAMES} more" if len(row.wrong) > MOST_NAMES else ""
+    if found.problem:
+        text.append(f"   {found.problem}")
     text.append(
-        f"\n    against {row.against}: {len(row.wrong)} of {row.total} differ: {names}{more}"
+        f"\n    against {found.against}: {len(found.wrong)} of {found.total} differ: "
+        f"{_names(found.wrong)}"
     )
-    if row.worst is not None and row.limit is not None:
-        text.append(f"\n    worst {row.worst:.1e} at {row.at}, limit {row.limit:.0e}")
+    if found.worst is not None and found.limit is not None:
+        text.append(f"\n    worst {found.worst:.1e} at {found.at}, limit {found.limit:.0e}")
     return text
 
 
 def notes(result: TrainingResult) -> list[str]:
-    """Return what was brought to one convention before it was compared, and what can't be."""
-    found = [_above(row) for row in result.rows if row.above]
+    """Return what was converted to one convention before the comparison, and what can't be."""
+    found = [_above(judgement) for judgement in result.judgements if judgement.above]
     parted = _parted(result)
     if parted:
         found.append(
-            f"After {result.recipe.steps} steps rounding alone leads a backend too far away from "
+            f"After {result.trial.steps} steps rounding alone leads a backend too far away from "
             f"itself to judge ({', '.join(parted)}); take fewer --steps, or a smaller --lr."
         )
-    recipe, counts = result.recipe, result.counts
+    recipe, counts = result.trial.recipe, result.counts
     if counts:
         low, high = min(counts.values()), max(counts.values())
         found.append(
@@ -117,7 +116,7 @@ def notes(result: TrainingResult) -> list[str]:
         )
     if result.idle and recipe.optimizer == "Adam":
         found.append(
-            f"Adam makes whole steps of the rounding in gradients that are 0 in truth: weights of "
+            "Adam makes whole steps of the rounding in gradients that are 0 in truth: weights of "
             f"{len(result.idle)} biases before batch norm are not judged."
         )
     if len(result.settings.backends) == 2:
@@ -136,40 +135,39 @@ def notes(result: TrainingResult) -> list[str]:
 
 def _parted(result: TrainingResult) -> list[str]:
     """Return the quantities of the last step that couldn't be judged in float64."""
-    rows = [row for row in result.rows if row.dtype == "float64" and row.verdict == SHOWN]
-    return list(dict.fromkeys(row.quantity.partition(".")[0] for row in rows))
+    shown = [j for j in result.judgements if j.dtype == "float64" and j.verdict == SHOWN]
+    return list(dict.fromkeys(j.quantity.partition(".")[0] for j in shown))
 
 
-def _above(row: Row) -> str:
+def _above(found: Judgement) -> str:
     """Say why arrays above the limit are judged equal."""
-    names = ", ".join(row.above[:MOST_NAMES])
-    more = f" and {len(row.above) - MOST_NAMES} more" if len(row.above) > MOST_NAMES else ""
     worst = (
-        f" (worst {row.worst:.1e}, where {row.allowed:.1e} may be)"
-        if row.worst is not None and row.allowed is not None
+        f" (worst {found.worst:.1e}, where {found.allowed:.1e} may be)"
+        if found.worst is not None and found.allowed is not None
         else ""
     )
     return (
-        f"{catalogue.BACKENDS[row.backend].title}, weights after step 1: {len(row.above)} of "
-        f"{row.total} arrays are more than {row.limit:.0e} apart{worst}, and judged equal: no "
-        f"more than the optimiser's definition makes of the noise in gradients. {names}{more}."
+        f"{catalogue.BACKENDS[found.backend].title}, weights after step 1: {len(found.above)} of "
+        f"{found.total} arrays are more than {found.limit:.0e} apart{worst}, and judged equal: no "
+        "more than the optimiser's definition makes of the noise in gradients. "
+        f"{_names(found.above)}."
     )
 
 
 def _verdict(result: TrainingResult) -> Text:
-    failing = list(dict.fromkeys(row.backend for row in result.rows if row.fails))
+    failing = list(dict.fromkeys(found.backend for found in result.judgements if found.fails))
     failing += [b for (b, _), lines in result.loaders.items() if lines and b not in failing]
     broken = [name for name, outcome in result.outcomes.items() if outcome.status != "ok"]
     if result.exit_code == 0:
         count = len(result.settings.backends)
         who = "The backend agrees" if count == 1 else f"All {count} backends agree"
         parted = _parted(result)
-        far = f", but for what wasn't judged: {', '.join(parted)} after step {result.recipe.steps}"
+        far = f", but for what wasn't judged: {', '.join(parted)} after step {result.trial.steps}"
         said = f"{who} in training{far if parted else ''}. ({result.seconds:.1f} s)"
         return Text(said, style="bold yellow" if parted else "bold green")
     parts = [f"{', '.join(failing)} diverge{'s' if len(failing) == 1 else ''}"] if failing else []
     parts += [f"{', '.join(broken)} didn't finish"] if broken else []
-    judged = {row.backend for row in result.rows if row.verdict != SHOWN}
+    judged = {found.backend for found in result.judgements if found.verdict != SHOWN}
     unjudged = [b for b in result.settings.backends if b not in {*judged, *broken}]
     parts += [f"{', '.join(unjudged)} couldn't be judged"] if unjudged else []
     return Text(f"{'; '.join(parts)}. ({result.seconds:.1f} s)", style="bold red")
@@ -194,12 +192,12 @@ def _check(result: TrainingResult) -> dict[str, Any]:
         "images": list(subject.image_names),
         "size": list(subject.size),
         "device": settings.device,
-        "recipe": asdict(result.recipe),
+        "recipe": result.trial.record(),
         "seconds": result.seconds,
         "exit_code": result.exit_code,
         "outcomes": {name: asdict(outcome) for name, outcome in result.outcomes.items()},
         "losses": {f"{b} {d}": losses for (b, d), losses in result.losses.items()},
         "loaders": {f"{b} {d}": lines for (b, d), lines in result.loaders.items()},
-        "rows": [{**asdict(row), "fails": row.fails} for row in result.rows],
+        "rows": [{**asdict(found), "fails": found.fails} for found in result.judgements],
         "notes": notes(result),
     }

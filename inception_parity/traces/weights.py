@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,22 @@ def shapes(network: str, options: Mapping[str, Any]) -> dict[str, tuple[int, ...
 
     net = catalogue.network(network).build("inception_np", options)
     return {name: array.shape for name, array in inception_np.get_weights(net).items()}
+
+
+def is_statistic(name: str) -> bool:
+    """Return whether an array is one of batch norm's running statistics, by its shared name."""
+    return name.endswith((".running_mean", ".running_var"))
+
+
+def trained_names(network: str, options: Mapping[str, Any]) -> list[str]:
+    """Return the shared names of all arrays that a gradient trains."""
+    return [name for name in shapes(network, options) if not is_statistic(name)]
+
+
+def is_idle_bias(name: str, names: Container[str]) -> bool:
+    """Return whether an array, one of `names`, is a bias that batch norm subtracts again."""
+    block, _, last = name.rpartition(".conv.")
+    return last == "bias" and f"{block}.norm.bias" in names
 
 
 def write(path: Path, weights: SharedWeights) -> None:

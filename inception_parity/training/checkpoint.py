@@ -1,9 +1,9 @@
-"""Checkpoints: one safetensors file with all that a training needs to go on.
+"""Checkpoints: one safetensors file with everything that a training needs to go on.
 
-Weights stand under their shared names, so that any backend can read them; the optimiser's arrays
-under `optimizer/…`, which only the backend that wrote them can. The metadata hold the recipe, the
-position and the epochs so far, and the sha256 of it all. A file is written to a neighbour, brought
-to the disk, and renamed: whatever happens, the folder holds one whole checkpoint.
+Weights have their shared names, so that any backend can read them; the optimizer's arrays are under
+`optimizer/…`, which only the backend that wrote them can read. The metadata hold the plan, the
+position with the epochs so far, and the sha256 of everything. A file is written under another name,
+flushed to the disk, and renamed: whatever happens, the folder holds one whole checkpoint.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..errors import InputError
 from ..files import digest
 from ..networks import catalogue
 from ..traces import weights
-from .recipe import Recipe
+from .plan import Plan
 
 FORMAT = "inception-parity checkpoint 1"
 FILE = "checkpoint.safetensors"
@@ -33,45 +33,42 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass
 class Position:
-    """How far a training has come."""
+    """How far a training has got."""
 
     epoch: int = 0  # whole epochs
     step: int = 0  # steps in the current epoch
     steps: int = 0  # steps in all
     images: int = 0  # seen in this epoch
-    loss: float = 0.0  # their sum of losses
-    right: int = 0  # how many of them were right
+    loss: float = 0.0  # the sum of their losses
+    right: int = 0  # how many of them were classified right
     seconds: float = 0.0  # spent on this epoch
     history: list[dict[str, Any]] = field(default_factory=list)  # a record per whole epoch
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A training as it stood after a step."""
+    """A training after one of its steps."""
 
-    recipe: Recipe
+    plan: Plan
     position: Position
     weights: Arrays = field(repr=False)
     optimizer: Arrays = field(repr=False)
 
 
 def write(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint; it replaces the last one whole, or not at all.
+    """Write a checkpoint, which replaces the last one completely or not at all.
 
     Raises:
         InputError: it can't be written; the last one is intact.
     """
     from safetensors.numpy import save
 
-    arrays = {name: np.asarray(array, order="C") for name, array in _flat(checkpoint).items()}
-    text = json.dumps([asdict(checkpoint.recipe), asdict(checkpoint.position)], sort_keys=True)
+    state = {OPTIMIZER + name: array for name, array in checkpoint.optimizer.items()}
+    given = {**checkpoint.weights, **state}
+    arrays = {name: np.asarray(array, order="C") for name, array in given.items()}
+    text = json.dumps([checkpoint.plan.record(), asdict(checkpoint.position)], sort_keys=True)
     metadata = {"format": FORMAT, "training": text, "sha256": _seal(text, arrays)}
     files.write_whole(path, save(arrays, metadata), durable=True)
-
-
-def _flat(checkpoint: Checkpoint) -> Arrays:
-    state = {OPTIMIZER + name: array for name, array in checkpoint.optimizer.items()}
-    return {**checkpoint.weights, **state}
 
 
 def _seal(text: str, arrays: Mapping[str, NDArray[Any]]) -> str:
@@ -79,7 +76,7 @@ def _seal(text: str, arrays: Mapping[str, NDArray[Any]]) -> str:
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Return whether a file is a checkpoint and not, say, a file of shared weights.
+    """Return whether a file is a checkpoint, and not a file of shared weights, say.
 
     Raises:
         InputError: it isn't a safetensors file.
@@ -88,7 +85,7 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def read(path: Path) -> Checkpoint:
-    """Read a checkpoint, and check all of it.
+    """Read a checkpoint, and verify all of it.
 
     Args:
         path: the file, or the folder of the training.
@@ -106,19 +103,15 @@ def read(path: Path) -> Checkpoint:
         raise InputError(f"{path}: {found}, but should be {FORMAT!r}, as `train` writes it")
     try:
         text = metadata["training"]
-        recipe_fields, position_fields = json.loads(text)
-        recipe, position = Recipe.from_record(recipe_fields), Position(**position_fields)
+        plan_record, position_record = json.loads(text)
+        plan, position = Plan.from_record(plan_record), Position(**position_record)
         stated = metadata["sha256"]
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: broken metadata ({error!r})") from error
     if _seal(text, arrays) != stated:
         raise InputError(f"{path}: its content has changed since it was written (sha256)")
-    options = catalogue.network(recipe.network).resolve(recipe.options)
+    options = catalogue.network(plan.network).resolve(plan.options)
+    state = {n.removeprefix(OPTIMIZER): a for n, a in arrays.items() if n.startswith(OPTIMIZER)}
     own = {name: array for name, array in arrays.items() if not name.startswith(OPTIMIZER)}
-    weights.require_match(own, weights.shapes(recipe.network, options), str(path))
-    state = {
-        name.removeprefix(OPTIMIZER): array
-        for name, array in arrays.items()
-        if name.startswith(OPTIMIZER)
-    }
-    return Checkpoint(recipe, position, own, state)
+    weights.require_match(own, weights.shapes(plan.network, options), str(path))
+    return Checkpoint(plan, position, own, state)

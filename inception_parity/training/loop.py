@@ -1,4 +1,4 @@
-"""One training: a network in one backend, from data, through checkpoints, to metrics."""
+"""One training: a network in one backend, from data through checkpoints to metrics."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from typing import Any, Protocol
 import numpy as np
 
 from .. import files
-from ..backends import Adapter, adapter
+from ..backends import Adapter, Job, adapter, loaded
 from ..data.feed import DataSet, Feed
 from ..errors import InputError
 from ..networks import catalogue
+from ..plots import curves
 from ..traces import seeding, weights
 from ..traces.weights import SharedWeights
 from . import checkpoint
 from .checkpoint import Checkpoint, Position
-from .recipe import OPTIMIZERS, Recipe
+from .plan import Plan
 
 METRICS = "metrics.jsonl"
 CURVES = "curves.png"
@@ -36,10 +37,10 @@ LOCK = ".lock"
 
 
 class Watch(Protocol):
-    """What a training tells while it runs, and asks."""
+    """Follows a training, and may stop it."""
 
     def begin(self, what: str, total: int, done: int) -> None:
-        """A stretch of `total` batches begins, `done` of which are behind us."""
+        """A stretch of `total` batches begins; `done` of them were done earlier."""
 
     def step(self, images: int, loss: float) -> None:
         """A batch of so many images is done; the mean loss so far is `loss`."""
@@ -52,34 +53,34 @@ class Watch(Protocol):
 
 
 class StoppedError(Exception):
-    """The user wanted to stop; the checkpoint is written."""
+    """The user wanted to stop; the checkpoint has been written."""
 
 
 class DivergedError(Exception):
-    """Loss or weights aren't finite any more; the last checkpoint's weights are."""
+    """Loss or weights are no longer finite; those of the last checkpoint are."""
 
 
-def initial(recipe: Recipe) -> SharedWeights:
+def initial(plan: Plan) -> SharedWeights:
     """Return the weights that a training begins with.
 
     Raises:
-        InputError: the file of weights can't be used, or is another network's.
+        InputError: the weight file can't be used, or is another network's.
     """
-    if recipe.init == "d2l":
-        return seeding.xavier(recipe.network, recipe.options, recipe.seed)
-    if recipe.init == "seeded":
-        return seeding.seeded(recipe.network, recipe.options, recipe.seed)
-    shared = weights.read(Path(recipe.init))
-    shared.require(recipe.network, recipe.options, recipe.init)
+    if plan.init == "d2l":
+        return seeding.xavier(plan.network, plan.options, plan.recipe.seed)
+    if plan.init == "seeded":
+        return seeding.seeded(plan.network, plan.options, plan.recipe.seed)
+    shared = weights.read(Path(plan.init))
+    shared.require(plan.network, plan.options, plan.init)
     return shared
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a training's folder; what a killed process left half-written there goes.
+    """Lock a training's folder, and remove what a killed process left half-written there.
 
     Raises:
-        InputError: another process trains there, or nothing can be written.
+        InputError: another process is training there, or nothing can be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,10 +99,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def use_threads(count: int) -> None:
-    """Let a framework that is loaded after this compute with `count` threads.
-
-    Sums are taken in another order with another number of threads: it belongs to the recipe.
-    """
+    """Let a framework that is loaded after this compute with `count` threads."""
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
         os.environ[name] = str(count)
 
@@ -110,7 +108,7 @@ def use_threads(count: int) -> None:
 class _Run:
     """A training under way."""
 
-    recipe: Recipe
+    plan: Plan
     position: Position
     data: DataSet
     folder: Path
@@ -125,15 +123,15 @@ class _Run:
     @property
     def feed(self) -> Feed:
         """What makes the batches."""
-        return self.recipe.feed
+        return self.plan.feed
 
     def save(self) -> None:
-        """Write the checkpoint; one that nobody can go on from doesn't replace the last."""
+        """Write the checkpoint, unless the weights are such that nobody could go on from it."""
         self._tick()
         arrays = self.backend.get_weights(self.net)
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise DivergedError(f"weights are infinite or NaN after step {self.position.steps}")
-        state = Checkpoint(self.recipe, self.position, arrays, self.training.get_state())
+        state = Checkpoint(self.plan, self.position, arrays, self.training.get_state())
         checkpoint.write(self.folder / checkpoint.FILE, state)
         self.written = time.monotonic()
 
@@ -143,7 +141,7 @@ class _Run:
         self.ticked = now
 
     def step(self, loss: float, right: int) -> None:
-        """Count a step that was made, and keep it if it is time to."""
+        """Count a step, and write a checkpoint when it is time."""
         p = self.position
         images = self.feed.images(self.data.train, p.step)
         if not math.isfinite(loss):
@@ -158,9 +156,9 @@ class _Run:
             raise StoppedError
 
     def epoch(self) -> None:
-        """Train the rest of an epoch, test, and write what came out."""
+        """Train the rest of an epoch, test, and write the results."""
         p, total = self.position, self.feed.steps(self.data.train)
-        self.watch.begin(f"epoch {p.epoch + 1}/{self.recipe.epochs}", total, p.step)
+        self.watch.begin(f"epoch {p.epoch + 1}/{self.plan.epochs}", total, p.step)
         self.ticked = time.monotonic()
         if p.step < total:
             batches = self.feed.train(self.data.train, p.epoch, p.step)
@@ -190,12 +188,12 @@ class _Run:
         self.watch.end(record)
 
     def report(self) -> None:
-        """Write metrics and curves from the history: the same after a resumption as without."""
-        from ..plots import curves
-
+        """Write metrics and curves from the whole history, so that resuming leaves no trace."""
+        plan = self.plan
+        title = f"{plan.network} in {catalogue.BACKENDS[plan.backend].title}, {plan.data}"
         lines = "".join(json.dumps(record) + "\n" for record in self.position.history)
         files.write_whole(self.folder / METRICS, lines.encode())
-        curves.draw(self.folder / CURVES, self.recipe, self.position.history)
+        curves.draw(self.folder / CURVES, f"{title}, {plan.summary}", self.position.history)
 
 
 def evaluate(training: Any, feed: Feed, data: DataSet, watch: Watch) -> tuple[float, int]:
@@ -219,13 +217,13 @@ def evaluate(training: Any, feed: Feed, data: DataSet, watch: Watch) -> tuple[fl
 def train(
     start: Checkpoint, data: DataSet, folder: Path, watch: Watch, every: float = 60.0
 ) -> list[dict[str, Any]]:
-    """Train from a checkpoint to the end of its recipe, and leave everything in `folder`.
+    """Train from a checkpoint to the end of its plan, and leave everything in `folder`.
 
     Args:
-        start: where to begin: `begin` returns one, and so does `checkpoint.read`.
-        data: what to learn; the recipe's.
+        start: where to begin; `begin` and `checkpoint.read` return one.
+        data: the data that the plan names.
         folder: for the checkpoint, the metrics, the curves, and in the end the weights.
-        watch: what is told, and asked whether to stop.
+        watch: is told of every step, and asked whether to stop.
         every: seconds between checkpoints.
 
     Returns:
@@ -233,51 +231,49 @@ def train(
 
     Raises:
         InputError: something can't be written; the last checkpoint is intact.
-        StoppedError: `watch.stop()` said so; a checkpoint was written.
-        DivergedError: loss or weights became infinite or NaN; the last checkpoint's are not.
+        StoppedError: `watch.stop()` returned true; a checkpoint has been written.
+        DivergedError: loss or weights became infinite or NaN; those of the last checkpoint aren't.
         UnavailableError: the backend can't be loaded.
     """
-    recipe = start.recipe
-    backend, net = network_of(recipe, recipe.backend, start.weights)
-    training = training_of(recipe, net)
+    plan = start.plan
+    backend, net = network_of(plan, plan.backend, start.weights)
+    training = backend.training(net, plan.recipe)
     training.set_state(start.optimizer)
-    run = _Run(recipe, replace(start.position), data, folder, watch, every, backend, net, training)
+    run = _Run(plan, replace(start.position), data, folder, watch, every, backend, net, training)
     if start.position.steps == 0:
         run.save()
-    while run.position.epoch < recipe.epochs:
+    while run.position.epoch < plan.epochs:
         run.epoch()
-    said = f"trained in {catalogue.BACKENDS[recipe.backend].title} on {recipe.data}"
-    arrays = backend.get_weights(net)
-    weights.write(folder / WEIGHTS, SharedWeights(recipe.network, recipe.options, said, arrays))
+    provenance = f"trained in {catalogue.BACKENDS[plan.backend].title} on {plan.data}"
+    trained = SharedWeights(plan.network, plan.options, provenance, backend.get_weights(net))
+    weights.write(folder / WEIGHTS, trained)
     return run.position.history
 
 
-def begin(recipe: Recipe) -> Checkpoint:
-    """Return a training that is to begin.
+def begin(plan: Plan) -> Checkpoint:
+    """Return the checkpoint of a training that hasn't made a step yet.
 
     Raises:
-        InputError: the file of weights can't be used, or is another network's.
+        InputError: the weight file can't be used, or is another network's.
     """
-    return Checkpoint(recipe, Position(), initial(recipe).arrays, {})
+    return Checkpoint(plan, Position(), initial(plan).arrays, {})
 
 
-def network_of(recipe: Recipe, name: str, arrays: Mapping[str, Any], dtype: str = "float32") -> Any:
-    """Return a backend, and the recipe's network in it, with weights.
+def network_of(plan: Plan, name: str, arrays: Mapping[str, Any]) -> tuple[Adapter, Any]:
+    """Return a backend, and the plan's network in it, with weights.
 
     Raises:
         UnavailableError: the backend can't be loaded.
     """
-    use_threads(recipe.threads)
+    use_threads(plan.threads)
     with quiet():
-        backend = adapter(name, recipe.device)
-        net = backend.build(catalogue.network(recipe.network), recipe.options, dtype)
-        backend.set_weights(net, arrays)
-    return backend, net
+        backend = adapter(name, plan.device)
+        return backend, loaded(backend, Job(plan.network, plan.options, "float32"), arrays)
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep from standard error what libraries say while they start; all of it, if they fail.
+    """Hide what libraries write to standard error, unless an exception is raised.
 
     TensorFlow and MXNet write there from C++, past Python's `sys.stderr`.
     """
@@ -296,43 +292,15 @@ def quiet() -> Iterator[None]:
             os.dup2(real.fileno(), 2)
 
 
-def training_of(recipe: Recipe, net: Any) -> Any:
-    """Return the `Training` of the backend's package, with loss and optimiser, as the recipe says.
-
-    Args:
-        recipe: what is trained, and in which backend.
-        net: the recipe's network.
-    """
-    info = catalogue.BACKENDS[recipe.backend]
-    package = importlib.import_module(info.package)
-    # PyTorch's optimisers are told at once what they train, and it has options of its own.
-    first = (net.parameters(),) if info.name == "pt" else ()
-    optimizer = getattr(package, OPTIMIZERS[recipe.optimizer])
-    loss = package.TrainingLoss(recipe.label_smoothing, recipe.aux_weight, **_dtype(info.name, net))
-    own = (
-        {"autocast": recipe.precision == "bfloat16", "channels_last": recipe.channels_last}
-        if info.name == "pt"
-        else {}
-    )
-    return package.Training(
-        net, loss, optimizer(*first, **recipe.optimizer_arguments()), seed=recipe.seed, **own
-    )
-
-
-def _dtype(backend: str, net: Any) -> dict[str, Any]:
-    """Return the argument that Keras needs for a loss in float64: without it, it is float32."""
-    return {"dtype": net.dtype} if backend == "tf" else {}
-
-
 def test(
-    recipe: Recipe, name: str, arrays: Mapping[str, Any], data: DataSet, watch: Watch
+    plan: Plan, name: str, arrays: Mapping[str, Any], data: DataSet, watch: Watch
 ) -> tuple[float, int]:
     """Test weights in backend `name`; return the mean loss, and how many images were right.
 
     Raises:
         UnavailableError: the backend can't be loaded.
-        StoppedError: `watch.stop()` said so.
+        StoppedError: `watch.stop()` returned true.
     """
-    _, net = network_of(recipe, name, arrays)
-    training = importlib.import_module(catalogue.BACKENDS[name].package).Training(net)
-    return evaluate(training, recipe.feed, data, watch)
+    backend, net = network_of(plan, name, arrays)
+    training = importlib.import_module(backend.package).Training(net)
+    return evaluate(training, plan.feed, data, watch)

@@ -1,8 +1,7 @@
-"""One runner of a race, in a worker: the recipe's training, and its weights after every step."""
+"""One runner of a race, in a worker: a training that leaves its weights after every step."""
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backends import Adapter, loaded
+from ..backends.recipe import Recipe
 from ..files import appearing
-from ..workers.request import Job, Race
-from .loop import training_of
-from .recipe import Recipe
+from ..workers.request import Race
 
 PAUSE = 0.005  # seconds between two looks for a file
 
@@ -26,11 +24,9 @@ def run(backend: Adapter, job: Race, weights: Mapping[str, NDArray[Any]]) -> Non
     Raises:
         UnavailableError: the backend can't compute in the job's dtype.
     """
-    recipe = Recipe.from_record(job.recipe)
-    net = loaded(backend, Job(recipe.network, recipe.options, job.dtype), weights)
-    silence_dropout(backend, net)
-    with _computing_in(backend, job.dtype):
-        training = training_of(recipe, net)
+    net = loaded(backend, job, weights)
+    backend.control_dropout(net, None)  # frameworks never draw the same masks
+    training = backend.training(net, Recipe(**job.recipe))
     step = 0
 
     def on_step(loss: float, right: int) -> None:
@@ -43,30 +39,13 @@ def run(backend: Adapter, job: Race, weights: Mapping[str, NDArray[Any]]) -> Non
     training.epoch(_batches(job.out, job.steps), on_step)
 
 
-def _computing_in(backend: Adapter, dtype: str) -> contextlib.AbstractContextManager[None]:
-    """Let Keras' optimisers keep their numbers, such as 0.9, in `dtype` too."""
-    if backend.name != "tf":
-        return contextlib.nullcontext()
-    from ..backends.tf import precision
-
-    return precision(dtype)
-
-
-def silence_dropout(backend: Adapter, net: Any) -> None:
-    """Let dropout drop nothing: frameworks never draw the same masks."""
-    names = {"pt": "p", "tf": "rate", "mx": "_rate"}
-    for _, module, _ in backend.modules(net):
-        if backend.dropout(module) is not None:
-            setattr(module, names[backend.name], 0.0)
-
-
 def in_a_row(weights: Mapping[str, NDArray[Any]], names: Sequence[str]) -> NDArray[Any]:
     """Return the arrays of these names as one."""
     return np.concatenate([weights[name].ravel() for name in names])
 
 
 def _batches(folder: Path, steps: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Yield the batches, each when it is there; the parent ends us if none comes."""
+    """Yield each batch as soon as it is there; the parent ends this process if none comes."""
     for step in range(1, steps + 1):
         file = folder / f"batch-{step}.npz"
         while not file.exists():

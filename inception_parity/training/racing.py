@@ -1,11 +1,11 @@
 """The same training in several backends and dtypes, side by side, step by step.
 
-Every runner is a process of its own, begins with the same weights, and is given the same batches.
-After each step their weights are held against each other and against the reference, the mean of
-the float64 runs (or of all, where there is none), and thrown away: what is kept are numbers.
+Every runner is a process of its own, begins with the same weights, and gets the same batches.
+After each step their weights are compared with each other and with the reference, the mean of
+the float64 runs (or of all runs, where there are none), and thrown away: only numbers are kept.
 
-What has no part in the loss of a later step is left out: running statistics, whose conventions
-differ, and biases before batch norm, which it takes away again.
+Arrays that don't affect the loss of a later step are left out: running statistics, whose
+conventions differ, and biases before batch norm, which subtracts them again.
 """
 
 from __future__ import annotations
@@ -25,27 +25,26 @@ from numpy.typing import NDArray
 from ..data.feed import Batch, DataSet
 from ..errors import InputError
 from ..files import appearing, save_arrays
-from ..training_check.limits import scale_of
-from ..training_check.task import trained_arrays
+from ..traces.weights import is_idle_bias, trained_names
 from ..workers.processes import Worker, workers
 from ..workers.request import Race, Request
 from .loop import initial
+from .plan import Plan
 from .racer import in_a_row
-from .recipe import Recipe
 
 AHEAD = 2  # batches that lie ready
 LOOK = 0.005  # seconds between two looks for a file
-LOST = 0.1  # of the way that the weights have come: who is as far apart goes another one
+LOST = 0.1  # of the way that the weights have come: runners as far apart train other networks
 Runner = tuple[str, str]  # backend, dtype
 
 
 class FailedError(Exception):
-    """A runner couldn't be started, crashed, or took too long."""
+    """A runner couldn't be started, crashed, or ran out of time."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a step came to, for every runner, by its label, as in `pt float64`."""
+    """The result of a step, for every runner by its label, such as `pt float64`."""
 
     step: int
     loss: dict[str, float]
@@ -57,28 +56,28 @@ class Step:
 
 @dataclass(frozen=True)
 class Parting:
-    """How backends that compute in one dtype part from each other."""
+    """How backends that compute in the same dtype drift apart."""
 
     first: float  # how far the two furthest are apart after the first step
     last: float  # and after the last one
-    growth: float | None  # in a step, until they are lost; None where there is nothing to grow
-    lost: int | None  # the step from which they are as far apart as LOST of the way
-    layer: str  # the layer that is furthest from the reference in the end
+    growth: float | None  # per step, until they are lost; None where there is nothing to grow
+    lost: int | None  # the first step after which they are further apart than LOST of the way
+    layer: str  # the one that is furthest from the reference in the end
     at_layer: float
 
 
 def layer_of(name: str) -> str:
-    """Return the layer that an array belongs to: a convolution has its batch norm with it."""
+    """Return the layer that an array belongs to; a convolution and its batch norm are one."""
     return name.rpartition(".")[0].removesuffix(".conv").removesuffix(".norm")
 
 
 def label(runner: Runner) -> str:
-    """Return what a runner is called."""
+    """Return a runner's label."""
     return " ".join(runner)
 
 
 def race(
-    recipe: Recipe,
+    plan: Plan,
     runners: Sequence[Runner],
     steps: int,
     data: DataSet,
@@ -89,46 +88,41 @@ def race(
     """Run the race.
 
     Args:
-        recipe: what is trained; its backend and precision don't matter.
+        plan: what is trained; its backend and precision don't matter.
         runners: (backend, dtype), each in a process of its own.
-        steps: how many; a new epoch begins where the data end.
-        data: the recipe's.
-        timeout: seconds for all of it.
+        steps: how many; a new epoch begins when the data are used up.
+        data: the data that the plan names.
+        timeout: seconds for the whole race.
         pythons: other interpreters, by backend.
         say: called with each step.
 
     Returns:
-        A record per step; fewer than `steps` where weights became infinite or NaN.
+        A record per step; fewer than `steps` if weights became infinite or NaN.
 
     Raises:
-        InputError: there is no room for temporary files, or weights that can't be used.
-        FailedError: a runner didn't get through.
+        InputError: there is no room for temporary files, or the weights can't be used.
+        FailedError: a runner failed.
     """
-    begin = initial(recipe).arrays
-    names = [
-        name
-        for name in trained_arrays(recipe.network, recipe.options)
-        if scale_of(name, begin) == name
-    ]
+    begin = initial(plan).arrays
+    trained = trained_names(plan.network, plan.options)
+    names = [name for name in trained if not is_idle_bias(name, begin)]
     found: list[Step] = []
     try:
         with tempfile.TemporaryDirectory(prefix="inception-parity-") as made:
             folder = Path(made)
             weights = save_arrays(folder / "weights", begin)
             comparer = _Comparer(runners, names, begin)
-            requests = [
-                _request(recipe, runner, steps, names, folder, weights) for runner in runners
-            ]
+            requests = [_request(plan, runner, steps, names, folder, weights) for runner in runners]
             with workers(requests, pythons, timeout) as running:
-                ready = _lay_out(_batches(recipe, data, steps), folder)
+                ready = _lay_out(_batches(plan, data, steps), folder)
                 for step in range(1, steps + 1):
                     for _ in range(AHEAD if step == 1 else 1):
                         next(ready, None)
-                    came_to = _gather(running, runners, folder, step)
+                    results = _gather(running, runners, folder, step)
                     (folder / f"batch-{step}.npz").unlink()
-                    if not all(np.isfinite(w).all() for _, w in came_to.values()):
+                    if not all(np.isfinite(w).all() for _, w in results.values()):
                         break
-                    found.append(comparer.step(step, came_to))
+                    found.append(comparer.step(step, results))
                     say(found[-1])
     except OSError as error:
         raise InputError(f"the folder for temporary files (TMPDIR): {error.strerror}") from error
@@ -136,24 +130,25 @@ def race(
 
 
 def _request(
-    recipe: Recipe, runner: Runner, steps: int, names: Sequence[str], folder: Path, weights: Path
+    plan: Plan, runner: Runner, steps: int, names: Sequence[str], folder: Path, weights: Path
 ) -> Request:
     backend, dtype = runner
-    own = replace(recipe, backend=backend, precision="float32", channels_last=False)
+    recipe = replace(plan.recipe, precision="float32", channels_last=False)
     name = "-".join(runner)
     job = Race(
-        recipe=asdict(own), dtype=dtype, steps=steps, names=tuple(names), label=name, out=folder
-    )
+        plan.network, plan.options, dtype, recipe=asdict(recipe), steps=steps, names=tuple(names),
+        label=name, out=folder,
+    )  # fmt: skip
     return Request(
         backend=backend, jobs=(job,), folder=folder, result=folder / f"{name}.json",
-        device=recipe.device, weights=weights,
+        device=plan.device, weights=weights,
     )  # fmt: skip
 
 
-def _batches(recipe: Recipe, data: DataSet, steps: int) -> Iterator[Batch]:
+def _batches(plan: Plan, data: DataSet, steps: int) -> Iterator[Batch]:
     made = epoch = 0
     while made < steps:
-        for batch in recipe.feed.train(data.train, epoch):
+        for batch in plan.feed.train(data.train, epoch):
             yield batch
             made += 1
             if made == steps:
@@ -171,7 +166,7 @@ def _lay_out(batches: Iterator[Batch], folder: Path) -> Iterator[None]:
 def _gather(
     running: Sequence[Worker], runners: Sequence[Runner], folder: Path, step: int
 ) -> dict[Runner, tuple[float, NDArray[np.float64]]]:
-    """Wait for what every runner came to in a step, and take it away."""
+    """Wait for every runner's loss and weights after a step, and remove their files."""
     found = {}
     for worker, runner in zip(running, runners, strict=True):
         file = folder / f"{'-'.join(runner)}-{step}.npz"
@@ -188,7 +183,7 @@ def _gather(
 
 
 class _Comparer:
-    """Holds the runners' weights against each other."""
+    """Compares the runners' weights."""
 
     def __init__(
         self, runners: Sequence[Runner], names: Sequence[str], begin: Mapping[str, NDArray[Any]]
@@ -235,7 +230,7 @@ def _norm(array: NDArray[np.float64]) -> float:
 
 
 def parting(steps: Sequence[Step], dtype: str) -> Parting | None:
-    """Return how the backends that compute in `dtype` part; None if there is only one."""
+    """Return how the backends that compute in `dtype` drift apart; None if there is only one."""
     pairs = [pair for pair in steps[0].apart if pair.endswith(f" {dtype}")]
     if not pairs:
         return None

@@ -3,16 +3,16 @@
 The oracle has no gradients. Given a direction d in the space of all weights, though,
 it knows the loss's derivative along it: every layer is analytic, so with
 weights w + i h d the imaginary part of the loss is h times that derivative,
-and with an h of 1e-30 nothing else is (Squire and Trapp 1998). No difference is taken, so
-nothing cancels, and no kink of a ReLU or a max pool is crossed on the way, as finite
-differences do by the thousand. A gradient g that somebody computed has to have <g, d>.
+and with an h of 1e-30 nothing else (Squire and Trapp 1998). No difference is taken, so
+nothing cancels, and no kink of a ReLU or a max pool is crossed on the way, while finite
+differences cross thousands. For a correct gradient g the derivative is <g, d>.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backends import Adapter, Job
+from ..backends.base import Factors
 from ..traces.trace import Trace, TraceWriter
+from ..traces.weights import is_statistic
 from ..versions import recorded
 from .steps import run_of
-from .task import Recipe, batches, dropout_factors
+from .trial import FIRST, Trial, batches, dropout_factors
 
 DIRECTIONS = 3  # in the space of the weights, and one more in that of the images
 STEP = 1e-30
@@ -45,55 +47,58 @@ def record_oracle(
     backend: Adapter,
     net: Any,
     job: Job,
-    recipe: Recipe,
+    trial: Trial,
     images: NDArray[np.float64],
     weights: Mapping[str, NDArray[Any]],
     out: Path,
 ) -> Trace:
-    """Leave a trace of the first step's forward pass, and of derivatives, in `out`.
+    """Leave a trace of the first step's forward pass and of derivatives in `out`.
 
     Args:
         backend: the oracle's.
         net: the network, with the weights loaded; it is left in training mode.
         job: what it is.
-        recipe: how it is trained.
-        images: (N, C, H, W), of which the recipe's batches are made.
+        trial: how it is trained.
+        images: (N, C, H, W), from which the trial's batches are made.
         weights: shared weights, as they were loaded.
         out: the folder to make.
     """
     from inception_np import TrainingLoss
 
-    x, labels = next(batches(images, int(job.options["num_classes"]), recipe))
-    loss = TrainingLoss(recipe.epsilon, recipe.aux_weight)
-    modules = dict(net.named_modules())
-    for path, module in modules.items():
-        p = backend.dropout(module)
-        if p is not None:
-            backend.multiply_by(module, _factors(recipe, path, p))
+    recipe = trial.recipe
+    x, labels = next(batches(images, int(job.options["num_classes"]), trial))
+    loss = TrainingLoss(recipe.label_smoothing, recipe.aux_weight)
+
+    def factors_of(path: str, p: float) -> Factors:
+        return lambda shape: dropout_factors(recipe.seed, 0, path, shape, p)
+
+    backend.control_dropout(net, factors_of)
     net.train()
+
+    def derivative(given: Mapping[str, NDArray[Any]], number: int) -> NDArray[np.float64]:
+        """Return the loss's derivative along direction `number`, from given weights."""
+        _place(net, given, recipe.frozen, number)
+        return _imaginary(loss(net(x), labels))
+
     start = time.perf_counter()
     with TraceWriter(out) as writer:
         writer.add("loss", np.array([loss(net(x), labels)]), kind="loss")
         for name, array in backend.get_weights(net).items():
-            if name.endswith((".running_mean", ".running_var")):
-                writer.add(f"statistics.1 {name}", array, kind="statistics.1")
-        found = []
-        for number in range(DIRECTIONS):
-            _place(modules, weights, recipe, number)
-            found.append(_imaginary(loss(net(x), labels)))
-            writer.add(f"derivative {number}", found[-1], kind="derivative")
+            if is_statistic(name):
+                kind = f"statistics.{FIRST}"
+                writer.add(f"{kind} {name}", array, kind=kind)
+        found = [derivative(weights, number) for number in range(DIRECTIONS)]
+        for number, value in enumerate(found):
+            writer.add(f"derivative {number}", value, kind="derivative")
         # What a last digit in each weight does to them: no gradient can be known better.
-        apart = []
-        for number in range(DIRECTIONS):
-            nudged = {name: _nudged(name, array) for name, array in weights.items()}
-            _place(modules, nudged, recipe, number)
-            apart.append(_imaginary(loss(net(x), labels)) - found[number])
+        nudged = {name: _nudged(name, array) for name, array in weights.items()}
+        apart = [derivative(nudged, number) - found[number] for number in range(DIRECTIONS)]
         noise = np.linalg.norm(apart) / (np.linalg.norm(found) or 1.0)
         writer.add("noise", np.array([noise]), kind="noise")
-        _place(modules, weights, recipe, None)
+        _place(net, weights, recipe.frozen, None)
         along = x + 1j * STEP * direction(IMAGES, x.shape, 0)
         writer.add(f"derivative {IMAGES}", _imaginary(loss(net(along), labels)), kind="derivative")
-        run = run_of(backend, job, recipe, images, weights)
+        run = run_of(backend, job, trial, images, weights)
         return writer.close(run, recorded(backend.versions()), time.perf_counter() - start)
 
 
@@ -107,22 +112,15 @@ def _imaginary(found: complex) -> NDArray[np.float64]:
     return np.array([found.imag / STEP])
 
 
-def _factors(recipe: Recipe, path: str, p: float) -> Any:
-    return lambda shape: dropout_factors(recipe, 0, path, shape, p)
-
-
 def _place(
-    modules: Mapping[str, Any],
-    weights: Mapping[str, NDArray[Any]],
-    recipe: Recipe,
-    number: int | None,
+    net: Any, weights: Mapping[str, NDArray[Any]], frozen: Collection[str], number: int | None
 ) -> None:
-    """Give the network its weights, a step along direction `number`; None for complex zeros."""
-    for path, module in modules.items():
+    """Give the network its weights, plus a step along direction `number`; None for no step."""
+    for path, module in net.named_modules():
         for last, array in module.arrays().items():
             name = f"{path}.{last}"
             value = weights[name].astype(np.complex128)
-            trained = last not in module.buffers and name not in recipe.frozen
+            trained = last not in module.buffers and name not in frozen
             if trained and number is not None:
                 value += 1j * STEP * spread(weights[name]) * direction(name, array.shape, number)
             setattr(module, last, value)

@@ -7,31 +7,28 @@ second time from such weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..backends.recipe import Recipe
+from ..comparison.limits import (
+    LIMIT_GRADIENT_NOISES,
+    LIMIT_TRAINING_STEP,
+    MOST_GRADIENT_NOISE,
+    MOST_PERTURBED,
+)
 from ..traces.trace import Trace
-from .task import Recipe, definition
-
-LIMIT = 1e-10  # relative, float64: one step
-# A gradient may differ by so many times what a last digit in each weight does to the oracle's
-# derivatives, if that is more than LIMIT: batch norm over few values that are nearly
-# equal loses digits, whoever computes it. GoogLeNet's clean runs stay below 4 times.
-NOISES = 64.0
-MOST_NOISE = 1e-8
-# After more steps the limit is NOISES times how far a backend comes from itself when it begins with
-# another last digit in each weight; clean runs stay below 7 times. But only while that is little:
-# from 7e-7 on, gradients were up to 5e-1 apart in clean runs, since a ReLU or a max pool had chosen
-# otherwise in one of them. Then rounding alone has parted them, and nothing can be judged.
-MOST_SHAKEN = 1e-8
+from ..traces.weights import is_idle_bias, is_statistic
+from .trial import FIRST, LAST, definition
 
 QUANTITIES = (
-    "loss", "statistics.1", "gradient.1", "input gradient", "derivative", "update", "frozen",
-    "gradient.K", "weights.1", "statistics.K", "weights.K",
+    "loss", f"statistics.{FIRST}", f"gradient.{FIRST}", "input gradient", "derivative", "update",
+    "frozen", f"gradient.{LAST}", f"weights.{FIRST}", f"statistics.{LAST}", f"weights.{LAST}",
 )  # fmt: skip
+LATER = tuple(quantity for quantity in QUANTITIES if quantity.endswith(f".{LAST}"))
 Weights = Mapping[str, NDArray[Any]]
 
 
@@ -44,29 +41,28 @@ def limits(
         oracle: the oracle's trace.
         double: the backends' in float64.
         weights: as they were loaded.
-        recipe: how was trained.
+        recipe: how the network was trained.
     """
-    noise = NOISES * float(oracle.array("noise")[0])
-    gradient = max(LIMIT, min(noise, MOST_NOISE))
-    found: dict[str, float | None] = dict.fromkeys(QUANTITIES, LIMIT)
-    found |= dict.fromkeys(("gradient.1", "input gradient", "derivative"), gradient)
-    later = [quantity for quantity in QUANTITIES if quantity.endswith(".K")]
-    shaken = {quantity: from_itself(quantity, double, weights, recipe) for quantity in later}
-    parted = max(shaken.values()) > MOST_SHAKEN
-    for quantity, apart in shaken.items():
-        found[quantity] = None if parted else max(gradient, NOISES * apart)
+    noise = LIMIT_GRADIENT_NOISES * float(oracle.array("noise")[0])
+    gradient = max(LIMIT_TRAINING_STEP, min(noise, MOST_GRADIENT_NOISE))
+    found: dict[str, float | None] = dict.fromkeys(QUANTITIES, LIMIT_TRAINING_STEP)
+    found |= dict.fromkeys((f"gradient.{FIRST}", "input gradient", "derivative"), gradient)
+    perturbed = {quantity: from_itself(quantity, double, weights, recipe) for quantity in LATER}
+    parted = max(perturbed.values()) > MOST_PERTURBED
+    for quantity, apart in perturbed.items():
+        found[quantity] = None if parted else max(gradient, LIMIT_GRADIENT_NOISES * apart)
     return found
 
 
 def from_itself(quantity: str, double: Sequence[Trace], weights: Weights, recipe: Recipe) -> float:
     """Return how far another last digit in each weight leads a backend away from itself.
 
-    Of the backends the least, so that none can widen the limit for the others; of its arrays
-    the worst, relative to their size.
+    It is the smallest of the backends, so that none can widen the limit for the others, and
+    the largest of a backend's arrays, relative to their size.
     """
     found = []
     for trace in double:
-        norms = usable(trace, f"shaken {quantity}")
+        norms = usable(trace, f"perturbed {quantity}")
         if isinstance(norms, str):
             continue
         here = [name for name in trace.endpoints if name.startswith(f"{quantity} ")]
@@ -82,28 +78,28 @@ def from_itself(quantity: str, double: Sequence[Trace], weights: Weights, recipe
 
 
 def steepness(
-    name: str, column: Mapping[str, Trace], weights: Weights, recipe: Recipe, noise: float
+    name: str, traces: Iterable[Trace], weights: Weights, recipe: Recipe, noise: float
 ) -> float:
     """Return how far an array may be apart after one step, given how far gradients may.
 
-    The optimiser's own definition says it, element by element: it is applied to the gradient,
-    and to the gradient with noise added and taken away. Plain SGD gives back lr times the noise.
+    The optimizer's own definition says it, element by element: it is applied to the gradient,
+    and to the gradient with noise added and subtracted. Plain SGD gives back lr times the noise.
     Adam's step has the slope lr / eps where the gradient is 0. No backend can widen it for
-    the others: the least counts of what their gradients give.
+    the others: the smallest of what their gradients give counts.
 
     Args:
         name: a trained array.
-        column: the traces of one dtype, by backend.
+        traces: those of one dtype.
         weights: as they were loaded.
-        recipe: how was trained.
+        recipe: how the network was trained.
         noise: of gradients, relative to the array's.
 
     Returns:
-        The relative L2 difference, MOST_NOISE at most; 0 where no gradient can be read.
+        The relative L2 difference, MOST_GRADIENT_NOISE at most; 0 if no gradient can be read.
     """
     found = []
-    for trace in column.values():
-        gradient = usable(trace, f"gradient.1 {name}")
+    for trace in traces:
+        gradient = usable(trace, f"gradient.{FIRST} {name}")
         if isinstance(gradient, str):
             continue
         wide = gradient.astype(np.float64)
@@ -115,37 +111,35 @@ def steepness(
             after.append(stepped[name])
         apart = np.maximum(np.abs(after[1] - after[0]), np.abs(after[2] - after[0]))
         found.append(float(np.linalg.norm(apart)) / (float(np.linalg.norm(after[0])) or 1.0))
-    return min([*found, MOST_NOISE]) if found else 0.0
+    return min([*found, MOST_GRADIENT_NOISE]) if found else 0.0
 
 
 def endpoints_of(weights: Weights, quantity: str, recipe: Recipe | None = None) -> list[str]:
-    """Return the endpoints that a quantity consists of."""
-    statistics = [n for n in weights if n.endswith((".running_mean", ".running_var"))]
-    trained = [n for n in weights if n not in set(statistics)]
-    if quantity.startswith("weights") and recipe is not None and recipe.optimizer == "Adam":
-        trained = [n for n in trained if scale_of(n, weights) == n]
+    """Return the endpoints that a quantity consists of; without a recipe, all arrays have it."""
     if quantity in ("loss", "input gradient"):
         return [quantity]
-    if quantity.startswith("statistics"):
-        return [f"{quantity} {n}" for n in statistics]
-    if quantity.startswith(("gradient", "update")) and recipe is not None:
-        trained = [n for n in trained if n not in recipe.frozen]
-    if quantity.startswith("gradient") and recipe is not None:
-        # A frozen kernel has no gradient that its bias' rounding could be held against.
-        trained = [n for n in trained if scale_of(n, weights) not in recipe.frozen]
-    return [f"{quantity} {n}" for n in trained]
+    kind = quantity.partition(".")[0]
+    names = [name for name in weights if is_statistic(name) is (kind == "statistics")]
+    if recipe is not None:
+        if kind == "weights" and recipe.optimizer == "Adam":
+            names = [name for name in names if not is_idle_bias(name, weights)]
+        if kind in ("gradient", "update"):
+            names = [name for name in names if name not in recipe.frozen]
+        if kind == "gradient":
+            # A frozen kernel has no gradient that its bias' rounding could be compared with.
+            names = [name for name in names if scale_of(name, weights) not in recipe.frozen]
+    return [f"{quantity} {name}" for name in names]
 
 
 def scale_of(name: str, weights: Weights) -> str:
     """Return the array by whose size a difference in `name` is judged: itself, mostly.
 
-    Batch norm takes the mean away, and with it a bias before it: the gradient of
-    that is 0 in truth, and rounding in fact. The kernel's is what it can be held against.
+    Batch norm subtracts the mean, and with it a bias before it: the gradient of such a bias
+    is 0 in theory, and rounding in practice. It is compared with the kernel's.
     Adam divides a gradient by its own size, rounding or not, and makes whole steps of
-    it: such a bias after steps of Adam is nothing that anybody could agree on.
+    it: nobody could agree on such a bias after steps of Adam.
     """
-    block, _, last = name.rpartition(".conv.")
-    return f"{block}.conv.weight" if last == "bias" and f"{block}.norm.bias" in weights else name
+    return f"{name.removesuffix('bias')}weight" if is_idle_bias(name, weights) else name
 
 
 def scale_endpoint(quantity: str, endpoint: str, weights: Weights) -> str:

@@ -20,26 +20,27 @@ from ..checking.task import Settings, Subject, Task
 from ..errors import AGREE, BROKEN, DIVERGE, InputError
 from ..files import work_folder
 from ..networks import catalogue
+from ..networks.summary import values_per_channel
 from ..traces.trace import Trace, folder_name
+from ..traces.weights import is_idle_bias
 from ..workers.request import Outcome, Request, Train
-from .judging import SHOWN, Row, judge
-from .limits import scale_of
-from .task import Recipe, values_per_channel
+from .judging import SHOWN, Cell, Judgement, judge
+from .trial import Trial
 
 MODE = "training"  # in the names of its traces
 
 
 @dataclass
 class TrainingResult:
-    """What came out of training one network in all backends."""
+    """The result of training one network in all backends."""
 
     subject: Subject
-    recipe: Recipe
+    trial: Trial
     settings: Settings
     outcomes: dict[str, Outcome]
-    rows: list[Row]
-    losses: dict[tuple[str, str], list[float]]  # (backend, dtype) -> the loss of every step
-    loaders: dict[tuple[str, str], list[str]]  # arrays that weren't held as they were loaded
+    judgements: list[Judgement]
+    losses: dict[Cell, list[float]]  # of every step
+    loaders: dict[Cell, list[str]]  # arrays that weren't held as they were loaded
     counts: dict[str, int]  # batch norm's path -> values that it averages over
     idle: tuple[str, ...]  # biases before batch norm, which no gradient moves
     seconds: float = 0.0
@@ -47,27 +48,27 @@ class TrainingResult:
     @property
     def exit_code(self) -> int:
         """0: all agree; 1: something diverges; 3: a backend is missing, failed or wasn't judged."""
-        judged = {row.backend for row in self.rows if row.verdict != SHOWN}
+        judged = {found.backend for found in self.judgements if found.verdict != SHOWN}
         if judged != set(self.settings.backends):
             return BROKEN
         if any(outcome.status != "ok" for outcome in self.outcomes.values()):
             return BROKEN
-        wrong = any(row.fails for row in self.rows) or any(self.loaders.values())
+        wrong = any(found.fails for found in self.judgements) or any(self.loaders.values())
         return DIVERGE if wrong else AGREE
 
 
 def check_training(
     task: Task,
-    recipe: Recipe,
+    trial: Trial,
     settings: Settings,
     keep: Path | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> TrainingResult:
-    """Train the task's network by the recipe in every backend, and judge what came out.
+    """Train the task's network in every backend, and judge the results.
 
     Args:
-        task: weights, and the images that the batches are made of.
-        recipe: how it is trained.
+        task: weights, and the images from which the batches are made.
+        trial: how the network is trained.
         settings: backends, dtypes, device, interpreters, time limit.
         keep: a folder to make, for the traces; None to throw them away.
         progress: called with a line that says what is being done.
@@ -83,25 +84,28 @@ def check_training(
             "add float64 to --dtypes"
         )
     start = time.monotonic()
+    options = task.weights.options
+    counts = values_per_channel(task.weights.network, options, task.size, trial.recipe.batch)
     with work_folder(keep) as folder:
-        requests = _requests(task, recipe, settings, folder)
+        requests = _requests(task, trial, settings, counts, folder)
         outcomes = run_beside_oracle(requests, settings, lambda running: progress(state(running)))
         progress("comparing")
-        result = _judged(task, recipe, settings, outcomes, folder)
+        result = _judged(task, trial, settings, outcomes, counts, folder)
         result.seconds = time.monotonic() - start
         if keep is not None:
             keep_traces(folder, keep)
     return result
 
 
-def _requests(task: Task, recipe: Recipe, settings: Settings, folder: Path) -> list[Request]:
+def _requests(
+    task: Task, trial: Trial, settings: Settings, counts: dict[str, int], folder: Path
+) -> list[Request]:
     """Write what all workers read; return what the oracle, first, and each backend is asked for."""
     weights, images = task.weights, write_shared(task, folder)
-    counts = _counts(task, recipe)
 
     def job(backend: str, dtype: str) -> Train:
         return Train(
-            weights.network, weights.options, dtype, MODE, recipe=recipe.text(), counts=counts,
+            weights.network, weights.options, dtype, MODE, recipe=trial.text(), counts=counts,
             images=images, out=folder / folder_name(backend, dtype, MODE),
         )  # fmt: skip
 
@@ -115,22 +119,16 @@ def _requests(task: Task, recipe: Recipe, settings: Settings, folder: Path) -> l
     ]
 
 
-def _counts(task: Task, recipe: Recipe) -> dict[str, int]:
-    return values_per_channel(task.weights.network, task.weights.options, task.size, recipe.batch)
-
-
 def _judged(
     task: Task,
-    recipe: Recipe,
+    trial: Trial,
     settings: Settings,
     outcomes: dict[str, Outcome],
+    counts: dict[str, int],
     folder: Path,
 ) -> TrainingResult:
-    """Read the traces that are there, and judge them; one that should be there costs its backend.
-
-    A trace that can't be read is its backend's fault too, and not the run's.
-    """
-    traces: dict[tuple[str, str], Trace] = {}
+    """Read the traces, and judge them; a backend whose trace is missing or broken has failed."""
+    traces: dict[Cell, Trace] = {}
     for dtype in settings.dtypes:
         for backend, outcome in outcomes.items():
             if outcome.status != "ok" or dtype in outcome.unsupported:
@@ -142,10 +140,10 @@ def _judged(
                 outcome.message = f"left no trace of {dtype} that can be used: {error}"
     oracle = Trace.read(folder / folder_name(catalogue.ORACLE, "float64", MODE))
     arrays = task.weights.arrays
-    rows = judge(traces, oracle, arrays, recipe)
-    idle = tuple(name for name in arrays if scale_of(name, arrays) != name)
+    judgements = judge(traces, oracle, arrays, trial)
+    idle = tuple(name for name in arrays if is_idle_bias(name, arrays))
     losses = {cell: np.asarray(trace.array("loss")).tolist() for cell, trace in traces.items()}
     loaders = {cell: trace.loader for cell, trace in traces.items()}
     return TrainingResult(
-        task.subject, recipe, settings, outcomes, rows, losses, loaders, _counts(task, recipe), idle
+        task.subject, trial, settings, outcomes, judgements, losses, loaders, counts, idle
     )

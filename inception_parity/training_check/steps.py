@@ -8,11 +8,11 @@ What a trace holds, by kind:
 - `input gradient`: of the images of the first step;
 - `update`: for every trained array and step, how far its new value is from what the
   definition in NumPy makes of the old one and of this backend's own gradient;
-- `statistics.1`, `statistics.K`: batch norm's, brought to the oracle's convention;
+- `statistics.1`, `statistics.K`: batch norm's, converted to the oracle's convention;
 - `weights.1`, `weights.K`: of all other arrays;
-- `shaken gradient.K`, `shaken statistics.K`, `shaken weights.K`, in float64: how far each array
-  is, as an L2 norm, from where a second training comes to that begins with another last digit in
-  every weight. No two implementations can be asked to stay nearer together than one to itself.
+- `perturbed gradient.K`, `perturbed statistics.K`, `perturbed weights.K`, in float64: how far each
+  array is, as an L2 norm, from where a second training gets that begins with another last digit in
+  every weight. No two implementations can be asked to stay closer together than one to itself.
 """
 
 from __future__ import annotations
@@ -20,19 +20,21 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backends import Adapter, Job
+from ..backends import Adapter
+from ..backends.base import Factors
 from ..backends.recording import compare_weights
 from ..files import digest
 from ..traces.trace import Run, Trace, TraceWriter
+from ..traces.weights import is_statistic
 from ..versions import recorded
-from .task import Recipe, batches, definition, dropout_factors
+from ..workers.request import Job
+from .trial import FIRST, LAST, Trial, batches, definition, dropout_factors
 
 MOMENTUM = 0.9  # share of the old statistics, in the oracle and by name in every framework
 
@@ -41,120 +43,109 @@ def record_training(
     backend: Adapter,
     net: Any,
     job: Job,
-    recipe: Recipe,
+    trial: Trial,
     images: NDArray[np.float64],
     weights: Mapping[str, NDArray[Any]],
     counts: Mapping[str, int],
     out: Path,
 ) -> Trace:
-    """Train a loaded network by the recipe, and leave a trace in `out`.
+    """Train a loaded network for the trial's steps, and leave a trace in `out`.
 
     Args:
         backend: where the network lives; not the oracle.
-        net: the network, with the weights loaded.
+        net: the network, with the weights loaded; its dropout stays controlled.
         job: what it is.
-        recipe: how it is trained.
-        images: (N, C, H, W), of which the recipe's batches are made.
+        trial: how it is trained.
+        images: (N, C, H, W), from which the trial's batches are made.
         weights: shared weights, as they were loaded.
         counts: batch norm's path -> values that it averages over.
         out: the folder to make.
     """
     classes = int(job.options["num_classes"])
-    with TraceWriter(out) as writer, ExitStack() as stack:
+    with TraceWriter(out) as writer:
         problems = compare_weights(backend.get_weights(net), weights, job.dtype)
-        keeper = _Keeper(backend, net, recipe, counts, writer)
-        for path, module, _ in backend.modules(net):
-            p = backend.dropout(module)
-            if p is not None:
-                stack.callback(backend.multiply_by(module, keeper.factors(path, p)))
-        training = backend.training(net, recipe)
+        observer = _Observer(backend, net, trial, counts, writer)
+        backend.control_dropout(net, observer.factors_of)
+        training = backend.training(net, trial.recipe, keep_gradients=True)
         start = time.perf_counter()
-        first = next(batches(images, classes, recipe))
+        first = next(batches(images, classes, trial))
         gradient = backend.input_gradient(net, training, *first)
         writer.add("input gradient", gradient, kind="input gradient", dtype=job.dtype)
         backend.set_weights(net, weights)  # that pass has moved batch norm's statistics
-        keeper.begin(training)
-        training.epoch(batches(images, classes, recipe), keeper.on_step)
-        keeper.end()
-        if recipe.steps > 1 and job.dtype == "float64":
-            keeper.again(batches(images, classes, recipe), weights)
+        observer.begin(training)
+        training.epoch(batches(images, classes, trial), observer.on_step)
+        observer.end()
+        if trial.steps > 1 and job.dtype == "float64":
+            observer.again(batches(images, classes, trial), weights)
         seconds = time.perf_counter() - start
         lines = [f"{name}: {problem}" for name, problem in problems.items()]
-        return writer.close(
-            run_of(backend, job, recipe, images, weights),
-            recorded(backend.versions()),
-            seconds,
-            lines,
-        )
+        run = run_of(backend, job, trial, images, weights)
+        return writer.close(run, recorded(backend.versions()), seconds, lines)
 
 
 def run_of(
     backend: Adapter,
     job: Job,
-    recipe: Recipe,
+    trial: Trial,
     images: NDArray[np.float64],
     weights: Mapping[str, NDArray[Any]],
 ) -> Run:
     """Return what a training trace says of what was run."""
     return Run(
         job.network, dict(job.options), backend.name, job.dtype, backend.device, "training",
-        digest({"images": images}), digest(dict(weights)), recipe.text(),
+        digest({"images": images}), digest(dict(weights)), trial.text(),
     )  # fmt: skip
 
 
-class _Keeper:
-    """Looks at a network after each step, and writes down what the trace holds."""
+class _Observer:
+    """Looks at a network after each step, and writes what the trace holds."""
 
     def __init__(
         self,
         backend: Adapter,
         net: Any,
-        recipe: Recipe,
+        trial: Trial,
         counts: Mapping[str, int],
         writer: TraceWriter,
     ) -> None:
         self.backend = backend
         self.net = net
-        self.recipe = recipe
+        self.trial = trial
         self.counts = counts
         self.writer = writer
-        self.definition = definition(recipe)
+        self.definition = definition(trial.recipe)
         self.step = 0
         self.losses: list[float] = []
         self.updates: dict[str, list[float]] = {}
         self.gradients: Mapping[str, NDArray[Any]] = {}
 
-    def factors(self, path: str, p: float) -> Any:
-        """Return the function that a dropout layer gets its factors from, in this step."""
-
-        def draw(shape: tuple[int, ...]) -> NDArray[np.float64]:
-            return dropout_factors(self.recipe, self.step, path, shape, p)
-
-        return draw
+    def factors_of(self, path: str, p: float) -> Factors:
+        """Return the function that a dropout layer gets its factors from, step by step."""
+        return lambda shape: dropout_factors(self.trial.recipe.seed, self.step, path, shape, p)
 
     def begin(self, training: Any) -> None:
         """Look at the weights before the first step."""
         self.training = training
         self.state = training.get_state()
         self.before = self.backend.get_weights(self.net)
-        wide = {n: a.astype(np.float64) for n, a in self.before.items() if _is_statistic(n)}
-        self.statistics = wide
+        running = {name: a for name, a in self.before.items() if is_statistic(name)}
+        self.statistics = {name: array.astype(np.float64) for name, array in running.items()}
 
     def on_step(self, loss: float, right: int) -> None:
         """Look at everything after a step."""
         gradients = self.backend.gradients(self.net, self.training)
         after = self.backend.get_weights(self.net)
         self.losses.append(loss)
-        self._hold_to_definition(gradients, after)
-        self._bring_statistics(after)
+        self._compare_with_definition(gradients, after)
+        self._convert_statistics(after)
         self.before, self.gradients = after, gradients
         self.step += 1
         if self.step == 1:
-            self._write("1", gradients)
-        if self.step == self.recipe.steps and self.step > 1:
-            self._write("K", gradients)
+            self._write(FIRST, gradients)
+        elif self.step == self.trial.steps:
+            self._write(LAST, gradients)
 
-    def _hold_to_definition(
+    def _compare_with_definition(
         self, gradients: Mapping[str, NDArray[Any]], after: Mapping[str, NDArray[Any]]
     ) -> None:
         wide = {name: g.astype(np.float64) for name, g in gradients.items()}
@@ -165,11 +156,11 @@ class _Keeper:
             apart = float(np.linalg.norm(after[name] - expected))
             self.updates.setdefault(name, []).append(apart / norm if norm else apart)
 
-    def _bring_statistics(self, after: Mapping[str, NDArray[Any]]) -> None:
-        """Take the batch's part out of each running statistic, and run it as the oracle does.
+    def _convert_statistics(self, after: Mapping[str, NDArray[Any]]) -> None:
+        """Take the batch's part out of each running statistic, and add it as the oracle does.
 
-        What a framework adds is (1 - m) batch, with m as it keeps it, and the variance
-        / n or / (n - 1).
+        A framework adds (1 - m) times the batch's, with m as the framework stores it, and the
+        variance / n or / (n - 1).
         """
         m = self.backend.bn_momentum
         for name, running in self.statistics.items():
@@ -184,7 +175,7 @@ class _Keeper:
         found: dict[str, Mapping[str, NDArray[Any]]] = {
             f"gradient.{which}": gradients,
             f"statistics.{which}": self.statistics,
-            f"weights.{which}": {n: a for n, a in self.before.items() if not _is_statistic(n)},
+            f"weights.{which}": {n: a for n, a in self.before.items() if not is_statistic(n)},
         }
         for kind, arrays in found.items():
             for name, array in arrays.items():
@@ -197,11 +188,11 @@ class _Keeper:
             self.writer.add(f"update {name}", np.array(apart), kind="update")
 
     def again(self, feed: Iterable[Any], weights: Mapping[str, NDArray[Any]]) -> None:
-        """Train once more from weights with another last digit; write how far that leads away."""
-        # What an optimiser makes in its first step only is 0 before it.
+        """Train once more from weights with another last digit; write how far apart that ends."""
+        # An array that an optimizer makes only in its first step is 0 before it.
         made = {name: 0 * array for name, array in self.training.get_state().items()}
         self.training.set_state({**made, **self.state})
-        self.backend.set_weights(self.net, {n: _shaken(n, a) for n, a in weights.items()})
+        self.backend.set_weights(self.net, {n: _perturbed(n, a) for n, a in weights.items()})
         self.step = 0
 
         def on_step(loss: float, right: int) -> None:
@@ -210,23 +201,19 @@ class _Keeper:
         self.training.epoch(feed, on_step)
         gradients = self.backend.gradients(self.net, self.training)
         after = self.backend.get_weights(self.net)
-        statistics = [name for name in after if _is_statistic(name)]
-        others = [name for name in after if not _is_statistic(name)]
+        statistics = [name for name in after if is_statistic(name)]
+        others = [name for name in after if not is_statistic(name)]
         for kind, names, first, second in (
-            ("gradient.K", list(gradients), self.gradients, gradients),
-            ("statistics.K", statistics, self.before, after),
-            ("weights.K", others, self.before, after),
+            ("gradient", list(gradients), self.gradients, gradients),
+            ("statistics", statistics, self.before, after),
+            ("weights", others, self.before, after),
         ):
             apart = [float(np.linalg.norm(second[name] - first[name])) for name in names]
-            self.writer.add(f"shaken {kind}", np.array(apart), kind="shaken")
+            self.writer.add(f"perturbed {kind}.{LAST}", np.array(apart), kind="perturbed")
 
 
-def _shaken(name: str, array: NDArray[Any]) -> NDArray[np.float64]:
+def _perturbed(name: str, array: NDArray[Any]) -> NDArray[np.float64]:
     """Return an array with another last digit in every value."""
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], array.shape)
     return array.astype(np.float64) * (1.0 + signs * 2.0**-52)
-
-
-def _is_statistic(name: str) -> bool:
-    return name.endswith((".running_mean", ".running_var"))

@@ -62,11 +62,10 @@ class Export(Job):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Race:
+class Race(Job):
     """Train on batches that the parent lays out one by one, and leave the weights of each step."""
 
-    recipe: Mapping[str, Any]
-    dtype: str
+    recipe: Mapping[str, Any]  # the fields of a `backends.recipe.Recipe`
     steps: int
     names: tuple[str, ...]  # arrays whose weights are left
     label: str  # of the files that are left

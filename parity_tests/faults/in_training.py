@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from inception_parity.backends import adapter
-from inception_parity.training_check.task import Recipe
+from inception_parity.training_check.trial import Trial
 
 from ..support import headed
 
@@ -34,8 +34,8 @@ class Fault:
     frozen: tuple[str, ...] = ()
     elsewhere: dict[str, str] = field(default_factory=dict)  # framework -> another quantity
 
-    def recipe(self) -> Recipe:
-        return headed.recipe(self.preset, frozen=self.frozen)
+    def trial(self) -> Trial:
+        return headed.trial(self.preset, frozen=self.frozen)
 
 
 def norm_of(net: Any, framework: str) -> Any:

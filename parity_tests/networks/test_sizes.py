@@ -73,7 +73,7 @@ def test_smallest_image_of_the_geometry(name, settings, training, size):
 @pytest.mark.parametrize(("batch", "refused", "accepted"), [(1, 106, 107), (2, 74, 75)])
 def test_torch_needs_more_than_one_value_for_batch_norm(batch, refused, accepted):
     network = catalogue.network("inception_v2")
-    accepts = min_size.trial("pt", network, network.resolve({}), training=True, batch=batch)
+    accepts = min_size.probe("pt", network, network.resolve({}), training=True, batch=batch)
     assert accepts(accepted)
     assert not accepts(refused)
 

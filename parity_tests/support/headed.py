@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 
 from inception_parity.backends import Job, adapter
+from inception_parity.backends.recipe import Recipe
 from inception_parity.traces.trace import Trace
 from inception_parity.training_check.derivatives import record_oracle
 from inception_parity.training_check.steps import record_training
-from inception_parity.training_check.task import PRESETS, Recipe
+from inception_parity.training_check.trial import PRESETS, Trial
 
 CLASSES = 5
 SIZE, BATCH = 12, 4
 COUNTS = {"stem.norm": BATCH * 6 * 6, "conv2.norm": BATCH * 3 * 3}
-FIELDS = {"epsilon": 0.1, "aux_weight": 0.3, "batch": BATCH, "steps": 3}
 
 
 def make_layers(net: Any, package: str) -> None:
@@ -134,10 +134,12 @@ def images() -> np.ndarray:
     return np.random.default_rng(4).standard_normal((6, 3, SIZE, SIZE))
 
 
-def recipe(preset: str = "momentum", **changes: Any) -> Recipe:
+def trial(preset: str = "momentum", steps: int = 3, **changes: Any) -> Trial:
+    """Return a trial of a few steps; `changes` are fields of its recipe."""
     kind, settings = PRESETS[preset]
     # Larger than the preset's: these weights are small, and there are few of them.
-    return replace(Recipe(kind, {**settings, "lr": 2.0**-5}, **FIELDS), **changes)
+    recipe = Recipe(kind, {**settings, "lr": 2.0**-5}, 0.1, 0.3, BATCH)
+    return Trial(replace(recipe, **changes), steps)
 
 
 def job(dtype: str) -> Job:
@@ -146,7 +148,7 @@ def job(dtype: str) -> Job:
 
 def train(
     framework: str,
-    how: Recipe,
+    trial: Trial,
     out: Path,
     dtype: str = "float64",
     plant: Callable[[Any, Any], None] | None = None,
@@ -156,7 +158,7 @@ def train(
 
     Args:
         framework: the backend.
-        how: the recipe.
+        trial: how it is trained.
         out: the trace's folder.
         dtype: what it computes in.
         plant: called with the network and its Training, to do it harm.
@@ -165,8 +167,8 @@ def train(
     by = copy.copy(adapter(framework))
     make = by.training
 
-    def made(net: Any, recipe: Recipe) -> Any:
-        training = make(net, recipe)
+    def made(net: Any, recipe: Recipe, keep_gradients: bool = False) -> Any:
+        training = make(net, recipe, keep_gradients)
         if framework == "tf":
             training.steps.run_eagerly = not graph
         if plant is not None:
@@ -175,12 +177,12 @@ def train(
 
     by.training = made  # type: ignore[method-assign]
     net = build(framework, dtype)
-    return record_training(by, net, job(dtype), how, images(), weights(), COUNTS, out)
+    return record_training(by, net, job(dtype), trial, images(), weights(), COUNTS, out)
 
 
-def oracle(how: Recipe, out: Path) -> Trace:
+def oracle(trial: Trial, out: Path) -> Trace:
     import inception_np
 
     net = in_numpy()
     inception_np.set_weights(net, weights())
-    return record_oracle(adapter("np"), net, job("float64"), how, images(), weights(), out)
+    return record_oracle(adapter("np"), net, job("float64"), trial, images(), weights(), out)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inception_parity.networks import catalogue
-from inception_parity.training.recipe import Recipe
+from inception_parity.training.plan import Plan
 
 IDX = {"train": "train", "test": "t10k"}
 
@@ -59,10 +59,10 @@ def tiny() -> TinyNetwork:
     return TinyNetwork("tiny", "Tiny", "these tests", options, size=(12, 12))
 
 
-def recipe(data: Any, **given: Any) -> Recipe:
-    """Return a recipe for the network on data."""
+def plan(data: Any, **given: Any) -> Plan:
+    """Return a plan to train the network on data."""
     options = {"in_channels": data.channels, "num_classes": len(data.classes)}
-    return Recipe.make({
+    return Plan.make({
         "network": "tiny", "options": options, "data": data.name, "data_digest": data.digest,
         "train_images": len(data.train), "test_images": len(data.test), "height": 12, "width": 12,
         "epochs": 2, "batch": 16, "lr": 0.125, "threads": 1, **given,

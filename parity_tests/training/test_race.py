@@ -7,7 +7,7 @@ import pytest
 
 from inception_parity.data import datasets
 from inception_parity.networks import catalogue
-from inception_parity.training import loop, racer, racing
+from inception_parity.training import loop, racing
 from inception_parity.training.racing import Step
 
 from ..conftest import chosen_backends
@@ -70,12 +70,12 @@ def test_backends_train_alike_on_an_epoch_of_a_feed(tmp_path, monkeypatch):
     data = datasets.load("fashion-mnist", tiny.write_fashion(tmp_path))
     came_to = {}
     for backend in FRAMEWORKS:
-        recipe = tiny.recipe(data, backend=backend, momentum=0.5, epochs=1, label_smoothing=0.125)
-        found, net = loop.network_of(recipe, backend, loop.initial(recipe).arrays)
-        racer.silence_dropout(found, net)
+        plan = tiny.plan(data, backend=backend, momentum=0.5, epochs=1, label_smoothing=0.125)
+        found, net = loop.network_of(plan, backend, loop.initial(plan).arrays)
+        found.control_dropout(net, None)
         steps: list[tuple[float, int]] = []
-        training = loop.training_of(recipe, net)
-        training.epoch(recipe.feed.train(data.train, 0), lambda *step, to=steps: to.append(step))
+        training = found.training(net, plan.recipe)
+        training.epoch(plan.feed.train(data.train, 0), lambda *step, to=steps: to.append(step))
         came_to[backend] = steps, found.get_weights(net)
     expected, arrays = came_to["pt"]
     assert len(expected) == 5

@@ -52,7 +52,7 @@ def begun(**given) -> Path:
     data = datasets.load("fashion-mnist", Path("data"))
     folder = Path("begun")
     folder.mkdir()
-    checkpoint.write(folder / FILE, loop.begin(tiny.recipe(data, backend=ANY, **given)))
+    checkpoint.write(folder / FILE, loop.begin(tiny.plan(data, backend=ANY, **given)))
     return folder
 
 

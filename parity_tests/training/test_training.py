@@ -69,7 +69,7 @@ def run(folder: Path, start, data, watch=None, every=1e9):
 
 
 def begin(data, **given):
-    return loop.begin(tiny.recipe(data, **given))
+    return loop.begin(tiny.plan(data, **given))
 
 
 def require_same(folder: Path, other: Path) -> None:
@@ -137,13 +137,13 @@ def test_test_says_the_same_in_every_backend(data, framework, tmp_path, load_ada
     trained = checkpoint.read(tmp_path)
     for backend in chosen_backends():
         if backend != catalogue.ORACLE:
-            loss, right = loop.test(trained.recipe, backend, trained.weights, data, Watch())
+            loss, right = loop.test(trained.plan, backend, trained.weights, data, Watch())
             assert right == record["test_right"]
             assert loss == pytest.approx(record["test_loss"], rel=1e-5)
     # And the oracle's, by the definition.
-    net = catalogue.network("tiny").build("inception_np", start.recipe.options)
+    net = catalogue.network("tiny").build("inception_np", start.plan.options)
     inception_np.set_weights(net, trained.weights)
-    images, labels = zip(*trained.recipe.feed.test(data.test), strict=True)
+    images, labels = zip(*trained.plan.feed.test(data.test), strict=True)
     logits = net(np.concatenate(images).astype(np.float64))
     labels = np.concatenate(labels)
     log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
@@ -220,7 +220,7 @@ def test_full_disk_keeps_the_last_checkpoint(start, data, tmp_path, monkeypatch)
 
 
 def test_divergence_is_said_and_the_last_checkpoint_is_from_before(start, data, tmp_path):
-    wild = replace(start, recipe=replace(start.recipe, lr=1e30))
+    wild = replace(start, plan=start.plan.changed(lr=1e30))
     with pytest.raises(loop.DivergedError, match=r"the loss is (nan|inf) at step \d of epoch 1"):
         run(tmp_path, wild, data)
     assert checkpoint.read(tmp_path).position.steps == 0
@@ -237,10 +237,10 @@ def test_two_trainings_do_not_share_a_folder(tmp_path):
 
 def test_more_epochs_go_on_where_fewer_ended(start, data, tmp_path):
     run(tmp_path / "a", start, data)
-    shorter = replace(start, recipe=replace(start.recipe, epochs=1))
+    shorter = replace(start, plan=start.plan.changed(epochs=1))
     run(tmp_path / "b", shorter, data)
     kept = checkpoint.read(tmp_path / "b")
-    run(tmp_path / "b", replace(kept, recipe=start.recipe), data)
+    run(tmp_path / "b", replace(kept, plan=start.plan), data)
     require_same(tmp_path / "b", tmp_path / "a")
 
 
@@ -269,7 +269,7 @@ def written(start, tmp_path):
 def test_checkpoint_comes_back_as_it_was_written(written, start):
     for path in (written, written.parent):
         found = checkpoint.read(path)
-        assert (found.recipe, found.position) == (start.recipe, start.position)
+        assert (found.plan, found.position) == (start.plan, start.position)
         assert all(np.array_equal(found.weights[n], a) for n, a in start.weights.items())
         assert found.optimizer["0/velocity"].tolist() == [[0, 1, 2], [3, 4, 5]]
         assert found.optimizer["0/t"].shape == ()
@@ -287,7 +287,7 @@ def test_changed_or_cut_checkpoint_is_refused(written):
             checkpoint.read(written)
 
 
-def test_changed_recipe_or_position_is_refused(written):
+def test_changed_plan_or_position_is_refused(written):
     content = written.read_bytes()
     assert content.count(b'lr\\\\\\": 0.125') + content.count(b'lr\\": 0.125') == 1
     written.write_bytes(content.replace(b'lr\\": 0.125', b'lr\\": 0.126'))
@@ -299,7 +299,7 @@ def test_other_files_are_no_checkpoints(tmp_path, start):
     with pytest.raises(InputError, match="no training in this folder"):
         checkpoint.read(tmp_path)
     file = tmp_path / "w.safetensors"
-    shared = weights.SharedWeights("tiny", start.recipe.options, "", start.weights)
+    shared = weights.SharedWeights("tiny", start.plan.options, "", start.weights)
     weights.write(file, shared)
     with pytest.raises(InputError, match=r"inception-parity weights 1, but should be .*checkpoint"):
         checkpoint.read(file)
@@ -327,9 +327,9 @@ def test_other_files_are_no_checkpoints(tmp_path, start):
         ({"epochs": 0, "batch": 0}, "--epochs 0, but should be 1 or more\n  --batch 0"),
     ],
 )
-def test_recipe_that_cannot_be_used_is_refused_with_all_that_is_wrong(data, given, message):
+def test_plan_that_cannot_be_used_is_refused_with_all_that_is_wrong(data, given, message):
     with pytest.raises(InputError) as error:
-        tiny.recipe(data, **given)
+        tiny.plan(data, **given)
     assert message in str(error.value)
 
 

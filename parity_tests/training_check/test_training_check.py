@@ -9,22 +9,34 @@ import numpy as np
 import pytest
 
 from inception_parity.backends import adapter
+from inception_parity.backends.recipe import Recipe
 from inception_parity.checking.task import Settings, make_task
+from inception_parity.comparison.limits import (
+    LIMIT_GRADIENT_NOISES,
+    LIMIT_TRAINING_STEP,
+    MOST_GRADIENT_NOISE,
+)
 from inception_parity.traces import seeding
 from inception_parity.traces.trace import Trace
 from inception_parity.training_check import limits as limits_module
 from inception_parity.training_check import steps
-from inception_parity.training_check.judging import EACH_OTHER, IDENTICAL, ROUNDING, SHOWN, judge
+from inception_parity.training_check.judging import (
+    EACH_OTHER,
+    IDENTICAL,
+    ROUNDING,
+    SHOWN,
+    Comparer,
+    judge,
+)
 from inception_parity.training_check.limits import (
-    LIMIT,
-    MOST_NOISE,
+    LATER,
     QUANTITIES,
     from_itself,
     limits,
     steepness,
 )
 from inception_parity.training_check.runner import check_training
-from inception_parity.training_check.task import PRESETS, Recipe, make_recipe
+from inception_parity.training_check.trial import PRESETS, Trial, make_trial
 
 from ..support import headed
 
@@ -32,38 +44,38 @@ FRAMEWORKS = ("pt", "tf", "mx")
 
 
 def trained(
-    how: Recipe, folder: Path, dtypes: tuple[str, ...] = ("float64",), graph: bool = False
+    trial: Trial, folder: Path, dtypes: tuple[str, ...] = ("float64",), graph: bool = False
 ) -> tuple[dict[tuple[str, str], Trace], Trace]:
     traces = {
-        (name, dtype): headed.train(name, how, folder / f"{name}-{dtype}", dtype, graph=graph)
+        (name, dtype): headed.train(name, trial, folder / f"{name}-{dtype}", dtype, graph=graph)
         for name in FRAMEWORKS
         for dtype in dtypes
     }
-    return traces, headed.oracle(how, folder / "np")
+    return traces, headed.oracle(trial, folder / "np")
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_frameworks_agree_in_training(preset: str, tmp_path: Path) -> None:
-    how = headed.recipe(preset, frozen=("conv3.conv.weight",))
-    traces, oracle = trained(how, tmp_path, graph=preset == "momentum")
-    rows = judge(traces, oracle, headed.weights(), how)
+    trial = headed.trial(preset, frozen=("conv3.conv.weight",))
+    traces, oracle = trained(trial, tmp_path, graph=preset == "momentum")
+    rows = judge(traces, oracle, headed.weights(), trial)
     assert {row.quantity for row in rows} == set(QUANTITIES)
     assert [row for row in rows if row.verdict not in (ROUNDING, IDENTICAL)] == []
     # Adam moves a bias before batch norm by rounding, and the running mean takes it along.
-    bound = LIMIT if preset == "adam" else 1e-12
+    bound = LIMIT_TRAINING_STEP if preset == "adam" else 1e-12
     assert max(row.worst or 0.0 for row in rows) < bound
     for trace in traces.values():
         assert trace.loader == []
         # Trained at all: weights have moved, and the loss with them.
-        assert len(set(trace.array("loss").tolist())) == how.steps
+        assert len(set(trace.array("loss").tolist())) == trial.steps
         moved = trace.array("weights.K fc.weight") - headed.weights()["fc.weight"]
         assert np.abs(moved).max() > 1e-3
 
 
 def test_float32_is_shown_beside_float64(tmp_path: Path) -> None:
-    how = headed.recipe()
-    traces, oracle = trained(how, tmp_path, ("float64", "float32"))
-    rows = [r for r in judge(traces, oracle, headed.weights(), how) if r.dtype == "float32"]
+    trial = headed.trial()
+    traces, oracle = trained(trial, tmp_path, ("float64", "float32"))
+    rows = [r for r in judge(traces, oracle, headed.weights(), trial) if r.dtype == "float32"]
     assert {row.verdict for row in rows} == {SHOWN}
     for quantity in EACH_OTHER:
         own = [r.worst for r in rows if r.quantity == quantity and r.against == "its float64 run"]
@@ -74,10 +86,10 @@ def test_float32_is_shown_beside_float64(tmp_path: Path) -> None:
 
 
 def test_array_that_float64_lacks_is_a_problem_of_the_row(tmp_path: Path) -> None:
-    how = headed.recipe()
-    traces, oracle = trained(how, tmp_path, ("float64", "float32"))
+    trial = headed.trial()
+    traces, oracle = trained(trial, tmp_path, ("float64", "float32"))
     del traces["tf", "float64"].endpoints["gradient.1 fc.weight"]
-    rows = judge(traces, oracle, headed.weights(), how)
+    rows = judge(traces, oracle, headed.weights(), trial)
     problems = {(r.backend, r.dtype, r.quantity, r.against): r.problem for r in rows if r.problem}
     assert problems == {
         ("tf", "float64", "gradient.1", "each other"): "fc.weight: missing",
@@ -90,9 +102,9 @@ def test_array_that_float64_lacks_is_a_problem_of_the_row(tmp_path: Path) -> Non
 
 def test_bias_whose_kernel_is_frozen_has_nothing_to_be_judged_by(tmp_path: Path) -> None:
     """A bias before batch norm: its gradient is rounding, and its kernel has none."""
-    how = headed.recipe(frozen=("conv2.conv.weight",))
-    traces, oracle = trained(how, tmp_path, ("float64", "float32"))
-    rows = judge(traces, oracle, headed.weights(), how)
+    trial = headed.trial(frozen=("conv2.conv.weight",))
+    traces, oracle = trained(trial, tmp_path, ("float64", "float32"))
+    rows = judge(traces, oracle, headed.weights(), trial)
     assert [row for row in rows if row.fails] == []
     totals = {row.quantity: row.total for row in rows}
     trained_arrays = len([n for n in headed.weights() if ".running_" not in n])
@@ -101,9 +113,9 @@ def test_bias_whose_kernel_is_frozen_has_nothing_to_be_judged_by(tmp_path: Path)
 
 
 def test_single_backend_is_judged_by_the_oracle_alone(framework: str, tmp_path: Path) -> None:
-    how = headed.recipe()
-    traces = {(framework, "float64"): headed.train(framework, how, tmp_path / "trace")}
-    rows = judge(traces, headed.oracle(how, tmp_path / "np"), headed.weights(), how)
+    trial = headed.trial()
+    traces = {(framework, "float64"): headed.train(framework, trial, tmp_path / "trace")}
+    rows = judge(traces, headed.oracle(trial, tmp_path / "np"), headed.weights(), trial)
     assert [row.quantity for row in rows] == ["loss", "statistics.1", "derivative", "update"]
     assert not any(row.fails for row in rows)
 
@@ -112,16 +124,16 @@ def test_oracles_derivative_is_the_limit_of_differences(tmp_path: Path) -> None:
     """By central differences of the loss, extrapolated to a step of 0 after Richardson."""
     import inception_np
     from inception_parity.training_check.derivatives import IMAGES, direction, spread
-    from inception_parity.training_check.task import batches, dropout_factors
+    from inception_parity.training_check.trial import batches, dropout_factors
 
-    how = headed.recipe()
-    oracle = headed.oracle(how, tmp_path / "np")
+    trial = headed.trial()
+    oracle = headed.oracle(trial, tmp_path / "np")
     weights = {name: w.astype(np.float64) for name, w in headed.weights().items()}
     net = headed.in_numpy()
-    net.dropout.draw = lambda shape: dropout_factors(how, 0, "dropout", shape, 0.4)
+    net.dropout.draw = lambda shape: dropout_factors(trial.recipe.seed, 0, "dropout", shape, 0.4)
     net.train()
-    x, labels = next(batches(headed.images(), headed.CLASSES, how))
-    loss = inception_np.TrainingLoss(how.epsilon, how.aux_weight)
+    x, labels = next(batches(headed.images(), headed.CLASSES, trial))
+    loss = inception_np.TrainingLoss(trial.recipe.label_smoothing, trial.recipe.aux_weight)
 
     def at(step: float, along: int | None) -> float:
         moved = {
@@ -220,63 +232,66 @@ def test_oracle_in_training_is_its_formulas() -> None:
     assert np.array_equal(dropout(x), 2 * x)
 
 
-def flat_gradient(folder: Path, name: str, gradient: list[float], after: list[float]) -> Trace:
-    """Return a trace of one step of one array."""
+def trace_of(folder: Path, name: str, **arrays: list[float]) -> Trace:
+    """Return a trace with these arrays: `gradient` and `weights` after a step, or `noise`."""
     from inception_parity.traces.trace import Run, TraceWriter
 
+    endpoints = {"gradient": "gradient.1 fc.weight", "weights": "weights.1 fc.weight"}
     with TraceWriter(folder / name) as writer:
-        for kind, values in (("gradient.1", gradient), ("weights.1", after)):
-            writer.add(f"{kind} fc.weight", np.array(values), kind=kind)
+        for what, values in arrays.items():
+            writer.add(endpoints.get(what, what), np.array(values))
         run = Run("headed", {}, name, "float64", "cpu", "training", "", "", "")
         return writer.close(run, {}, 0.0)
 
 
 def test_weights_may_be_apart_by_what_the_optimizer_makes_of_noise(tmp_path: Path) -> None:
     """By hand: with g << eps Adam's first step is lr g / eps, and so is that of a difference."""
-    from inception_parity.training_check.judging import _beside_each_other
-
     lr, eps, noise = 2.0**-7, 1e-8, 1e-14
-    how = Recipe("Adam", {"lr": lr}, 0.1, 0.3, 4, 1)
+    adam, plain = (Recipe(kind, {"lr": lr}, 0.1, 0.3, 4) for kind in ("Adam", "SGD"))
     weights = {"fc.weight": np.array([3.0, 4.0])}
     g = [1e-16, 1.0]  # steep at the first element, flat at the second
     each = noise / np.sqrt(2)  # of a gradient of length 1
     allowed = lr * each / (each + eps) / 5
-    traces = {"pt": flat_gradient(tmp_path, "pt", g, [3.0, 4.0])}
-    assert steepness("fc.weight", traces, weights, how, noise) == pytest.approx(allowed, rel=1e-2)
-    plain = Recipe("SGD", {"lr": lr}, 0.1, 0.3, 4, 1)
-    assert steepness("fc.weight", traces, weights, plain, 1e-9) == pytest.approx(
-        lr * 1e-9 / 5, rel=1e-2
-    )
-    assert steepness("fc.weight", traces, weights, how, 1e-9) == MOST_NOISE
+    torchs = trace_of(tmp_path, "pt", gradient=g, weights=[3.0, 4.0])
+    oracle = trace_of(tmp_path, "np", noise=[noise / LIMIT_GRADIENT_NOISES])
+
+    def steep(recipe: Recipe, noise: float, *others: Trace) -> float:
+        return steepness("fc.weight", [torchs, *others], weights, recipe, noise)
+
+    assert steep(adam, noise) == pytest.approx(allowed, rel=1e-2)
+    assert steep(plain, 1e-9) == pytest.approx(lr * 1e-9 / 5, rel=1e-2)
+    assert steep(adam, 1e-9) == MOST_GRADIENT_NOISE
     for share, equal in ((0.5, True), (2.0, False)):
-        other = flat_gradient(tmp_path, f"tf{share}", g, [3.0 + share * 5 * allowed, 4.0])
-        both = {**traces, "tf": other}
-        known = {"weights.1": LIMIT}
-        for recipe, agrees in ((how, equal), (plain, False)):
-            rows = _beside_each_other("weights.1", both, weights, recipe, known, noise)
+        moved = [3.0 + share * 5 * allowed, 4.0]
+        keras = trace_of(tmp_path, f"tf{share}", gradient=g, weights=moved)
+        known = {"weights.1": LIMIT_TRAINING_STEP}
+        for recipe, agrees in ((adam, equal), (plain, False)):
+            comparer = Comparer({}, oracle, weights, Trial(recipe, 1), known)
+            rows = comparer.each_other("weights.1", {"pt": torchs, "tf": keras})
+            assert len(rows) == 2
             for row in rows:
                 assert row.worst == pytest.approx(share * allowed, rel=1e-3)
-                assert row.worst > LIMIT == row.limit
+                assert row.worst > LIMIT_TRAINING_STEP == row.limit
                 assert row.fails is not agrees
                 assert row.above == (("fc.weight",) if agrees else ())
                 assert (row.allowed is not None) is agrees
     # A backend whose gradient is 0 doesn't make it wider for all.
-    zero = flat_gradient(tmp_path, "zero", [0.0, 0.0], [3.0, 4.0])
-    assert steepness("fc.weight", {**traces, "tf": zero}, weights, how, noise) == 0.0
+    zero = trace_of(tmp_path, "zero", gradient=[0.0, 0.0], weights=[3.0, 4.0])
+    assert steep(adam, noise, zero) == 0.0
 
 
 def test_lr_that_float32_rounds_is_seen_where_mxnet_fuses(tmp_path: Path) -> None:
     """0.1 in float32 is off by 1.5e-8 of itself, and so is every step."""
-    how = headed.recipe("sgd", settings={"lr": 0.1}, steps=1)
-    traces, oracle = trained(how, tmp_path)
-    rows = {(r.backend, r.quantity): r for r in judge(traces, oracle, headed.weights(), how)}
+    trial = headed.trial("sgd", settings={"lr": 0.1}, steps=1)
+    traces, oracle = trained(trial, tmp_path)
+    rows = {(r.backend, r.quantity): r for r in judge(traces, oracle, headed.weights(), trial)}
     for name in ("pt", "tf"):
         assert not rows[name, "update"].fails
         assert not rows[name, "weights.1"].fails
     step = abs(float(np.float32(0.1)) - 0.1) / 0.1
     assert 1.4e-8 < step < 1.6e-8
     assert rows["mx", "update"].worst is not None
-    assert LIMIT < rows["mx", "update"].worst < 10 * step
+    assert LIMIT_TRAINING_STEP < rows["mx", "update"].worst < 10 * step
     assert rows["mx", "weights.1"].fails
 
 
@@ -286,11 +301,16 @@ def test_steps_on_a_gpu_are_judged_by_the_oracle(
     load_adapter(framework, "gpu")  # without a GPU, skips
     shared = seeding.seeded("googlenet", {"in_channels": 3, "batch_norm": True}, 0)
     task = make_task(shared, None, (64, 64), 4)
-    how = make_recipe("googlenet", shared.options, batch=4, steps=2)
+    trial = make_trial("googlenet", shared.options, batch=4, steps=2)
     settings = Settings((framework,), ("float64",), device="gpu")
-    result = check_training(task, how, settings)
-    assert [row.quantity for row in result.rows] == ["loss", "statistics.1", "derivative", "update"]
-    assert [row for row in result.rows if row.fails] == []
+    result = check_training(task, trial, settings)
+    assert [row.quantity for row in result.judgements] == [
+        "loss",
+        "statistics.1",
+        "derivative",
+        "update",
+    ]
+    assert [row for row in result.judgements if row.fails] == []
     assert result.exit_code == 0
 
 
@@ -298,33 +318,32 @@ def test_trained_again_from_the_same_weights_a_network_comes_to_the_same(
     framework: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Else what another last digit leads to would be measured with something else in it."""
-    monkeypatch.setattr(steps, "_shaken", lambda name, array: array)
+    monkeypatch.setattr(steps, "_perturbed", lambda name, array: array)
     for preset in ("nesterov", "adam"):
-        trace = headed.train(framework, headed.recipe(preset), tmp_path / preset)
+        trace = headed.train(framework, headed.trial(preset), tmp_path / preset)
         for kind in ("gradient.K", "statistics.K", "weights.K"):
-            assert trace.array(f"shaken {kind}").size > 0
-            assert not trace.array(f"shaken {kind}").any()
+            assert trace.array(f"perturbed {kind}").size > 0
+            assert not trace.array(f"perturbed {kind}").any()
 
 
 def test_limit_of_later_steps_is_what_rounding_does_to_the_steadiest(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    how = headed.recipe("momentum")
-    traces, oracle = trained(how, tmp_path)
+    trial = headed.trial("momentum")
+    traces, oracle = trained(trial, tmp_path)
     double = list(traces.values())
-    least = from_itself("weights.K", double, headed.weights(), how)
-    each = [from_itself("weights.K", [trace], headed.weights(), how) for trace in double]
+    least = from_itself("weights.K", double, headed.weights(), trial.recipe)
+    each = [from_itself("weights.K", [trace], headed.weights(), trial.recipe) for trace in double]
     assert least == min(each)
     assert 1e-17 < least < 1e-12
-    known = limits(oracle, double, headed.weights(), how)
+    known = limits(oracle, double, headed.weights(), trial.recipe)
     assert known["weights.K"] == max(known["gradient.1"] or 0.0, 64 * least)
     # Where one quantity goes further than the most, nothing of that step is judged.
-    later = [quantity for quantity in QUANTITIES if quantity.endswith(".K")]
-    furthest = max(from_itself(name, double, headed.weights(), how) for name in later)
-    monkeypatch.setattr(limits_module, "MOST_SHAKEN", 1.01 * furthest)
-    assert None not in limits(oracle, double, headed.weights(), how).values()
-    monkeypatch.setattr(limits_module, "MOST_SHAKEN", 0.99 * furthest)
-    known = limits(oracle, double, headed.weights(), how)
-    assert [quantity for quantity, limit in known.items() if limit is None] == later
-    rows = judge(traces, oracle, headed.weights(), how)
-    assert {r.quantity for r in rows if r.verdict == SHOWN} == set(later)
+    furthest = max(from_itself(name, double, headed.weights(), trial.recipe) for name in LATER)
+    monkeypatch.setattr(limits_module, "MOST_PERTURBED", 1.01 * furthest)
+    assert None not in limits(oracle, double, headed.weights(), trial.recipe).values()
+    monkeypatch.setattr(limits_module, "MOST_PERTURBED", 0.99 * furthest)
+    known = limits(oracle, double, headed.weights(), trial.recipe)
+    assert [quantity for quantity, limit in known.items() if limit is None] == list(LATER)
+    rows = judge(traces, oracle, headed.weights(), trial)
+    assert {r.quantity for r in rows if r.verdict == SHOWN} == set(LATER)

@@ -12,7 +12,7 @@ from rich.console import Console
 from inception_parity.checking.task import Settings, Subject
 from inception_parity.report import training as report
 from inception_parity.traces.trace import Trace
-from inception_parity.training_check.judging import IDENTICAL, ROUNDING, SHOWN, Row
+from inception_parity.training_check.judging import IDENTICAL, ROUNDING, SHOWN, Judgement
 from inception_parity.training_check.runner import TrainingResult
 from inception_parity.workers.request import Outcome
 
@@ -125,9 +125,9 @@ def test_training_is_checked_and_reported(
     ],
 )
 def test_last_line_says_how_far_was_judged(verdicts: dict[str, str], code: int, last: str) -> None:
-    rows = [Row(name, "pt", "float64", "each other", said) for name, said in verdicts.items()]
+    rows = [Judgement(name, "pt", "float64", "each other", said) for name, said in verdicts.items()]
     result = TrainingResult(
-        Subject("googlenet", {}, "by hand", "", (), (32, 32)), headed.recipe(),
+        Subject("googlenet", {}, "by hand", "", (), (32, 32)), headed.trial(),
         Settings(("pt",), ("float64",)), {"pt": Outcome("pt")}, rows, {}, {}, {}, (),
     )  # fmt: skip
     assert result.exit_code == code
@@ -139,7 +139,7 @@ def test_last_line_says_how_far_was_judged(verdicts: dict[str, str], code: int, 
 def test_traces_of_training_are_not_for_compare(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    headed.oracle(headed.recipe(), tmp_path / "np")
+    headed.oracle(headed.trial(), tmp_path / "np")
     done = call(capsys, "compare", str(tmp_path / "np"), str(tmp_path / "np"))
     assert done.code == 2
     assert "a trace of training" in " ".join(done.err.split())

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from inception_parity.traces.trace import Trace
-from inception_parity.training_check.judging import Row, judge
+from inception_parity.training_check.judging import Judgement, judge
 from inception_parity.training_check.limits import QUANTITIES
-from inception_parity.training_check.task import Recipe
+from inception_parity.training_check.trial import Trial
 
 from ..conftest import chosen_backends
 from ..faults.in_training import FAULTS, Fault
@@ -24,22 +24,21 @@ FRAMEWORKS = tuple(name for name in chosen_backends() if name != "np")
 @functools.cache
 def honest(text: str) -> tuple[dict[str, Trace], Trace]:
     """Return the traces of all frameworks without a fault, and the oracle's."""
-    how = Recipe.read(text)
+    trial = Trial.read(text)
     folder = Path(tempfile.mkdtemp(prefix="parity-training-"))
-    return {f: headed.train(f, how, folder / f) for f in FRAMEWORKS}, headed.oracle(
-        how, folder / "np"
-    )
+    traces = {f: headed.train(f, trial, folder / f) for f in FRAMEWORKS}
+    return traces, headed.oracle(trial, folder / "np")
 
 
-def rows_with(fault: Fault, framework: str, folder: Path, alone: bool = False) -> list[Row]:
-    how = fault.recipe()
-    clean, oracle = honest(how.text())
-    wrong = headed.train(framework, how, folder / "wrong", plant=fault.plants[framework])
+def rows_with(fault: Fault, framework: str, folder: Path, alone: bool = False) -> list[Judgement]:
+    trial = fault.trial()
+    clean, oracle = honest(trial.text())
+    wrong = headed.train(framework, trial, folder / "wrong", plant=fault.plants[framework])
     traces = {(f, "float64"): t for f, t in clean.items() if f != framework and not alone}
-    return judge({**traces, (framework, "float64"): wrong}, oracle, headed.weights(), how)
+    return judge({**traces, (framework, "float64"): wrong}, oracle, headed.weights(), trial)
 
 
-def first_of(rows: list[Row]) -> Row:
+def first_of(rows: list[Judgement]) -> Judgement:
     return min((row for row in rows if row.fails), key=lambda row: QUANTITIES.index(row.quantity))
 
 
@@ -80,7 +79,7 @@ def test_planted_fault_is_caught_without_other_backends(
 
 @pytest.mark.parametrize("preset", ["momentum", "decay"])
 def test_honest_training_raises_no_alarm(preset: str) -> None:
-    how = headed.recipe(preset)
-    traces, oracle = honest(how.text())
+    trial = headed.trial(preset)
+    traces, oracle = honest(trial.text())
     column = {(f, "float64"): t for f, t in traces.items()}
-    assert not any(row.fails for row in judge(column, oracle, headed.weights(), how))
+    assert not any(row.fails for row in judge(column, oracle, headed.weights(), trial))

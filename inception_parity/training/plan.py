@@ -1,12 +1,13 @@
-"""What decides what a training comes to: a network, data, and how it is trained."""
+"""The plan of a training: a network, data, where it computes, and the recipe."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from ..backends.recipe import Recipe
 from ..data.feed import AUGMENTATIONS, PIXELS, Feed
 from ..errors import InputError, nearest
 from ..networks import catalogue
@@ -24,13 +25,18 @@ DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 LR = {"sgd": 0.1, "nesterov": 0.1, "adam": 1e-3, "rmsprop": 0.045}
 MOMENTUM = {"sgd": 0.0, "nesterov": 0.9}
+# Fields of a record that belong to the recipe, beside those of its optimizer.
+SHARED = ("label_smoothing", "aux_weight", "batch", "seed", "precision", "channels_last")
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """All that the weights depend on; what isn't here makes no difference to them.
+class Plan:
+    """Everything that the trained weights depend on.
 
-    Threads and device are here: sums are taken in another order with others.
+    Threads and device are part of it: they change the order in which sums are taken.
+
+    A record is the same as a flat dictionary, with `optimizer`, `lr`, `momentum` and
+    `weight_decay` as on the command line. Checkpoints hold it.
     """
 
     network: str
@@ -43,25 +49,16 @@ class Recipe:
     width: int
     backend: str
     epochs: int
-    batch: int
-    optimizer: str
-    lr: float
-    momentum: float
-    weight_decay: float
-    label_smoothing: float
-    aux_weight: float
     init: str  # d2l, seeded, or a file
-    seed: int
     augment: str
     pixels: str
-    precision: str
-    channels_last: bool
     threads: int
     device: str
+    recipe: Recipe
 
     @classmethod
-    def make(cls, given: Mapping[str, Any]) -> Recipe:
-        """Return a recipe with defaults for what isn't `given`.
+    def make(cls, given: Mapping[str, Any]) -> Plan:
+        """Return a plan, with defaults for the fields of a record that aren't `given`.
 
         Raises:
             InputError: names every value that can't be used, and what it should be.
@@ -76,43 +73,72 @@ class Recipe:
         }
         values.update({k: v for k, v in computed.items() if values[k] is None})
         _require(values)
-        return cls(**values)
-
-    def differences(self, given: Mapping[str, Any]) -> list[str]:
-        """Return what is `given` otherwise than it is here, as text."""
-        return [
-            f"{name.replace('_', '-')} {_text(getattr(self, name))}, "
-            f"but {_text(value)} was asked for"
-            for name, value in given.items()
-            if getattr(self, name) != value
-        ]
+        return cls.from_record(values)
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Recipe:
-        """Return the recipe of a checkpoint.
+    def from_record(cls, record: Mapping[str, Any]) -> Plan:
+        """Return the plan that a record says.
 
         Raises:
-            ValueError: it isn't one.
+            KeyError, TypeError: a field is missing, or unknown.
         """
-        names = {f.name for f in fields(cls)}
-        if set(record) != names:
-            raise ValueError(f"a recipe has other fields: {sorted(names ^ set(record))}")
-        return cls(**record)
+        values = dict(record)
+        kind = values.pop("optimizer")
+        settings = {name: values.pop(name) for name in ("lr", "weight_decay", "momentum")}
+        if OPTIMIZERS[kind] == "SGD":
+            settings["nesterov"] = kind == "nesterov"
+        else:
+            del settings["momentum"]
+        shared = {name: values.pop(name) for name in SHARED}
+        return cls(**values, recipe=Recipe(OPTIMIZERS[kind], settings, **shared))
+
+    def record(self) -> dict[str, Any]:
+        """Return the plan as a record."""
+        recipe, settings = asdict(self.recipe), self.recipe.settings
+        return {
+            **{f.name: getattr(self, f.name) for f in fields(self) if f.name != "recipe"},
+            **{name: recipe[name] for name in SHARED},
+            "optimizer": self.optimizer,
+            "lr": settings["lr"],
+            "momentum": settings.get("momentum", 0.0),
+            "weight_decay": settings["weight_decay"],
+        }
+
+    def changed(self, **given: Any) -> Plan:
+        """Return the plan with other values for some fields of its record."""
+        return Plan.from_record({**self.record(), **given})
+
+    def differences(self, given: Mapping[str, Any]) -> list[str]:
+        """Return, as text, where the plan has another value than was `given`."""
+        record = self.record()
+        return [
+            f"{name.replace('_', '-')} {_text(record[name])}, but {_text(value)} was asked for"
+            for name, value in given.items()
+            if record[name] != value
+        ]
+
+    @property
+    def optimizer(self) -> str:
+        """The optimizer's name on the command line."""
+        if self.recipe.settings.get("nesterov"):
+            return "nesterov"
+        return self.recipe.optimizer.lower()
+
+    @property
+    def summary(self) -> str:
+        """Size, batch and optimizer, for the title of a picture."""
+        return (
+            f"{self.height}x{self.width}, batch {self.recipe.batch}, "
+            f"{self.optimizer} lr {self.recipe.settings['lr']:g}"
+        )
 
     @property
     def feed(self) -> Feed:
         """What makes the batches."""
         return Feed(
-            (self.height, self.width), int(self.options["in_channels"]), self.batch, self.seed,
-            self.augment, self.pixels,
+            (self.height, self.width), int(self.options["in_channels"]), self.recipe.batch,
+            self.recipe.seed, self.augment, self.pixels,
         )  # fmt: skip
-
-    def optimizer_arguments(self) -> dict[str, Any]:
-        """Return the arguments that the packages' optimisers share."""
-        found: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay}
-        if OPTIMIZERS[self.optimizer] == "SGD":
-            found.update(momentum=self.momentum, nesterov=self.optimizer == "nesterov")
-        return found
 
 
 def _text(value: Any) -> str:
@@ -120,7 +146,7 @@ def _text(value: Any) -> str:
 
 
 def _require(values: Mapping[str, Any]) -> None:
-    """Raise InputError with all that is wrong."""
+    """Raise InputError with everything that is wrong."""
     wrong = []
     choices: dict[str, tuple[str, ...]] = {
         "backend": catalogue.default_backends(),

@@ -1,4 +1,4 @@
-"""Options of whatever trains a network, and the recipe that they make."""
+"""Options of every command that trains a network, and the plan that they make."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ..data.feed import AUGMENTATIONS, DataSet
 from ..data.images import parse_size
 from ..errors import InputError
 from ..networks import catalogue
-from ..training.recipe import DEFAULTS, Recipe
-from ..training_check.task import values_per_channel
+from ..networks.summary import values_per_channel
+from ..training.plan import DEFAULTS, Plan
 from .arguments import parse_settings
 from .options import Set, SizeText
 
@@ -46,8 +46,8 @@ class DataOptions:
 
 
 @dataclass(frozen=True)
-class RecipeOptions:
-    """How a network is trained. What is None isn't given; fields are called as a recipe's are."""
+class PlanOptions:
+    """How a network is trained. Fields are named as in a plan's record; None: not given."""
 
     size: SizeText = None
     settings: Set = None
@@ -73,18 +73,18 @@ class RecipeOptions:
     pixels: Pixels = None
 
     def given(self) -> dict[str, Any]:
-        """Return the fields of a recipe that were given; `--set` isn't among them."""
+        """Return the fields of a plan's record that were given; `--set` isn't among them."""
         named = {f.name: getattr(self, f.name) for f in fields(self)}
         size, _ = named.pop("size"), named.pop("settings")
         return {**sides(size), **given(**named)}
 
-    def recipe(self, network: str, data: DataSet, **more: Any) -> Recipe:
-        """Return the recipe of a new training, and refuse what can't be used.
+    def plan(self, network: str, data: DataSet, **more: Any) -> Plan:
+        """Return the plan of a new training, and refuse what can't be used.
 
         Args:
             network: its name.
             data: what is to be learnt.
-            more: other fields of the recipe.
+            more: other fields of its record.
         """
         known = catalogue.network(network)
         by_data = {"in_channels": data.channels, "num_classes": len(data.classes)}
@@ -97,7 +97,7 @@ class RecipeOptions:
             raise InputError(
                 f"in_channels={options['in_channels']}, but images have 1 or 3 channels"
             )
-        made = recipe_of(network, options, data, **{**self.given(), **more})
+        made = plan_of(network, options, data, **{**self.given(), **more})
         heads = {"return_aux": True} if options.get("use_aux") else {}  # they run in training
         require_size(known, {**options, **heads}, (made.height, made.width))
         _require_last_batch(made)
@@ -110,47 +110,47 @@ def given(**values: Any) -> dict[str, Any]:
 
 
 def sides(size: str | None) -> dict[str, int]:
-    """Return the fields of a recipe that `--size` stands for."""
+    """Return the fields of a plan's record that `--size` stands for."""
     return {} if size is None else dict(zip(("height", "width"), parse_size(size), strict=True))
 
 
-def recipe_of(network: str, options: dict[str, Any], data: DataSet, **more: Any) -> Recipe:
-    """Return a recipe for a data set, with images of the network's own size by default."""
+def plan_of(network: str, options: dict[str, Any], data: DataSet, **more: Any) -> Plan:
+    """Return a plan for a data set, with images of the network's own size by default."""
     height, width = catalogue.network(network).size
-    return Recipe.make({
+    return Plan.make({
         "network": network, "options": options, "data": data.name, "data_digest": data.digest,
         "train_images": len(data.train), "test_images": len(data.test),
         "height": height, "width": width, **more,
     })  # fmt: skip
 
 
-def _require_last_batch(recipe: Recipe) -> None:
+def _require_last_batch(plan: Plan) -> None:
     """Refuse a batch that leaves batch norm a single value: PyTorch fails, others learn nothing.
 
     Without any spread, the norm's output is its bias whatever the image, and its gradient 0.
     """
-    last = recipe.train_images % recipe.batch or min(recipe.batch, recipe.train_images)
+    last = plan.train_images % plan.recipe.batch or min(plan.recipe.batch, plan.train_images)
     try:
-        values_per_channel(recipe.network, recipe.options, (recipe.height, recipe.width), last)
+        values_per_channel(plan.network, plan.options, (plan.height, plan.width), last)
     except InputError as error:
         raise InputError(
-            f"the last batch of an epoch, of {last} out of {recipe.train_images} images: {error}, "
+            f"the last batch of an epoch, of {last} out of {plan.train_images} images: {error}, "
             "or leave some out with --train-images"
         ) from error
 
 
-def load_same(recipe: Recipe, asked: DataOptions, say: Callable[[str], None]) -> DataSet:
-    """Return the data that a recipe was made for.
+def load_same(plan: Plan, asked: DataOptions, say: Callable[[str], None]) -> DataSet:
+    """Return the data that a plan names.
 
     Raises:
         InputError: others are asked for, or found.
     """
-    if asked.data not in (None, recipe.data):
-        raise InputError(f"a training on {recipe.data}, but --data {asked.data} was asked for")
-    found = datasets.load(recipe.data, asked.data_folder, say)
-    if found.digest != recipe.data_digest:
+    if asked.data not in (None, plan.data):
+        raise InputError(f"a training on {plan.data}, but --data {asked.data} was asked for")
+    found = datasets.load(plan.data, asked.data_folder, say)
+    if found.digest != plan.data_digest:
         raise InputError(
-            f"{recipe.data}: not the data that the training began with (from {found.note}); "
+            f"{plan.data}: not the data that the training began with (from {found.note}); "
             "give --data-folder"
         )
-    return found.limited(recipe.train_images, recipe.test_images)
+    return found.limited(plan.train_images, plan.test_images)
