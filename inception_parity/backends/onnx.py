@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..networks import catalogue
 from ..onnx import model_file
 from ..workers.request import Job
-from .base import Adapter, After, Before, UnavailableError, adapter
+from .base import After, Base, Before, UnavailableError, adapter
 from .recording import loaded
 
 MOST_VALUES = 1 << 30  # of one tensor for one image; those of the networks here are under 2^21
@@ -179,7 +179,7 @@ class Network:
         return self._runner(model, [])(dict(zip(layer.inputs, args, strict=True)))[layer.tensor]
 
 
-class Backend(Adapter):
+class Backend(Base):
     """A file on the CPU or the first GPU; in float64, the reference, on the CPU.
 
     The file is given, or exported from PyTorch by `prepare`.
