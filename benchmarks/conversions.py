@@ -201,20 +201,15 @@ def made(library: str, network: str, path: Path) -> None:
         subprocess.run([sys.executable, "-m", "benchmarks.conversions", *words], check=True)
 
 
-def shown(rows: list[dict[str, Any]], by: str) -> int:
-    """Print the rows; return how many are further from their source than may be.
-
-    Args:
-        rows: what is kept of each run.
-        by: the key that says through what a row's source went.
-    """
+def shown(rows: list[dict[str, Any]]) -> int:
+    """Print the rows; return how many are further from their source than may be."""
     wrong = 0
     for row in rows:
         too_far = row["problem"] or row["logits"] > LIMITS[row["dtype"]]
         too_far = too_far or (row["dtype"] == "float64" and row["worst"] > LIMITS["float64"])
         wrong += bool(too_far) and row["source"] != "naive"
         print(
-            f"{row['source']:26} {row[by]:12} {row['dtype']} {row['size'][0]:4} "
+            f"{row['source']:26} {row['target']:12} {row['dtype']} {row['size'][0]:4} "
             f"{row['stages']:3} stages, worst {row['worst']:.1e}, logits {row['logits']:.1e} "
             f"{row['problem'] or ''}"
         )
@@ -242,7 +237,7 @@ def main() -> None:
             with RESULTS.open("a") as out:
                 out.writelines(json.dumps(row) + "\n" for row in new)
             kept += new
-    raise SystemExit(1 if shown(kept, "target") else 0)
+    raise SystemExit(1 if shown(kept) else 0)
 
 
 if __name__ == "__main__":

@@ -23,11 +23,14 @@ from typing import Any
 
 import numpy as np
 
+from inception_np import get_weights, layers, pools
+from inception_np.layers import Module
 from inception_parity import formats
 from inception_parity.errors import InputError
 from inception_parity.networks import catalogue
-from inception_parity.onnx import model_file
-from inception_parity.onnx.exporters.graph import Graph
+from inception_parity.onnx import writing
+from inception_parity.onnx.sealing import sealed
+from inception_parity.traces.weights import SharedWeights
 from parity_tests.faults.mutations import mutated
 
 from .random_checks import RESULTS
@@ -37,36 +40,40 @@ SECONDS = 20  # for one file
 MORE = 1 << 30  # bytes of memory
 
 
+class Small(Module):
+    """A network with each operator that is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.transform = layers.TransformInput()
+        self.conv = layers.ConvBlock(3, 4, 3, 2, 1, batch_norm=True)
+        self.pool = pools.MaxPool(3, 1, 1, ceil_mode=True)
+        self.means = pools.AvgPool(3, 1, 1, count_include_pad=False)
+        self.norm = layers.LocalResponseNorm(5, 1e-4, 0.75, 1.0)
+        self.concat = layers.Concat()
+        self.adaptive = pools.AdaptiveAvgPool(4)
+        self.flatten = layers.Flatten()
+        self.fc = layers.Linear(192, 10)
+        self.whole = pools.GlobalAvgPool()
+
+    def forward(self, x: Any) -> Any:
+        x = self.conv(self.transform(x))
+        self.whole(x)
+        x = self.concat(self.norm(x), self.means(x), self.pool(x))
+        return self.fc(self.flatten(self.adaptive(x)))
+
+
 def small_model() -> bytes:
-    """Return a model with each operator that is exported, and its seal left off."""
+    """Return a model with each operator that is written, and its seal left off."""
     rng = np.random.default_rng(0)
-
-    def numbers(*shape: int) -> Any:
-        return rng.standard_normal(shape).astype(np.float32)
-
-    arrays = {"conv.weight": numbers(4, 3, 3, 3), "conv.bias": numbers(4)}
-    arrays |= {f"norm.{n}": abs(numbers(4)) for n in ("weight", "bias", "running_mean")}
-    arrays |= {"norm.running_var": abs(numbers(4)), "fc.weight": numbers(10, 128)}
-    arrays |= {"fc.bias": numbers(10)}
-    graph = Graph(arrays, 3, (11, 10))
-    x = graph.conv(graph.input, "conv.weight", "conv.bias", (2, 2), (1, 1, 1, 1))
-    graph.endpoints["conv"] = x
-    norm = [f"norm.{n}" for n in ("weight", "bias", "running_mean", "running_var")]
-    x = graph.add("Relu", graph.batch_norm(x, *norm, 1e-3))  # type: ignore[arg-type]
-    graph.endpoints["norm"] = x
-    pooled = graph.max_pool(graph.pad(x, (1, 1, 2, 1), -np.inf), (3, 3), (1, 1))
-    means = graph.avg_pool(x, (3, 3), (1, 1), (1, 1, 1, 1))
-    x = graph.add("Concat", graph.response_norm(x, 5, 1e-4, 0.75, 1.0), means, axis=1)
-    graph.endpoints["concat"] = x
-    x = graph.adaptive_avg_pool(x, (6, 5), (4, 4))
-    graph.endpoints["pool"] = x
-    graph.endpoints["other"] = pooled
-    x = graph.linear(graph.add("Flatten", x, axis=1), "fc.weight", "fc.bias")
-    graph.outputs["logits"] = x
+    net = Small()
+    arrays = {
+        name: abs(rng.standard_normal(array.shape)).astype(np.float32)
+        for name, array in get_weights(net).items()
+    }
     options = catalogue.network("googlenet").resolve({})
-    return model_file.model_of(
-        graph, model_file.Origin("googlenet", options, "fuzz"), {"backend": "pt"}
-    )
+    graph = writing.graph_of(net, ("logits",), (3, 11, 10))
+    return writing.model_of(graph, SharedWeights("googlenet", options, "fuzz", arrays))
 
 
 def read_all(count: int) -> dict[str, Any]:
@@ -112,7 +119,7 @@ def run_some(first: int, count: int, connection: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "m.onnx"
         for number in range(first, count):
-            file.write_bytes(model_file.sealed(mutated(content, number)))
+            file.write_bytes(sealed(mutated(content, number)))
             try:
                 for dtype in ("float32", "float64"):
                     job = Job("googlenet", options, dtype)

@@ -2,6 +2,7 @@
 
 >>> import inception_parity
 >>> net = inception_parity.load("googlenet.safetensors", "pt")  # doctest: +SKIP
+>>> net = inception_parity.load_pretrained("inception_v3.pth", "tf")  # doctest: +SKIP
 >>> print(inception_parity.compare(original, port, images))  # doctest: +SKIP
 """
 
@@ -12,15 +13,17 @@ from .errors import InputError
 from .versions import __version__
 
 if TYPE_CHECKING:
+    from .conversion.loading import load_pretrained
     from .models import capture, compare
     from .traces.weights import load, save
 
-__all__ = ["InputError", "__version__", "capture", "compare", "load", "save"]
+__all__ = ["InputError", "__version__", "capture", "compare", "load", "load_pretrained", "save"]
 # Fetched when they are asked for, so that a pytest that merely has our plugin stays quick.
 _WHERE = {
     "capture": ".models",
     "compare": ".models",
     "load": ".traces.weights",
+    "load_pretrained": ".conversion.loading",
     "save": ".traces.weights",
 }
 

@@ -26,7 +26,7 @@ from .commands import (  # noqa: F401  each registers its commands when it is im
     tracing,
     training,
 )
-from .errors import BROKEN, INTERRUPTED, InputError, OracleError
+from .errors import INTERRUPTED, ReportedError
 from .versions import __version__
 
 __all__ = ["app", "invoke", "main"]
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def invoke(words: list[str] | None = None) -> int:
-    """Run the command and return its exit code; what the user can mend ends in one clear message.
+    """Run the command and return its exit code; an error ends in one message, not a traceback.
 
     Args:
         words: the command line; by default this process's own.
@@ -75,10 +75,8 @@ def invoke(words: list[str] | None = None) -> int:
             sys.stdout.flush()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
-    except InputError as error:
-        return _fail(str(error), 2)
-    except OracleError as error:
-        return _fail(str(error), BROKEN)
+    except ReportedError as error:
+        return _fail(str(error), error.exit_code)
     except MemoryError:
         return _fail("out of memory; give a smaller --batch or --size", 2)
     except OSError as error:

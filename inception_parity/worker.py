@@ -32,7 +32,6 @@ from .traces.trace import Trace
 from .workers.request import (
     AnyJob,
     Experiment,
-    Export,
     Job,
     MeasureFloors,
     Outcome,
@@ -93,7 +92,7 @@ def _work(request: Request, outcome: Outcome, start: float) -> None:
 
 def _do_all(request: Request, outcome: Outcome, backend: Adapter) -> None:
     weights = mapped_arrays(request.weights) if request.weights else {}
-    if isinstance(first := request.jobs[0], Record | Train | Export):
+    if isinstance(first := request.jobs[0], Record | Train):
         backend.prepare(first, weights, _size(first), request.result.parent, request.file)
     doer = _Doer(backend, weights)
     for job in request.jobs:
@@ -139,11 +138,6 @@ class _Doer:
                 from .differences import experiment
 
                 write_json(job.out, experiment(backend, job.topics))
-            case Export():
-                from .onnx import model_file
-
-                origin = model_file.Origin(job.network, dict(job.options), job.provenance)
-                model_file.write(backend, self.network(job), origin, _size(job), job.out)
 
     def network(self, job: Job) -> Any:
         """Return the job's network, built anew if options or dtype differ from the last one's."""
@@ -167,12 +161,12 @@ class _Doer:
             steps.record_training(trains, net, job, settings, images, weights, job.counts, out)
 
 
-def _images(job: Record | MeasureFloors | Train | Export) -> NDArray[np.float64]:
+def _images(job: Record | MeasureFloors | Train) -> NDArray[np.float64]:
     images: NDArray[np.float64] = np.load(job.images)
     return images
 
 
-def _size(job: Record | Train | Export) -> tuple[int, int]:
+def _size(job: Record | Train) -> tuple[int, int]:
     height, width = _images(job).shape[2:]
     return height, width
 

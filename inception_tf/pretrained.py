@@ -27,10 +27,10 @@ def load_pretrained(path: str | Path, verify: bool = True, **options: Any) -> An
         inception_parity.convert.DisagreeError: the two networks don't agree.
     """
     try:
-        from inception_parity.conversion import converting
+        from inception_parity.conversion import loading
     except ModuleNotFoundError as error:
         raise ImportError(
             "load_pretrained needs inception_parity beside this package, which knows other "
             f"people's files ({error}): pip install inception-parity"
         ) from error
-    return converting.load_pretrained(path, "tf", prove=verify, settings=options)
+    return loading.load_pretrained(path, "tf", verify, **options)

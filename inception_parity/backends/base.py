@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ReportedError
 from ..networks import catalogue
 from ..workers.request import Job
 from .recipe import Recipe
@@ -24,7 +25,7 @@ After = Callable[[tuple[Any, ...], Any], None]
 Factors = Callable[[tuple[int, ...]], NDArray[np.float64]]
 
 
-class UnavailableError(Exception):
+class UnavailableError(ReportedError):
     """The framework isn't installed, can't be loaded, or lacks the device or dtype."""
 
 

@@ -18,10 +18,10 @@ from onnx import TensorProto, checker, helper, numpy_helper, shape_inference
 
 from ..errors import InputError
 from ..networks import catalogue
-from ..onnx import model_file
+from ..onnx import reading, writing
+from ..traces.weights import SharedWeights
 from ..workers.request import Job
-from .base import After, Base, Before, UnavailableError, adapter
-from .recording import loaded
+from .base import After, Base, Before, UnavailableError
 
 MOST_VALUES = 1 << 30  # of one tensor for one image; those of the networks here are under 2^21
 PROVIDERS = {
@@ -56,21 +56,18 @@ class Network:
 
     Args:
         model: the model, checked.
-        description: what it says of itself.
+        endpoints: dotted path -> tensor, in execution order.
         dtype: float32, or float64 for the reference.
         device: `cpu` or `gpu`.
     """
 
-    def __init__(
-        self, model: Any, description: model_file.Description, dtype: str, device: str
-    ) -> None:
+    def __init__(self, model: Any, endpoints: Mapping[str, str], dtype: str, device: str) -> None:
         self.model = model if dtype == "float32" else as_float64(model)
         self.dtype = dtype
         self.device = device
         self.input = self.model.graph.input[0].name
         self.outputs = [value.name for value in self.model.graph.output]
         self.initializers = {t.name: t for t in self.model.graph.initializer}
-        endpoints = description.endpoints
         inner = {path.rpartition(".")[0] for path in endpoints}
         self.root = Layer("", self.outputs[0], leaf=False)
         self.layers = [Layer(path, t, path not in inner) for path, t in endpoints.items()]
@@ -182,7 +179,7 @@ class Network:
 class Backend(Base):
     """A file on the CPU or the first GPU; in float64, the reference, on the CPU.
 
-    The file is given, or exported from PyTorch by `prepare`.
+    The file is given, or written by `prepare`.
     """
 
     name = "onnx"
@@ -190,7 +187,7 @@ class Backend(Base):
     def __init__(self, device: str) -> None:
         super().__init__(device)
         self.file: Path | None = None
-        self.described: model_file.Description | None = None
+        self.described: reading.Description | None = None
         available = onnxruntime.get_available_providers()
         if device == "gpu" and "CUDAExecutionProvider" not in available:
             raise UnavailableError(
@@ -202,11 +199,9 @@ class Backend(Base):
         file: Path | None,
     ) -> None:  # fmt: skip
         if file is None:
-            file = folder / "pt.onnx"
-            torch = adapter("pt")
-            net = loaded(torch, Job(job.network, job.options, "float32"), weights)
-            origin = model_file.Origin(job.network, dict(job.options), "the check's own")
-            model_file.write(torch, net, origin, size, file)
+            file = folder / "network.onnx"
+            shared = SharedWeights(job.network, dict(job.options), "the check's own", dict(weights))
+            writing.write(shared, size, file)
         self.file = file
 
     def versions(self) -> dict[str, str]:
@@ -220,11 +215,11 @@ class Backend(Base):
             raise UnavailableError("onnx computes in float64 on the CPU only, by its reference")
         if self.file is None:
             raise UnavailableError("no ONNX file to run; give one with --onnx")
-        self.described = model_file.describe(self.file)
+        self.described = reading.describe(self.file)
         self.described.require(network.name, options, str(self.file))
         try:
             model = checked(self.file)
-            return Network(model, self.described, dtype, self.device)
+            return Network(model, self.described.endpoints, dtype, self.device)
         except InputError as error:
             raise InputError(f"{self.file}: {error}") from error
 

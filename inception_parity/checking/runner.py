@@ -14,7 +14,7 @@ from ..files import work_folder
 from ..networks import catalogue
 from ..traces.trace import Trace, folder_name
 from ..workers.processes import Worker, run_all
-from ..workers.request import Export, MeasureFloors, Outcome, Record, Request
+from ..workers.request import MeasureFloors, Outcome, Record, Request
 from .collector import ORACLE_CELL, Collector, floors_file
 from .result import CheckResult
 from .running import keep_traces, request_of, run_beside_oracle, state, write_shared
@@ -82,29 +82,6 @@ def run_one(
         )  # fmt: skip
         if outcome.status == "ok" and job.out.exists():
             job.out.replace(folder)
-    return outcome
-
-
-def export_one(
-    task: Task, settings: Settings, file: Path, progress: Callable[[str], None]
-) -> Outcome:
-    """Let the one backend of `settings` export the task's network to the ONNX file `file`.
-
-    Raises:
-        InputError: the network can't be written as ONNX, or the file not there.
-    """
-    (backend,) = settings.backends
-    with work_folder(None) as work:
-        weights, images = task.weights, write_shared(task, work)
-        job = Export(
-            weights.network, weights.options, "float32", provenance=weights.provenance,
-            images=images, out=file.absolute(),
-        )  # fmt: skip
-        request = request_of(settings, work, backend, [job])
-        (outcome,) = run_all(
-            [request], settings.pythons, settings.timeout,
-            lambda running: progress(f"{backend} exports"),
-        )  # fmt: skip
     return outcome
 
 

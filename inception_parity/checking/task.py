@@ -16,6 +16,7 @@ from ..data import images as image_files
 from ..errors import InputError
 from ..files import digest
 from ..networks import catalogue
+from ..networks.empty_batch import require_size
 from ..traces.weights import SharedWeights
 
 Cell = tuple[str, str, str]  # backend, dtype, mode
@@ -136,20 +137,3 @@ def make_task(
     channels = int(weights.options["in_channels"])
     loaded = image_files.load(files, size, channels)
     return Task(weights, loaded, tuple(f.name for f in files), tuple(files))
-
-
-def require_size(
-    network: catalogue.Network, options: dict[str, Any], size: tuple[int, int]
-) -> None:
-    """Raise InputError unless the network takes images of this size.
-
-    An empty batch goes through the oracle: all shapes, no arithmetic.
-    """
-    net = network.build("inception_np", options)
-    try:
-        net(np.zeros((0, int(options["in_channels"]), *size)))
-    except ValueError as error:
-        raise InputError(
-            f"{network.name} doesn't take images of {size[0]}x{size[1]} ({error}); "
-            "give a larger --size"
-        ) from error

@@ -9,17 +9,15 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from .. import errors, libraries
+from .. import libraries
 from ..conversion import converting as conversions
 from ..conversion.identifying import Found, identify
-from ..conversion.onnx_target import ExportError
 from ..conversion.verifying import Verification
 from ..data.images import parse_size
 from ..errors import InputError
 from ..files import require_writable
 from ..libraries import SHARED
-from ..report import record
-from . import err, out, print_line, progress, stop
+from . import err, out, print_json, print_line, progress
 from .arguments import parse_settings, words
 from .option_groups import command
 from .options import Json, Set, Timeout
@@ -46,7 +44,8 @@ def convert_command(
     backends: Annotated[
         str | None,
         typer.Option(
-            help="Of ours, to compare with; by default pt,tf,mx. For ONNX, the one to export."
+            help="Networks of ours to run beside it; by default pt,tf,mx, but for ONNX none that "
+            "isn't needed."
         ),
     ] = None,
     size: Annotated[
@@ -60,26 +59,24 @@ def convert_command(
     """Convert weights between torchvision, timm, Keras, MXNet Gluon, shared and ONNX files.
 
     The source's own network runs beside the converted one, on a photograph and on
-    noise. Exit code 1: they disagree; 3: one of them crashed or timed out. Nothing is
-    written then.
+    noise. Exit code 1: they disagree; 3: one of them crashed or timed out. In both
+    cases nothing is written.
+
+    Example:
+
+        inception-parity convert inception_v3.pth v3.safetensors
     """
     require_writable(target)
     if source.exists() and target.exists() and source.samefile(target):
         raise InputError(f"{target}: the source itself; give another name")
     with progress() as say:
-        try:
-            done = conversions.convert(
-                source, target, to, library=library, network=network,
-                settings=parse_settings(settings),
-                backends=None if backends is None else words(backends),
-                size=None if size is None else parse_size(size),
-                prove=prove, timeout=timeout, progress=say,
-            )  # fmt: skip
-        except conversions.DisagreeError as error:
-            err.print(Text(str(error), style="red"))
-            raise typer.Exit(errors.DIVERGE) from error
-        except (conversions.UnprovenError, ExportError) as error:
-            stop(error, errors.BROKEN)
+        done = conversions.convert(
+            source, target, to, library=library, network=network,
+            settings=parse_settings(settings),
+            backends=None if backends is None else words(backends),
+            size=None if size is None else parse_size(size),
+            prove=prove, timeout=timeout, progress=say,
+        )  # fmt: skip
     show_found(done.found)
     _show_verification(done.verification)
     status = "verified" if done.verification and done.verification.agree else "unverified"
@@ -96,7 +93,12 @@ def inspect_command(
     settings: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Say what a file of weights is, what is wrong with it, and who would load it."""
+    """Say what a file of weights is, what is wrong with it, and which libraries can load it.
+
+    Example:
+
+        inception-parity inspect inception_v3.pth
+    """
     found = identify(file, library, network, parse_settings(settings))
     wrong = [*found.missing(), *found.surplus(), *found.misshapen()]
     arrays = {} if wrong else {name: found.array(name) for name in found.names}
@@ -113,7 +115,7 @@ def inspect_command(
             "sha256": found.sha256, "loads": {name: not why for name, why in fits.items()},
             "differences": fits, "verification": verification,
         }  # fmt: skip
-        print(record.dumps(described), end="")
+        print_json(described)
         raise typer.Exit(2 if wrong else 0)
     show_found(found)
     out.print(f"{len(found.names)} arrays, sha256 of the file {found.sha256}", highlight=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,9 +16,10 @@ from ..checking.task import Settings, Task
 from ..errors import InputError
 from ..files import require_writable, write_whole
 from ..networks import catalogue
-from ..onnx import exporters, model_file
+from ..onnx import writing
 from ..report import terminal
-from . import err, out, print_line, progress, stop
+from . import err, out, print_line, progress
+from .arguments import parse_backends
 from .option_groups import command
 from .options import InputOptions, NetworkName, Pythons, Timeout, WorkerOptions
 
@@ -25,52 +27,51 @@ from .options import InputOptions, NetworkName, Pythons, Timeout, WorkerOptions
 @command("export")
 def export_command(
     network: NetworkName,
-    backend: Annotated[str, Option(help="Whose network: `pt`, `tf` or `mx`.")],
     file: Annotated[Path, Option("--out", help="The ONNX file to write.")],
     given: InputOptions,
     verify: bool = Option(False, "--verify", help="Check the file before it is put in its place."),
+    backends: Annotated[
+        str | None,
+        Option(help="Backends to run beside the file with --verify; by default all installed."),
+    ] = None,
     pythons: Pythons = None,
     timeout: Timeout = 600,
 ) -> None:
     """Write a network as an ONNX file, with all weights under their shared names.
 
-    The batch is free, the size of the images is fixed. With --verify the backend and
-    the file are run on images and held against the oracle; unless both agree with
+    The batch is free, the size of the images is fixed. With --verify the file and the
+    backends are run on images and compared with the oracle; unless all of them agree with
     it, no file is left.
 
     Example:
 
-        inception-parity export googlenet --backend pt --verify --out googlenet.onnx
+        inception-parity export googlenet --verify --out googlenet.onnx
     """
-    if backend not in exporters.BACKENDS:
-        catalogue.backend(backend)
-        raise InputError(f"{backend} isn't exported; one of {', '.join(exporters.BACKENDS)} is")
-    settings = WorkerOptions("cpu", pythons, timeout).settings((backend,), ("float32",))
+    if backends is not None and not verify:
+        raise InputError("--backends says what runs beside the file with --verify; add that")
+    beside = tuple(catalogue.installed_backends())
+    if backends is not None:
+        beside = parse_backends(backends, "it always runs, and isn't checked against itself")
+    everyone = tuple(dict.fromkeys([*beside, "onnx"]))
+    settings = WorkerOptions("cpu", pythons, timeout).settings(everyone, ("float64", "float32"))
     require_writable(file)
     task = given.task(network, given.options())
     with tempfile.TemporaryDirectory(prefix="inception-parity-") as folder:
         made = Path(folder) / "model.onnx"
-        with progress() as say:
-            outcome = checks.export_one(task, settings, made, say)
-        if outcome.status != "ok":
-            stop(f"{backend}  {outcome.status}: {outcome.message}", errors.BROKEN)
+        writing.write(task.weights, task.size, made)
         if verify:
-            model_file.note(made, "verified", _verified(task, settings, made))
+            writing.note(made, "verified", _verified(task, replace(settings, onnx=made)))
         write_whole(file, made.read_bytes())
     _say(file, task, verify)
 
 
-def _verified(task: Task, settings: Settings, made: Path) -> str:
-    """Check the file beside the network it was made from; return what was found, in a line."""
-    (backend,) = settings.backends
-    both = Settings(
-        (backend, "onnx"), ("float64", "float32"), "cpu", settings.pythons, settings.timeout, made
-    )
+def _verified(task: Task, settings: Settings) -> str:
+    """Check the file beside the backends' networks; return what was found, in a line."""
     with progress() as say:
-        result = checks.check(task, both, None, say)
+        result = checks.check(task, settings, None, say)
     terminal.show(out, result)
     if result.exit_code != errors.AGREE:
-        err.print("The file doesn't compute what the network does; it was not written.")
+        err.print("Not all of them compute what the oracle does; the file was not written.")
         raise typer.Exit(result.exit_code)
     worst = {
         report.dtype: report.tolerance
@@ -84,8 +85,8 @@ def _verified(task: Task, settings: Settings, made: Path) -> str:
 def _say(file: Path, task: Task, verified: bool) -> None:
     channels, (height, width) = task.weights.options["in_channels"], task.size
     print_line(
-        f"{file}: opset {model_file.OPSET}, IR version {model_file.IR_VERSION}, "
-        f"images {model_file.BATCH} x {channels} x {height} x {width}, "
+        f"{file}: opset {writing.OPSET}, IR version {writing.IR_VERSION}, "
+        f"images {writing.BATCH} x {channels} x {height} x {width}, "
         f"{len(task.weights.arrays)} initialisers, sha256 {task.weights.sha256}"
     )
     if not verified:

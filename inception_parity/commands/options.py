@@ -15,7 +15,7 @@ from ..data import images as image_files
 from ..data.images import parse_size
 from ..errors import InputError
 from ..networks import catalogue
-from ..onnx import model_file
+from ..onnx import reading
 from ..traces import seeding, weights
 from . import err
 from .arguments import (
@@ -93,7 +93,7 @@ class Selection:
             if file is not None and len(named) > 1:
                 raise InputError(f"{flag} belongs to one network, but {len(named)} are given")
         if onnx is not None and not named:
-            named = [model_file.describe(onnx).origin.network]
+            named = [reading.describe(onnx).network]
         found: list[tuple[str, Mapping[str, Any]]] = [
             (name, given.options()) for name in dict.fromkeys(named or ["googlenet"])
         ]
@@ -136,7 +136,7 @@ class InputOptions:
         size = known.size if self.size is None else parse_size(self.size)
         shared, source = None, onnx
         if onnx is not None:
-            shared, description = model_file.read(onnx)
+            shared, description = reading.read(onnx)
             if self.size is not None and size != description.size:
                 stated = "x".join(map(str, description.size))
                 raise InputError(f"{onnx}: takes images of {stated}; leave out --size")

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 from typer import Option
 
-from ..checking.task import require_size
 from ..data import datasets
 from ..data.feed import AUGMENTATIONS, DataSet
 from ..data.images import parse_size
 from ..errors import InputError
 from ..networks import catalogue
+from ..networks.empty_batch import require_size
 from ..networks.summary import values_per_channel
 from ..training.plan import DEFAULTS, Plan
 from .arguments import parse_settings

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from rich.table import Table
 from rich.text import Text
 from typer import Option
 
@@ -19,7 +18,7 @@ from ..networks import catalogue
 from ..plots import race as pictures
 from ..training import racing
 from ..training.plan import Plan
-from . import err, out, print_line, progress, stop
+from . import err, out, plain_table, print_line, progress, stop
 from .arguments import parse_backends, parse_dtypes, parse_pythons, parse_settings, require_timeout
 from .option_groups import command
 from .options import NetworkName, Pythons
@@ -105,13 +104,10 @@ def race_command(
     plan = options.plan(network, found, epochs=1)
     with progress() as say:
         say("starting")
-        try:
-            done = racing.race(
-                plan, runners, race.steps, found, race.timeout, interpreters,
-                lambda step: say(f"step {step.step}/{race.steps}"),
-            )  # fmt: skip
-        except racing.FailedError as error:
-            stop(error, errors.BROKEN)
+        done = racing.race(
+            plan, runners, race.steps, found, race.timeout, interpreters,
+            lambda step: say(f"step {step.step}/{race.steps}"),
+        )  # fmt: skip
     if done:
         _leave(folder, plan, done)
         _show(done)
@@ -143,7 +139,7 @@ def _leave(folder: Path, plan: Plan, done: list[racing.Step]) -> None:
 
 def _show(done: list[racing.Step]) -> None:
     """Show the first and the last step, and some between: losses, then distances."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
+    table = plain_table()
     table.add_column("step\n", justify="right", no_wrap=True)
     for name in done[0].loss:
         backend, dtype = name.split()

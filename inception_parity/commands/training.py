@@ -10,7 +10,6 @@ import typer
 from typer import Argument, Option
 
 from .. import errors, files
-from ..backends import UnavailableError
 from ..data import datasets
 from ..data.feed import DataSet
 from ..errors import InputError
@@ -108,8 +107,6 @@ def _train(start: Checkpoint, data: DataSet, folder: Path, watch: bars.Watch, ev
             if position.steps:
                 watch.say(f"going on after {position.epoch} epochs and {position.step} steps")
             trains.train(start, data, folder, watch, every)
-    except UnavailableError as error:
-        stop(error, errors.BROKEN)
     except trains.StoppedError:
         err.print(f"stopped; to go on: inception-parity train --resume {folder}", highlight=False)
         raise typer.Exit(errors.INTERRUPTED) from None

@@ -69,6 +69,20 @@ class Found:
             return f"{self.network} (shared)"
         return f"{self.info.title} {self.info.networks[self.network].title}"
 
+    @property
+    def is_our_onnx(self) -> bool:
+        """Whether it is an ONNX file that was written here, which runs by itself."""
+        return self.library == SHARED and self.content.format == ONNX
+
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """The (height, width) of images that an ONNX file takes alone; None if it takes any."""
+        shapes = self.content.metadata["inputs"] if self.content.format == ONNX else []
+        images = [shape for shape in shapes if len(shape) == 4]
+        if len(images) == 1 and min(images[0][2:]) > 0:
+            return images[0][2], images[0][3]
+        return None
+
     def array(self, name: str) -> NDArray[Any]:
         """Return the array of a shared name, in the shared layout, as float32.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
+import importlib.util
 import math
 import platform
 import sys
@@ -222,6 +222,11 @@ def mxnet_has_wheel() -> bool:
 def default_backends() -> tuple[str, ...]:
     """Return all backends but the oracle, without MXNet where it has no wheel."""
     return ("pt", "tf", "mx") if mxnet_has_wheel() else ("pt", "tf")
+
+
+def installed_backends() -> list[str]:
+    """Return those of the default backends whose framework is there; none is imported."""
+    return [b for b in default_backends() if importlib.util.find_spec(BACKENDS[b].framework)]
 
 
 def network(name: str) -> Network:

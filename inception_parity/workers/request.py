@@ -53,15 +53,6 @@ class Train(Job):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Export(Job):
-    """Write the network as an ONNX file."""
-
-    provenance: str  # of the weights
-    images: Path
-    out: Path
-
-
-@dataclass(frozen=True, kw_only=True)
 class Race(Job):
     """Train on batches that the parent lays out one by one, and leave the weights of each step."""
 
@@ -80,9 +71,9 @@ class Experiment:
     out: Path
 
 
-AnyJob = Record | MeasureFloors | Train | Export | Race | Experiment
+AnyJob = Record | MeasureFloors | Train | Race | Experiment
 KINDS: dict[str, type[AnyJob]] = {
-    kind.__name__: kind for kind in (Record, MeasureFloors, Train, Export, Race, Experiment)
+    kind.__name__: kind for kind in (Record, MeasureFloors, Train, Race, Experiment)
 }
 
 

@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pytest
 
+import inception_parity
 from inception_parity import libraries
-from inception_parity.conversion import converting, verifying
+from inception_parity.conversion import converting, loading, verifying
 from inception_parity.conversion.identifying import identify
 from inception_parity.errors import InputError
 from inception_parity.traces import seeding, weights
@@ -86,7 +87,7 @@ def googlenet(tmp_path_factory):
     options = {**libraries.module("torchvision").LIBRARY.networks["ceil_googlenet"].fixed}
     shared = seeding.seeded("ceil_googlenet", {"num_classes": 10, **options}, 3)
     path = tmp_path_factory.mktemp("torchvision") / "googlenet.safetensors"
-    converting._write(libraries.module("torchvision").LIBRARY, shared, path, path)
+    converting.write_library(libraries.module("torchvision").LIBRARY, shared, path, path)
     return path, shared
 
 
@@ -195,8 +196,8 @@ def test_load_pretrained_says_that_it_needs_the_engine(monkeypatch):
 
     import inception_np
 
-    monkeypatch.setitem(sys.modules, "inception_parity.conversion.converting", None)
-    monkeypatch.delattr("inception_parity.conversion.converting")
+    monkeypatch.setitem(sys.modules, "inception_parity.conversion.loading", None)
+    monkeypatch.delattr("inception_parity.conversion.loading", raising=False)
     with pytest.raises(ImportError, match="load_pretrained needs inception_parity"):
         inception_np.load_pretrained("x")
 
@@ -223,6 +224,7 @@ def test_a_library_that_is_missing_leaves_the_file_marked(googlenet, tmp_path, c
     path, _ = googlenet
     missing = verifying.Verification("torchvision", reason="torchvision can't be imported here")
     monkeypatch.setattr(converting, "verify", lambda *_, **__: missing)
+    monkeypatch.setattr(loading, "run_verification", lambda *_, **__: missing)
     target = tmp_path / "shared.safetensors"
     done = call(capsys, "convert", path, target)
     assert (done.code, done.err.strip()) == (
@@ -232,7 +234,7 @@ def test_a_library_that_is_missing_leaves_the_file_marked(googlenet, tmp_path, c
         "status": "unverified", "reason": "torchvision can't be imported here",
     }  # fmt: skip
     with pytest.warns(UserWarning, match="unverified: torchvision can't be imported"):
-        converting.load_pretrained(path, "np")
+        inception_parity.load_pretrained(path, "np")
 
 
 @pytest.fixture(scope="module")

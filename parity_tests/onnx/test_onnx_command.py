@@ -11,7 +11,8 @@ from inception_parity import errors
 from inception_parity.checking import runner as checks
 from inception_parity.commands import exporting
 from inception_parity.errors import InputError
-from inception_parity.onnx import model_file
+from inception_parity.onnx import reading
+from inception_parity.onnx.sealing import sealed
 from inception_parity.traces import seeding, weights
 
 from ..conftest import chosen_backends
@@ -19,7 +20,7 @@ from ..support.command import ENDPOINTS, call, empty_place, require_clear_error
 
 FRAMEWORK = next((name for name in ("mx", "tf", "pt") if name in chosen_backends()), "")
 SIZE = ("--size", "33x32")
-TO_FILE = ("--backend", FRAMEWORK, "--out", "g.onnx", *SIZE)
+TO_FILE = ("--out", "g.onnx", *SIZE)
 
 pytestmark = pytest.mark.skipif(not FRAMEWORK, reason="INCEPTION_BACKENDS names no framework")
 
@@ -38,7 +39,7 @@ def exported(tmp_path_factory):
 
     def put(capsys):
         if not made:
-            words = ("--verify", "--batch", "2", "--set", "num_classes=7")
+            words = ("--verify", "--backends", FRAMEWORK, "--batch", "2", "--set", "num_classes=7")
             made.append(call(capsys, "export", "googlenet", *TO_FILE, *words))
             assert made[0].code == 0, made[0].err
             shutil.move("g.onnx", folder / "g.onnx")
@@ -54,10 +55,10 @@ def test_export_verifies_and_says_what_it_wrote(exported, capsys, place):
     assert "g.onnx: opset 18, IR version 8, images batch x 1 x 33 x 32, 116 init" in done.out
     metadata = {e.key: e.value for e in onnx.load(place / "g.onnx").metadata_props}
     assert metadata["verified"].startswith("2 images, all endpoints against the oracle: float64")
-    found, description = model_file.read(place / "g.onnx")
+    found, description = reading.read(place / "g.onnx")
     seeded = seeding.seeded("googlenet", {"num_classes": 7}, 0)
     assert (found.sha256, found.options) == (seeded.sha256, seeded.options)
-    assert (description.backend, description.size) == (FRAMEWORK, (33, 32))
+    assert (description.backend, description.size) == ("np", (33, 32))
 
 
 def test_check_runs_a_file_with_its_own_weights_and_size(exported, capsys, place):
@@ -96,7 +97,7 @@ def test_a_model_that_can_t_be_run_is_an_error_and_no_crash(exported, capsys, pl
     model = onnx.load("g.onnx")
     model.graph.node[0].op_type = "Convolute"
     del model.metadata_props[-1]  # the seal
-    (place / "g.onnx").write_bytes(model_file.sealed(model.SerializeToString()))
+    (place / "g.onnx").write_bytes(sealed(model.SerializeToString()))
     done = call(capsys, "check", "--onnx", "g.onnx", "--backends", "onnx", "--batch", "1")
     require_clear_error(done, "g.onnx", "ONNX's checker refuses the model", "Convolute")
 
@@ -122,9 +123,10 @@ def test_check_refuses_what_doesn_t_go_with_the_file(words, texts, exported, cap
 @pytest.mark.parametrize(
     ("words", "texts"),
     [
-        (("--backend", "np", "--out", "g.onnx"), ("np isn't exported; one of pt, tf, mx is",)),
-        (("--backend", "torch", "--out", "g.onnx"), ("did you mean pt?",)),
-        (("--backend", FRAMEWORK, "--out", "no/g.onnx"), ("there is no folder no",)),
+        ((*TO_FILE, "--backends", FRAMEWORK), ("runs beside the file with --verify; add that",)),
+        ((*TO_FILE, "--verify", "--backends", "np"), ("np is the oracle: it always runs",)),
+        ((*TO_FILE, "--verify", "--backends", "torch"), ("did you mean pt?",)),
+        (("--out", "no/g.onnx"), ("there is no folder no",)),
         ((*TO_FILE, "--weights", "g.onnx"), ("g.onnx: no such file",)),
         ((*TO_FILE, "--set", "depth=3"), ("has no option 'depth'",)),
     ],
@@ -135,17 +137,23 @@ def test_export_refuses_bad_usage_before_any_work(words, texts, capsys, place):
     assert list(place.iterdir()) == []
 
 
+def test_a_backend_to_export_from_is_no_longer_asked_for(capsys, place):
+    done = call(capsys, "export", "googlenet", *TO_FILE, "--backend", FRAMEWORK)
+    assert done.code == 2
+    assert "No such option: --backend (Possible options: --backends" in done.err
+    assert list(place.iterdir()) == []
+
+
 def test_a_file_that_isn_t_verified_is_not_written(capsys, place, monkeypatch):
     class Diverging:
         exit_code = errors.DIVERGE
         reports = ()
 
-    monkeypatch.setattr(checks, "export_one", lambda *args: checks.Outcome(FRAMEWORK))
     monkeypatch.setattr(checks, "check", lambda *args: Diverging())
     monkeypatch.setattr(exporting.terminal, "show", lambda *args: None)
     done = call(capsys, "export", "googlenet", *TO_FILE, "--verify", "--batch", "1")
     assert done.code == 1
-    assert "it was not written" in done.err
+    assert "the file was not written" in done.err
     assert list(place.iterdir()) == []
 
 

@@ -1,11 +1,11 @@
-"""Exported files: every framework's, every network's, held against the oracle and each other."""
+"""Exported files: every layer's and every network's, held against the oracle and the frameworks."""
 
 from __future__ import annotations
 
 import functools
-import importlib
+import json
 import math
-from collections import Counter
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,20 @@ import numpy as np
 import onnx
 import pytest
 
-from inception_parity.backends import Job, adapter, loaded, run_job
+from inception_np import get_weights, layers, pools, set_weights
+from inception_parity.backends import Job, adapter, run_job
 from inception_parity.backends.onnx import Backend, Network, checked
 from inception_parity.comparison.comparing import compare
 from inception_parity.errors import InputError
 from inception_parity.networks import catalogue
-from inception_parity.onnx import model_file
-from inception_parity.onnx.exporters import graph_of
+from inception_parity.networks.empty_batch import calls_of
+from inception_parity.onnx import reading, writing
+from inception_parity.onnx.layers import LAYERS
 from inception_parity.onnx.running import LRN, decimals
+from inception_parity.onnx.sealing import sealed
 from inception_parity.traces import seeding, weights
 
-from ..conftest import chosen_backends, loaded_adapter
+from ..conftest import loaded_adapter
 from ..support.helpers import images, relative_l2
 
 STRUCTURE = 1e-10  # in float64 what is above is a mistake, not rounding
@@ -34,26 +37,26 @@ CASES = {  # network, options, (height, width)
     "norm": ("googlenet", {"in_channels": 3, "batch_norm": True}, (33, 47)),
     "heads": ("ceil_googlenet", {"num_classes": 10, "return_aux": True}, (47, 38)),
 }
+VARIANTS = [
+    (network.name, settings)
+    for network in catalogue.NETWORKS.values()
+    for settings in network.variants
+]
 
 
 @dataclass
 class Bench:
-    """A network's weights, and what is exported of it."""
+    """A network's weights, and the file of them."""
 
     network: str
     shared: weights.SharedWeights
     size: tuple[int, int]
     folder: Path
 
-    @functools.cache  # noqa: B019
-    def file(self, backend: str = "") -> Path:
-        """Return what a framework exports; the one that is held against the oracle, by default."""
-        backend = backend or reference_framework()
-        file = self.folder / f"{backend}.onnx"
-        options = self.shared.options
-        net = loaded(adapter(backend), Job(self.network, options, "float32"), self.shared.arrays)
-        model_file.write(adapter(backend), net, model_file.Origin(self.network, options, "seed 0"),
-                     self.size, file)  # fmt: skip
+    @functools.cached_property
+    def file(self) -> Path:
+        file = self.folder / "exported.onnx"
+        writing.write(self.shared, self.size, file)
         return file
 
     def __hash__(self) -> int:
@@ -63,13 +66,12 @@ class Bench:
         return images((batch, int(self.shared.options["in_channels"]), *self.size))
 
     @functools.cache  # noqa: B019
-    def run(self, backend: str, dtype: str = "float64", batch: int = 1, of: str = "") -> Any:
-        """Return the trace of a backend; of the file of framework `of`, if given."""
+    def run(self, backend: str, dtype: str = "float64", batch: int = 1) -> Any:
+        """Return the trace of a backend."""
         job = Job(self.network, self.shared.options, dtype)
         runs = adapter(backend)
-        if of:
-            runs.prepare(job, self.shared.arrays, self.size, self.folder, self.file(of))
-        out = self.folder / f"{backend}{of}-{dtype}-{batch}"
+        runs.prepare(job, self.shared.arrays, self.size, self.folder, self.file)
+        out = self.folder / f"{backend}-{dtype}-{batch}"
         return run_job(runs, job, self.images(batch), self.shared.arrays, out)
 
 
@@ -87,65 +89,53 @@ def bench(request, tmp_path_factory):
     return Bench(network, shared, size, tmp_path_factory.mktemp("onnx"))
 
 
-def parts(file):
-    """Return what a file computes with: its operators, constants, weights and metadata."""
-    model = onnx.load(file)
-    nodes = Counter(node.SerializeToString(deterministic=True) for node in model.graph.node)
-    given = {t.name: t.SerializeToString(deterministic=True) for t in model.graph.initializer}
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
-    return nodes, given, metadata
-
-
-def test_frameworks_export_the_same(bench, framework):
-    """One of them is held against the oracle, with all its endpoints, in another test."""
-    loaded_adapter(framework)
-    found, description = model_file.read(bench.file(framework))
-    assert description.backend == framework
+def test_file_says_what_it_is_and_holds_the_weights_bit_for_bit(bench):
+    found, description = reading.read(bench.file)
     assert (found.network, found.options) == (bench.network, bench.shared.options)
-    assert set(found.arrays) == set(bench.shared.arrays)
+    assert (description.backend, description.size) == ("np", bench.size)
+    assert found.provenance == description.provenance == bench.shared.provenance
+    assert list(found.arrays) == list(bench.shared.arrays)
     for name, array in bench.shared.arrays.items():
         np.testing.assert_array_equal(found.arrays[name], array)
-    nodes, given, metadata = parts(bench.file(framework))
-    expected_nodes, expected_given, expected = parts(bench.file())
-    assert nodes == expected_nodes
-    assert given == expected_given
-    same = ("format", "network", "options", "size", "sha256", "endpoints")
-    assert {key: metadata[key] for key in same} == {key: expected[key] for key in same}
-
-
-def reference_framework():
-    """Return the framework that exports fastest, of those under test."""
-    return next(name for name in ("mx", "tf", "pt") if name in chosen_backends())
+    metadata = {entry.key: entry.value for entry in onnx.load(bench.file).metadata_props}
+    assert set(json.loads(metadata["versions"])) == {"onnx", "numpy", "python", "machine"}
 
 
 def test_every_endpoint_agrees_with_the_oracle(bench):
     oracle = bench.run("np")
-    trace = bench.run("onnx", of=reference_framework())
+    trace = bench.run("onnx")
     assert trace.loader == []
-    assert set(trace) == set(oracle)
+    assert list(trace) == list(oracle)
     errors = {name: relative_l2(trace.array(name), oracle.array(name)) for name in oracle}
+    assert {name: error for name, error in errors.items() if not error <= STRUCTURE} == {}
+
+
+def test_every_endpoint_agrees_with_the_frameworks(bench, framework):
+    loaded_adapter(framework)
+    expected, trace = bench.run(framework), bench.run("onnx")
+    assert set(trace) == set(expected)
+    errors = {name: relative_l2(trace.array(name), expected.array(name)) for name in expected}
     assert {name: error for name, error in errors.items() if not error <= STRUCTURE} == {}
 
 
 def test_onnx_runtime_takes_any_batch(norm_bench):
     """Endpoints, and the outputs of the file as users run it."""
     oracle = norm_bench.run("np", batch=2)
-    trace = norm_bench.run("onnx", "float32", 2, reference_framework())
+    trace = norm_bench.run("onnx", "float32", 2)
     assert set(trace) == set(oracle)
     errors = {name: relative_l2(trace.array(name), oracle.array(name)) for name in oracle}
     assert {name: error for name, error in errors.items() if not error <= ROUNDING} == {}
 
 
-def test_file_is_what_it_says(bench):
-    file = bench.file()
-    model = onnx.load(file)
+def test_file_is_what_users_of_onnx_expect(bench):
+    model = onnx.load(bench.file)
     onnx.checker.check_model(model, full_check=True)
-    assert model.ir_version == model_file.IR_VERSION == 8
+    assert model.ir_version == writing.IR_VERSION == 8
     assert (
         [(o.domain, o.version) for o in model.opset_import]
-        == [("", model_file.OPSET)]
+        == [("", writing.OPSET)]
         == [("", 18)]
-    )
+    )  # fmt: skip
     (x,) = model.graph.input
     sides = [d.dim_param or d.dim_value for d in x.type.tensor_type.shape.dim]
     assert sides == ["batch", bench.shared.options["in_channels"], *bench.size]
@@ -154,73 +144,215 @@ def test_file_is_what_it_says(bench):
     assert tuple(value.name for value in model.graph.output) == expected
     norms = [n for n in model.graph.node if n.op_type == "BatchNormalization"]
     assert len(norms) == sum(name.endswith("running_var") for name in live(bench))
-    names = [name for node in model.graph.node for name in (node.name, *node.output)]
-    assert len(set(names)) >= len(model.graph.node)
-    assert not [name for name in names if "#" in name]
+    names = [node.name for node in model.graph.node]
+    made = [tensor for node in model.graph.node for tensor in node.output]
+    assert len({*names}) == len({*made}) == len(model.graph.node)
 
 
 def live(bench):
     """Return the weights of layers that run in inference."""
-    endpoints = model_file.describe(bench.file()).endpoints
+    endpoints = reading.describe(bench.file).endpoints
     return [name for name in bench.shared.arrays if name.rpartition(".")[0] in endpoints]
 
 
-SIZES = ((21, 30), (24, 17), (9, 8))  # windows fit, or don't, in each direction
+@pytest.mark.parametrize(("network", "settings"), VARIANTS, ids=str)
+def test_every_network_is_written_with_the_oracles_shapes(network, settings):
+    """Its endpoints in the same order, with the shapes that ONNX itself infers."""
+    known = catalogue.network(network)
+    options = known.resolve(settings)
+    shape = (int(options["in_channels"]), *known.size)
+    net = known.build("inception_np", options)
+    graph = writing.graph_of(net, known.outputs, shape)
+    *calls, whole = calls_of(net, shape)
+    assert list(graph.endpoints) == [call.path for call in calls]
+    zeros = {n: np.zeros(s, np.float32) for n, s in weights.shapes(network, options).items()}
+    content = writing.model_of(graph, weights.SharedWeights(network, options, "", zeros))
+    model = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(content))
+    inferred = {
+        value.name: [side.dim_value or side.dim_param for side in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.input, *model.graph.value_info, *model.graph.output)
+    }
+    for call in calls:
+        assert inferred[graph.endpoints[call.path]] == ["batch", *call.output.shape[1:]], call.path
+    returned = whole.output if isinstance(whole.output, tuple) else (whole.output,)
+    assert list(graph.outputs.values()) == [array.shape[1:] for array in returned]
 
 
-def tiny(package: str) -> Any:
-    """Return layers whose arithmetic ONNX has in other forms, or not at all."""
-    p = importlib.import_module(package)
-    layers, pools = (importlib.import_module(f"{package}.{m}") for m in ("layers", "pools"))
-    net = layers.Sequential(
-        layers.TransformInput(),
-        layers.ConvBlock(3, 6, (3, 1), 2, (1, 0), bias=False, batch_norm=True, bn_scale=False),
-        layers.LocalResponseNorm(5, 0.5, 0.75, 2.0),
-        pools.MaxPool(3, 2, ceil_mode=True),
-        pools.MaxPool(2, 2, ceil_mode=True),
-        pools.AvgPool(3, 1, 1, count_include_pad=False),
-        pools.AvgPool(3, 1, 1, count_include_pad=True),
-        pools.MaxPool(3, 1, 1, ceil_mode=True),
-        pools.AdaptiveAvgPool(4),
-        layers.Dropout(0.5),
-        layers.Flatten(),
-        layers.Linear(6 * 16, 5),
-    )
-    net.options = {"in_channels": 3, "num_classes": 5}
+class Branches(layers.Module):
+    """Two branches of different width; the second one is first in the concatenation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = layers.ConvBlock(6, 4, 1)
+        self.narrow = layers.Conv2d(6, 2, (1, 3), 1, (0, 1))
+        self.concat = layers.Concat()
+
+    def forward(self, x: Any) -> Any:
+        wide, narrow = self.wide(x), self.narrow(x)
+        return self.concat(narrow, wide)
+
+
+def in_a_row(*modules: Any) -> layers.Sequential:
+    """Return a network of these modules, with random weights."""
+    net = layers.Sequential(*modules)
     rng = np.random.default_rng(0)
-    if package == "inception_mx":
-        net.initialize()
     given = {
         name: rng.uniform(0.5, 1.5, array.shape).astype(np.float32) - ("var" not in name)
-        for name, array in sorted(p.get_weights(net).items())
+        for name, array in sorted(get_weights(net).items())
     }
-    p.set_weights(net, given)
+    set_weights(net, given)
     return net
 
 
 @functools.cache
-def tiny_net(package: str) -> Any:
-    return tiny(package)
+def every_layer() -> layers.Sequential:
+    """Return layers whose arithmetic ONNX has in other forms, or not at all, and all others."""
+    return in_a_row(
+        layers.TransformInput(),
+        layers.ConvBlock(3, 6, (3, 1), 2, (1, 0), bias=False, batch_norm=True, bn_scale=False),
+        layers.Dropout(0.5),
+        layers.LocalResponseNorm(5, 0.5, 0.75, 2.0),
+        pools.MaxPool(3, 2, ceil_mode=True),
+        pools.MaxPool(2, 2, ceil_mode=True),
+        Branches(),
+        pools.AvgPool(3, 1, 1, count_include_pad=False),
+        pools.AvgPool(3, 1, 1, count_include_pad=True),
+        pools.MaxPool(3, 1, 1, ceil_mode=True),
+        layers.ConvBlock(6, 6, (1, 3), 1, (0, 1), batch_norm=True),
+        pools.AdaptiveAvgPool((4, 3)),
+        layers.Flatten(),
+        layers.Linear(6 * 12, 5),
+    )
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
-def test_layers_compute_what_the_oracle_s_do(framework, size):
-    """Every pool, the norms and the input's transformation, on grids that fit and that don't."""
-    backend = loaded_adapter(framework)
-    net = tiny_net(backend.package)
-    if framework == "pt":
-        net.eval()
-    graph = graph_of(backend, net, ("logits",), size)
-    origin = model_file.Origin("tiny", net.options, "test")
-    model = onnx.load_model_from_string(model_file.model_of(graph, origin, {}))
-    assert [n.op_type for n in model.graph.node].count("Pad") == 0  # taken over by what follows
-    described = model_file.Description(origin, size, framework, graph.endpoints)
+def model_of(net: Any, size: tuple[int, int], outputs: tuple[str, ...] = ("logits",)) -> Any:
+    """Return a network of three channels as a model and its endpoints."""
+    graph = writing.graph_of(net, outputs, (3, *size))
+    shared = weights.SharedWeights("tiny", {}, "test", {
+        name: array.astype(np.float32) for name, array in get_weights(net).items()
+    })  # fmt: skip
+    return onnx.load_model_from_string(writing.model_of(graph, shared)), graph.endpoints
+
+
+def run_beside_the_oracle(net: Any, size: tuple[int, int]) -> None:
+    """Fail unless all endpoints of a network are the oracle's, in both dtypes."""
+    model, endpoints = model_of(net, size)
     x = images((2, 3, *size))
-    expected = tiny_net("inception_np")(x)
+    expected, undo = {}, []
+    for path, module in net.named_modules():
+
+        def hook(_: Any, args: Any, output: Any, path: str = path) -> None:
+            expected[path] = output
+
+        module.hooks.append(hook)
+        undo.append(module.hooks)
+    output = net(x)
+    for hooks in undo:
+        hooks.pop()
+    assert list(endpoints) == [path for path in expected if path]
     for dtype, limit in (("float64", STRUCTURE), ("float32", 1e-5)):
-        (found,) = Network(model, described, dtype, "cpu")(x.astype(dtype))
-        assert found.dtype == dtype
-        assert relative_l2(found, expected) <= limit, dtype
+        network = Network(model, endpoints, dtype, "cpu")
+        found = {
+            network.input: x.astype(dtype),
+            **network.run_all({network.input: x.astype(dtype)}),
+        }
+        assert found["logits"].dtype == dtype
+        assert relative_l2(found["logits"], output) <= limit, dtype
+        for path, tensor in endpoints.items():
+            assert relative_l2(found[tensor], expected[path]) <= limit, (dtype, path)
+
+
+@pytest.mark.parametrize("size", [(21, 30), (24, 17), (9, 8)], ids=str)
+def test_layers_compute_what_the_oracle_s_do(size):
+    """Every layer that is written, on grids that the windows fit and that they don't."""
+    kinds = {type(module) for _, module in every_layer().named_modules()}
+    assert set(LAYERS) - kinds == {pools.GlobalAvgPool}
+    run_beside_the_oracle(every_layer(), size)
+
+
+@pytest.mark.parametrize(
+    ("pool", "operators"),
+    [
+        (pools.GlobalAvgPool(), ["GlobalAveragePool"]),
+        (pools.AvgPool((1, 2), (2, 1), count_include_pad=True), ["AveragePool"]),
+        (pools.AdaptiveAvgPool(1), ["GlobalAveragePool"]),
+        (pools.AdaptiveAvgPool((2, 3)), ["AveragePool"]),
+        (pools.AdaptiveAvgPool((4, 3)), ["MatMul", "MatMul", "Div"]),
+    ],
+    ids=str,
+)
+def test_average_pools_are_written_by_how_their_windows_lie(pool, operators):
+    net = in_a_row(pool)
+    run_beside_the_oracle(net, (6, 9))
+    model, _ = model_of(net, (6, 9))
+    found = [node.op_type for node in model.graph.node if node.op_type != "Constant"]
+    assert found == operators
+
+
+def test_tensors_are_called_as_the_layers_that_make_them():
+    model, endpoints = model_of(every_layer(), (21, 30))
+    assert endpoints["2"] == endpoints["1"] == endpoints["1.act"] == "1.act"  # the dropout's
+    assert endpoints["6.concat"] == endpoints["6"] == "6.concat"
+    assert endpoints["13"] == "logits"
+    inner = [node.output[0] for node in model.graph.node if node.name.startswith("11/")]
+    assert inner == [
+        "11/Constant", "11/Constant2", "11/Constant3", "11/MatMul", "11/MatMul2", "11",
+    ]  # fmt: skip
+    assert {t.name for t in model.graph.initializer} == set(get_weights(every_layer()))
+
+
+class Doubled(layers.Module):
+    def forward(self, x: Any) -> Any:
+        return 2 * x
+
+
+class Added(layers.Module):
+    def __init__(self, inside: bool) -> None:
+        super().__init__()
+        self.conv, self.inside = layers.Conv2d(3, 3, 1), inside
+
+    def forward(self, x: Any) -> Any:
+        return self.conv(x + x) if self.inside else x + self.conv(x)
+
+
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        (Doubled(), "0: Doubled can't be written as ONNX; the layers that can be: Conv2d, Batch"),
+        (Added(True), "0.conv: Conv2d uses or returns what no layer has made"),
+        (Added(False), "0: Added uses or returns what no layer has made"),
+        (layers.LocalResponseNorm(4, 1.0, 0.75, 1.0), "0: local response norm over 4 channels"),
+    ],
+    ids=["unknown layer", "inputs", "outputs", "even window"],
+)
+def test_what_has_no_form_in_onnx_is_refused_by_name(module, text):
+    with pytest.raises(InputError, match=text):
+        model_of(layers.Sequential(module), (6, 9))
+
+
+def test_weights_and_sizes_that_do_not_fit_are_refused(bench, tmp_path):
+    shared, file = bench.shared, tmp_path / "f.onnx"
+    first, second = list(shared.arrays)[:2]
+    arrays = {**shared.arrays, first: np.zeros(3, np.float32)}
+    del arrays[second]
+    wrong = weights.SharedWeights(shared.network, shared.options, "", arrays)
+    with pytest.raises(InputError, match=rf"2 arrays are wrong(.|\n)*{second}: missing"):
+        writing.write(wrong, bench.size, file)
+    assert not file.exists()
+
+
+def test_sizes_that_are_too_small_are_refused(tmp_path):
+    shared = seeding.seeded("ceil_googlenet", {"use_aux": False, "num_classes": 2}, 0)
+    with pytest.raises(InputError, match="ceil_googlenet doesn't take images of 8x47"):
+        writing.write(shared, (8, 47), tmp_path / "f.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_onnx_package_nothing_is_written(norm_bench, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(InputError, match=r"f.onnx: only the onnx package .*inception-parity.onnx"):
+        writing.write(norm_bench.shared, norm_bench.size, tmp_path / "f.onnx")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_float64_constants_are_the_decimals_that_were_meant():
@@ -251,7 +383,7 @@ def faulty(file, out, change):
     model = onnx.load(file)
     change({node.output[0]: node for node in model.graph.node})
     del model.metadata_props[-1]
-    out.write_bytes(model_file.sealed(model.SerializeToString()))
+    out.write_bytes(sealed(model.SerializeToString()))
     return out
 
 
@@ -281,7 +413,7 @@ FAULTS = {  # what is changed in the "norm" file -> where
 def test_a_fault_in_a_file_is_found_where_it_is(fault, norm_bench):
     oracle = norm_bench.run("np", batch=2)
     where, change = FAULTS[fault]
-    file = faulty(norm_bench.file(), norm_bench.folder / "fault.onnx", lambda n: change(n[where]))
+    file = faulty(norm_bench.file, norm_bench.folder / "fault.onnx", lambda n: change(n[where]))
     backend = Backend("cpu")
     job = Job(norm_bench.network, norm_bench.shared.options, "float64")
     backend.prepare(job, norm_bench.shared.arrays, norm_bench.size, norm_bench.folder, file)
@@ -295,7 +427,7 @@ def test_changed_weights_are_named_by_the_loader(norm_bench):
     backend = Backend("cpu")
     job = Job(norm_bench.network, norm_bench.shared.options, "float32")
     backend.prepare(
-        job, norm_bench.shared.arrays, norm_bench.size, norm_bench.folder, norm_bench.file()
+        job, norm_bench.shared.arrays, norm_bench.size, norm_bench.folder, norm_bench.file
     )
     other = {**norm_bench.shared.arrays, "fc.bias": norm_bench.shared.arrays["fc.bias"] + 1}
     trace = run_job(backend, job, norm_bench.images(1), other, norm_bench.folder / "loader")
@@ -305,7 +437,7 @@ def test_changed_weights_are_named_by_the_loader(norm_bench):
 def test_checked_refuses_an_absurd_shape(norm_bench):
     pads = set_attribute("pads", [1 << 30, 0, 1 << 30, 0])
     file = faulty(
-        norm_bench.file(),
+        norm_bench.file,
         norm_bench.folder / "absurd.onnx",
         lambda n: pads(n["b1.0.conv"]),
     )

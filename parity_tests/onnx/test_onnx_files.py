@@ -15,6 +15,8 @@ from inception_parity import formats
 from inception_parity.errors import InputError
 from inception_parity.formats import onnx as reader
 from inception_parity.formats import wire
+from inception_parity.onnx import reading
+from inception_parity.onnx.sealing import FORMAT, sealed
 
 from ..faults.mutations import mutated
 
@@ -218,21 +220,19 @@ def test_damaged_files_are_read_or_refused(first, tmp_path):
 def test_a_file_of_somebody_else_is_refused_by_name(tmp_path):
     file = written(tmp_path, *with_shape(6))
     with pytest.raises(InputError, match=r"no format, but should be .* comes from .* export"):
-        file.read(file)
+        reading.read(file)
 
 
 def test_seal_shows_every_change(tmp_path):
     file = tmp_path / "m.onnx"
-    content = file.sealed(
-        model(*with_shape(6), metadata={"format": file.FORMAT}).SerializeToString()
-    )
+    content = sealed(model(*with_shape(6), metadata={"format": FORMAT}).SerializeToString())
     file.write_bytes(content)
     with pytest.raises(InputError, match="broken metadata"):  # sealed, but it says no more
-        file.describe(file)
+        reading.describe(file)
     raw = content.index(numbers(6).tobytes())
     for at in (raw, raw + 23, len(content) - 1):
         changed = bytearray(content)
         changed[at] ^= 1
         file.write_bytes(changed)
         with pytest.raises(InputError, match=r"changed since it was exported|broken ONNX"):
-            file.describe(file)
+            reading.describe(file)

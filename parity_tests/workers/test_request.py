@@ -13,7 +13,6 @@ from inception_parity.errors import InputError
 from inception_parity.workers import request as requests
 from inception_parity.workers.request import (
     Experiment,
-    Export,
     MeasureFloors,
     Race,
     Record,
@@ -30,10 +29,9 @@ JOBS = (
                   oracle=Path("a")),
     Train("googlenet", OPTIONS, "float32", "training", recipe="{}", counts={"b1.norm": 8},
           images=Path("i"), out=Path("d")),
-    Race("googlenet", OPTIONS, "float32", recipe={"epochs": 1}, steps=2, names=("fc.bias",), label="pt",
-         out=Path("e")),
+    Race("googlenet", OPTIONS, "float32", recipe={"epochs": 1}, steps=2, names=("fc.bias",),
+         label="pt", out=Path("e")),
     Experiment(topics=("pooling",), out=Path("f")),
-    Export("googlenet", OPTIONS, "float32", provenance="seed 0", images=Path("i"), out=Path("g")),
 )  # fmt: skip
 
 

@@ -17,7 +17,6 @@ from onnx import numpy_helper
 from ... import libraries
 from ...errors import InputError
 from ...networks.catalogue import Network
-from ...onnx import model_file
 from ...traces import weights
 from ...workers.request import Job
 from .. import onnx
@@ -60,7 +59,6 @@ class Backend(onnx.Backend):
     def build(self, network: Network, options: Mapping[str, Any], dtype: str) -> Any:
         assert self.file is not None
         self.network, self.options = network.name, dict(options)
-        origin = model_file.Origin(network.name, dict(options), "")
         try:
             model = onnx.checked(self.file)
             held = {tensor.name for tensor in model.graph.initializer}
@@ -69,7 +67,7 @@ class Backend(onnx.Backend):
                 raise InputError(f"{len(inputs)} inputs, but should be one: images")
             del model.graph.input[:]  # older files list their initialisers there, too
             model.graph.input.extend(inputs)
-            return Model(model, model_file.Description(origin, (0, 0), "", {}), dtype, self.device)
+            return Model(model, {}, dtype, self.device)
         except InputError as error:
             raise InputError(f"{self.file}: {error}") from error
 

@@ -1,0 +1,54 @@
+"""Networks with the weights of a file, whosever it is."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..libraries import SHARED
+from ..networks import catalogue
+from .converting import read, require_agreement, sizes_of, source_side
+from .identifying import identify
+from .verifying import Side
+from .verifying import verify as run_verification
+
+
+def load_pretrained(path: str | Path, backend: str, verify: bool = True, **options: Any) -> Any:
+    """Return a network of ours with the weights of a file.
+
+    The file may be one of shared weights, an ONNX file, or torchvision's, timm's, Keras' or
+    the Gluon model zoo's; its content tells.
+
+    Args:
+        path: the file.
+        backend: `pt`, `tf`, `mx` or `np`: which package's network.
+        verify: whether a network that isn't ours is first run in its own library, if that is
+            installed, and compared with this one; otherwise a warning says that nothing is
+            proven. Files of ours aren't run again: they say whether they were verified.
+        **options: what the file can't tell, such as `transform_input=True`;
+            `use_aux=False` leaves the auxiliary heads out.
+
+    Raises:
+        InputError: the file can't be used, or there is no such backend.
+        inception_parity.conversion.converting.DisagreeError: the two networks don't agree.
+        inception_parity.conversion.converting.UnprovenError: one of them crashed, or took
+            too long.
+    """
+    info = catalogue.backend(backend)
+    if not info.package:
+        raise InputError(f"{backend} runs files; `inception-parity export` writes them")
+    found = identify(Path(path), settings=options)
+    shared = read(found)
+    source = source_side(found, shared)
+    if verify and source is not None and found.library != SHARED:
+        side = Side(backend, found.options, shared.arrays)
+        verification = run_verification(found.network, source, [side], sizes_of(found, None))
+        require_agreement(Path(path), verification)
+        if not verification.agree:
+            warnings.warn(f"{path}: unverified: {verification.reason}", stacklevel=2)
+    net = catalogue.network(found.network).build(info.package, found.options)
+    importlib.import_module(info.package).set_weights(net, shared.arrays)
+    return net
