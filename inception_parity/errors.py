@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 # Exit codes of the command. 2 is bad usage or input, as Click has it too.
 AGREE = 0  # everything that was asked for ran, and agrees
@@ -32,3 +32,9 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     """Return ` (did you mean …?)` for the choice nearest to `word`, or nothing."""
     matches = difflib.get_close_matches(word.lower(), list(choices), n=1, cutoff=0.5)
     return f" (did you mean {matches[0]}?)" if matches else ""
+
+
+def few(names: Sequence[str], most: int = 8) -> str:
+    """Return the first of `names`, and how many more there are."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -144,8 +144,6 @@ def bias(layer: SuspectLayer) -> Iterator[Candidate]:
         yield Candidate("bias-missing", "no bias is added", _BIAS, layer.weighing(bias=None))
         twice = layer.weighing(bias=2 * b)
         yield Candidate("bias-doubled", "the bias is added twice", _BIAS, twice)
-    if not layer.same_shape:
-        return
     found = _constant_shift(layer)
     if found is None:
         return
@@ -182,8 +180,6 @@ def scaled(layer: SuspectLayer) -> Iterator[Candidate]:
     zero = layer.weighing(weight=np.zeros_like(w))
     fix = _KERNELS if w.ndim == 4 else _DENSE
     yield Candidate("weights-zero", "the kernel is all zeros", fix, zero, 2)
-    if not layer.same_shape:
-        return
     shape = (1, -1) + (1,) * (layer.reference.ndim - 2)
     offset = 0.0 if b is None else b.reshape(shape)
     seen = layer.seen - offset
@@ -197,7 +193,7 @@ def scaled(layer: SuspectLayer) -> Iterator[Candidate]:
 
 def one_weight(layer: SuspectLayer) -> Iterator[Candidate]:
     """A few single numbers of the kernel are others: found by what their inputs look like."""
-    if not layer.same_shape or layer.get("groups") != 1:
+    if layer.get("groups") != 1:
         return
     left = residual(layer)
     axes = (0, *range(2, left.ndim))

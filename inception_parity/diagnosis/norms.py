@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .fixes import layer_line, words
+from .fixes import INFERENCE, layer_line, words
 from .forward import channel_sums
 from .suspect import Array, Candidate, Fix, SuspectLayer
 
@@ -23,11 +23,6 @@ _AFFINE: Fix = words(
     mx="scale=True, center=True, and set gamma and beta (nd op: fix_gamma=False)",
     other="load weight and bias",
 )
-_INFERENCE: Fix = words(
-    pt="net.eval()", tf="net(x, training=False)",
-    mx="call it outside of autograd.record(), or with train_mode=False",
-    onnx="export in inference mode", other="run it in inference mode",
-)  # fmt: skip
 
 
 def _terms(layer: SuspectLayer) -> tuple[Array, Array, Array, Array, float]:
@@ -116,7 +111,7 @@ def statistics(layer: SuspectLayer) -> Iterator[Candidate]:
         text = "the batch's own mean and variance, as in training; should be the running ones"
         own = layer.but(statistics="batch", unbiased=unbiased)
         said = text + (" (variance over n - 1)" if unbiased else "")
-        yield Candidate("training-mode", said, _INFERENCE, own, 2 if unbiased else 1)
+        yield Candidate("training-mode", said, INFERENCE, own, 2 if unbiased else 1)
     if layer.reference.ndim == 4:
         text = "every image's own mean and variance: an instance norm"
         yield Candidate(

@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from .fixes import layer_line, layer_name, words
-from .forward import ACTIVATIONS, output_of, softmax
+from .fixes import INFERENCE, layer_line, layer_name, words
+from .forward import ACTIVATIONS, matching_output, output_of, softmax
 from .suspect import Array, Candidate, Fix, SuspectLayer
 
 _WITHOUT: Fix = words(
@@ -92,22 +92,14 @@ def twice(layer: SuspectLayer) -> Iterator[Candidate]:
     """The layer is applied twice."""
     same = layer.inputs and layer.inputs[0].shape == layer.reference.shape
     if same and len(layer.inputs) == 1 and layer.kind not in ("input", "output", "dropout"):
-        try:
-            once = output_of(layer)
-        except Exception:  # then it can't be applied again either
-            return
-        again = layer.fed(once)
+        again = layer.fed(output_of(layer))
         text = "the layer is applied twice"
         yield Candidate("layer-doubled", text, words(other="apply it once"), again, 2)
 
 
 def times(layer: SuspectLayer) -> Iterator[Candidate]:
     """The output times a number, or something added to all of it."""
-    if not layer.same_shape:
-        return
-    y = output_of(layer)
-    if y.shape != layer.seen.shape:
-        return
+    y = matching_output(layer)
     power = float(np.vdot(y, y))
     factor = float(np.vdot(y, layer.seen)) / power if power else 0.0
     shift = float((layer.seen - y).mean())
@@ -122,11 +114,7 @@ def times(layer: SuspectLayer) -> Iterator[Candidate]:
 
 def dropout(layer: SuspectLayer) -> Iterator[Candidate]:
     """Dropout that is active: values are either gone, or all larger by the same factor."""
-    if not layer.same_shape:
-        return
-    y = output_of(layer)
-    if y.shape != layer.seen.shape:
-        return
+    y = matching_output(layer)
     there = np.abs(y) > 1e-9 * np.abs(y).max(initial=0.0)
     gone = there & (layer.seen == 0)
     kept = there & ~gone
@@ -143,13 +131,8 @@ def dropout(layer: SuspectLayer) -> Iterator[Candidate]:
     text = f"dropout is active: {share:.0%} of the values are gone, the others times {factor:.4g}"
     text += f" (p = {p:.4g})" if p > 1e-9 else " (not scaled)"
     text += "; whole channels" if whole else ""
-    fix = words(
-        pt="net.eval()", tf="net(x, training=False)",
-        mx="call it outside of autograd.record(), or with train_mode=False",
-        onnx="export in inference mode", other="run it in inference mode",
-    )  # fmt: skip
     dropped = layer.then("dropout", lambda z: z * mask, elementwise=False)
-    yield Candidate("dropout-active", text, fix, dropped, 3)
+    yield Candidate("dropout-active", text, INFERENCE, dropped, 3)
 
 
 def dropout_scale(layer: SuspectLayer) -> Iterator[Candidate]:
@@ -185,11 +168,7 @@ def turned(layer: SuspectLayer) -> Iterator[Candidate]:
 
 def reordered(layer: SuspectLayer) -> Iterator[Candidate]:
     """Channels, or images, in another order, found by matching them."""
-    if not layer.same_shape:
-        return
-    y = output_of(layer)
-    if y.shape != layer.seen.shape:
-        return
+    y = matching_output(layer)
     for axis, cause, what in ((1, "channel-order", "channels"), (0, "batch-order", "images")):
         order = _matched(np.moveaxis(y, axis, 0), np.moveaxis(layer.seen, axis, 0))
         if order is None:

@@ -153,7 +153,7 @@ class Candidate:
     layer: SuspectLayer
     cost: int = 1  # how far-fetched: roughly, numbers that had to be chosen or fitted
     limit: float | None = None  # a remaining difference that is still rounding, if not the layer's
-    evidence: str = ""  # what else speaks for it
+    evidence: str = ""  # further evidence
 
 
 Explanation = Callable[[SuspectLayer], Iterator[Candidate]]
@@ -171,7 +171,7 @@ class Finding:
         after: relative L2 between the observed output and the reference with this mistake.
         fix: the line that fixes it, in the backend's own words.
         cost: how far-fetched it is; findings with the same effect are ranked by it.
-        evidence: what else speaks for it.
+        evidence: further evidence.
     """
 
     cause: str

@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 
-from .fixes import layer_line, same_fix
+from .fixes import layer_line
 from .forward import CannotComputeError, compute, output_of, padded, same_pads
 from .suspect import Array, Candidate, Pads, SuspectLayer
 
@@ -67,7 +67,7 @@ def padding(layer: SuspectLayer) -> Iterator[Candidate]:
             uneven = pads[0][0] != pads[0][1] or pads[1][0] != pads[1][1]
             what = f"{'asymmetric ' if uneven else ''}padding: {say_pads(pads)}"
         text = f"{what}, but should be {say_pads(right)}"
-        fix = same_fix(layer, right) if pads == same else layer_line(layer, pads=right)
+        fix = layer_line(layer, pads=right)
         cost = 1 if pads in (same, NONE) else 2
         yield Candidate("padding", text, fix, layer.but(pads=pads, ceil=False), cost)
 

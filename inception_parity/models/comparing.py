@@ -60,7 +60,7 @@ def compare(
         layout_b: b's.
         copy_weights: give b the weights of a for the comparison, at matched layers whose
             shapes allow it; afterwards b has its own again.
-        diagnosis: look for the cause at the first layers that are wrong by themselves.
+        diagnosis: look for the cause at the first layers that are wrong in themselves.
         progress: called with a line that says what is being done.
 
     Returns:
@@ -204,30 +204,15 @@ def _shape(endpoint: Endpoint) -> str:
 
 
 def _find_guilty(endpoints: list[Comparison], a: ModelGraph, b: ModelGraph, match: Match) -> None:
-    """Mark what is wrong though what it was computed from agrees, on both sides."""
+    """Mark the layers that are wrong although all their inputs agree, on both sides."""
     fails = {e.name for e in endpoints if e.fails}
     backwards = {other: one for one, other in match.pairs.items()}
     for endpoint in endpoints:
         if endpoint.name in fails:
-            before = set(_matched_before(a, endpoint.name, set(match.pairs)))
-            theirs = _matched_before(b, match.pairs[endpoint.name], set(backwards))
+            before = set(a.before(endpoint.name, match.pairs)[0])
+            theirs, _ = b.before(match.pairs[endpoint.name], backwards)
             before |= {backwards[name] for name in theirs}
             endpoint.guilty = not before & fails
-
-
-def _matched_before(graph: ModelGraph, name: str, matched: set[str]) -> list[str]:
-    """Return the nearest layers before one that have a counterpart."""
-    found, todo, seen = [], list(graph.nodes[name].inputs), set()
-    while todo:
-        source = todo.pop()
-        if source in seen:
-            continue
-        seen.add(source)
-        if source in matched:
-            found.append(source)
-        else:
-            todo += graph.nodes[source].inputs
-    return found
 
 
 def _unmatched(a: ModelGraph, b: ModelGraph, match: Match) -> list[Comparison]:
@@ -262,7 +247,7 @@ def _outputs(a: ModelTrace, b: ModelTrace, limits: Limits) -> list[Comparison]:
 def _blame_outputs(
     outputs: list[Comparison], endpoints: list[Comparison], graph: ModelGraph, a: ModelTrace
 ) -> None:
-    """An output is wrong by itself only if no layer is."""
+    """An output is wrong in itself only if no layer is."""
     if not any(e.guilty for e in endpoints):
         unmatched = any(e.fails for e in endpoints)
         for output in outputs:

@@ -8,7 +8,6 @@ is the framework's own name of the function: it is compared, but not explained.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -97,17 +96,6 @@ def per_axis(value: Any, axes: int) -> tuple[int, ...]:
 def both_sides(value: Any, axes: int) -> tuple[tuple[int, int], ...]:
     """Return ((before, after), …) from a padding that is the same on both sides."""
     return tuple((p, p) for p in per_axis(value, axes))
-
-
-def same_pads(
-    sizes: Sequence[int], kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
-) -> tuple[tuple[int, int], ...]:
-    """Return the padding of TensorFlow's SAME: what doesn't divide by two goes to the end."""
-    pads = []
-    for length, k, s, d in zip(sizes, kernel, stride, dilation, strict=True):
-        zeros = max((math.ceil(length / s) - 1) * s + (k - 1) * d + 1 - length, 0)
-        pads.append((zeros // 2, zeros - zeros // 2))
-    return tuple(pads)
 
 
 def no_pads(axes: int) -> tuple[tuple[int, int], ...]:

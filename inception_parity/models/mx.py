@@ -233,15 +233,10 @@ class _Watch:
             output = call(block, *args)
         finally:
             self.stack.pop()
-        endpoints = self.recorder.writer.endpoints
         arrays = _arrays(output)
-        if path and not _is_layer(block) and len(arrays) == 1 and path not in endpoints:
-            producer = self.recorder.producer(arrays[0])
-            if producer:
-                self.recorder.writer.add(
-                    path, arrays[0].asnumpy(), kind=type(block).__name__, inputs=(producer,),
-                    leaf=False,
-                )  # fmt: skip
+        if not _is_layer(block) and len(arrays) == 1:
+            kind = type(block).__name__
+            self.recorder.block(path, arrays[0], kind, self.recorder.convert)
         return output
 
     def _operation(self, own: str, given: Any, attributes: dict[str, Any], output: Any) -> None:

@@ -195,6 +195,12 @@ class Recorder:
         self.progress(name)
         return name
 
+    def block(self, name: str, tensor: Any, kind: str, value: Callable[[Any], Array]) -> None:
+        """Record what a block returned, if it is a layer's output and the name isn't taken."""
+        producer = self.producer(tensor)
+        if name and producer and name not in self.writer.endpoints:
+            self.writer.add(name, value(tensor), kind=kind, inputs=(producer,), leaf=False)
+
     def output(self, tensor: Any, array: Array) -> None:
         """Record what the model returns."""
         name = OUTPUT if not self.outputs else f"{OUTPUT}.{len(self.outputs)}"

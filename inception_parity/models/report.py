@@ -15,11 +15,13 @@ from rich.text import Text
 from ..comparison.comparing import Comparison, Report
 from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS, LIMIT_MODELS_FLOAT32
 from ..diagnosis import Diagnosis
+from ..errors import few
 from .match import Match
 from .matched_weights import Copied, WeightDifference
 from .recorder import ModelTrace
 
 MOST = 12  # lines of a list that may be long
+FEW = 6  # names in a line
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class ModelReport:
         arrays: how many arrays were compared.
         settings: what matched layers are set to differently.
         diagnoses: a's layer -> what is wrong there, for the first guilty ones.
-        alone: layers that carry an error on, and are wrong by themselves too -> by how much.
+        alone: layers that inherit an error, and are also wrong in themselves -> by how much.
         between: a's guilty layer -> layers of a, and of b, that are just before it and have no
             counterpart.
         describe: b's layer -> what it is.
@@ -73,12 +75,12 @@ class ModelReport:
 
     @property
     def first(self) -> Comparison | None:
-        """The first layer that is wrong by itself."""
+        """The first layer that is wrong in itself."""
         return self.report.first
 
     @property
     def diagnosis(self) -> Diagnosis | None:
-        """What the mistake is at the first layer that is wrong by itself, if it was looked for."""
+        """What the mistake is at the first layer that is wrong in itself, if it was looked for."""
         return self.diagnoses.get(self.first.name) if self.first is not None else None
 
     def show(self, console: Console, with_match: bool = False) -> None:
@@ -179,9 +181,8 @@ def _settings(say: _Say, made: ModelReport) -> None:
     say(f"settings: {len(made.settings)} differ", "bold yellow")
     lines = []
     for (setting, mine, theirs), members in groups.items():
-        names = [_both(d.a, d.b) for d in members[:3]]
-        more = f" and {len(members) - 3} more" if len(members) > 3 else ""
-        lines.append(f"{setting} {mine}, second {theirs}: {', '.join(names)}{more}")
+        names = few([_both(d.a, d.b) for d in members], 3)
+        lines.append(f"{setting} {mine}, second {theirs}: {names}")
     _list(say, lines)
 
 
@@ -205,18 +206,18 @@ def _failure(say: _Say, made: ModelReport) -> None:
     agree = sum(not e.fails for e in report.endpoints[:index] if e.kind != "input")
     carrying = sum(e.fails and not e.guilty and not e.problem.startswith(("missing", "surplus"))
                    for e in report.endpoints)  # fmt: skip
-    say(f"        {agree} before it agree; {carrying} others carry an error on")
+    say(f"        {agree} before it agree; {carrying} others inherit an error")
     if guilty:
-        say(f"        wrong by themselves too: {_few(guilty)}")
+        say(f"        also wrong in themselves: {few(guilty, FEW)}")
     for name, (mine, theirs) in made.between.items():
         for who, trace, lone in (("first", made.a, mine), ("second", made.b, theirs)):
             if lone:
-                kinds = _few([f"{n} ({trace.layers[n].describe()})" for n in lone])
+                kinds = few([f"{n} ({trace.layers[n].describe()})" for n in lone], FEW)
                 say(f"        before {name}, only the {who} has {kinds}")
     if made.alone:
         worst = sorted(made.alone.items(), key=lambda item: -item[1])
         told = [f"{name} ({'shape' if apart == inf else f'{apart:.1e}'})" for name, apart in worst]
-        say(f"        wrong even with the first model's input: {_few(told)}")
+        say(f"        wrong even with the first model's input: {few(told, FEW)}")
     for diagnosis in made.diagnoses.values():
         for line in _diagnosis_lines(diagnosis, made):
             say(line)
@@ -246,17 +247,11 @@ def _diagnosis_lines(diagnosis: Diagnosis, made: ModelReport) -> list[str]:
 
 
 def _numbers(endpoint: Comparison, made: ModelReport) -> str:
-    if endpoint.problem:
-        return endpoint.problem
-    numbers = f"rel L2 {endpoint.rel_l2:.1e}, "
     if made.a.run.dtype == made.b.run.dtype == "float64":
-        numbers += f"limit {LIMIT_FLOAT64:.0e}"
-    elif endpoint.floor is not None and endpoint.floors is not None:
-        numbers += f"{endpoint.floors:.3g} floors, limit {LIMIT_FLOORS:g}"
-    else:
-        numbers += f"limit {LIMIT_MODELS_FLOAT32:.0e}"
-    index = ", ".join(map(str, endpoint.worst))
-    return f"{numbers}; largest difference {endpoint.max_abs:.3g} at [{index}]"
+        return endpoint.numbers(f"limit {LIMIT_FLOAT64:.0e}")
+    if endpoint.floors is not None:
+        return endpoint.numbers(f"{endpoint.floors:.3g} floors, limit {LIMIT_FLOORS:g}")
+    return endpoint.numbers(f"limit {LIMIT_MODELS_FLOAT32:.0e}")
 
 
 def _verdict(say: _Say, made: ModelReport) -> None:
@@ -295,8 +290,3 @@ def _list(say: _Say, lines: Sequence[str]) -> None:
         say(f"    {line}")
     if len(lines) > MOST:
         say(f"    … and {len(lines) - MOST} more")
-
-
-def _few(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:6])
-    return shown if len(names) <= 6 else f"{shown} and {len(names) - 6} more"

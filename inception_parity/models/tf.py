@@ -179,13 +179,8 @@ class _Watch:
             output = call(layer, *args, **kwargs)
         finally:
             self.stack.pop()
-        if path and tf.is_tensor(output) and path not in self.recorder.writer.endpoints:
-            producer = self.recorder.producer(output)
-            if producer:
-                self.recorder.writer.add(
-                    path, self.shared(output), kind=type(layer).__name__, inputs=(producer,),
-                    leaf=False,
-                )  # fmt: skip
+        if tf.is_tensor(output):
+            self.recorder.block(path, output, type(layer).__name__, self.shared)
         return output
 
     def _layer(self, call: Any, layer: Any, args: Any, kwargs: Any) -> Any:

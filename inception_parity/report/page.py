@@ -12,6 +12,7 @@ from typing import Any
 from ..checking.result import CheckResult
 from ..comparison.comparing import UNJUDGED, Report
 from ..diagnosis import Diagnosis
+from ..errors import few
 from ..files import write_whole
 from ..networks import catalogue
 from ..traces.trace import Trace
@@ -90,7 +91,7 @@ def _cards(sheet: Sheet) -> list[dict[str, Any]]:
         )  # fmt: skip
         run = report.dtype + (" isolated" if report.mode == "isolated" else "")
         if report.loader:
-            lost = terminal.few(report.loader)
+            lost = few(report.loader)
             card["lines"].append((run, f"doesn't hold the weights that it was given: {lost}"))
         if first is not None:
             card["lines"].append((run, terminal.numbers(first, report.dtype)))
@@ -175,7 +176,7 @@ def of_traces(
     Args:
         report: their comparison.
         trace: what was judged.
-        reference: what it was held against.
+        reference: what it was compared with.
         command: the words that repeat it.
         diagnosis: what the mistake is, if it was looked for.
         progress: called with a line that says what is being done.

@@ -49,7 +49,7 @@ class Sheet:
     title: str
     verdict: str
     state: str  # agree, diverge or broken
-    reference: str  # what all is held against, in words
+    reference: str  # what everything is compared with, in words
     facts: Sequence[tuple[str, str]]
     notes: Sequence[str]  # what didn't run, and why
     environment: Sequence[tuple[str, Mapping[str, str]]]  # of each backend, name -> text
