@@ -11,7 +11,8 @@ from rich.text import Text
 
 from .. import libraries
 from ..conversion import converting as conversions
-from ..conversion.identifying import Found, identify
+from ..conversion.found import Found
+from ..conversion.identifying import identify
 from ..conversion.verifying import Verification
 from ..data.images import parse_size
 from ..errors import InputError
@@ -100,7 +101,7 @@ def inspect_command(
         inception-parity inspect inception_v3.pth
     """
     found = identify(file, library, network, parse_settings(settings))
-    wrong = [*found.missing(), *found.surplus(), *found.misshapen()]
+    wrong = found.wrong()
     arrays = {} if wrong else {name: found.array(name) for name in found.names}
     fits = {
         info.name: libraries.obstacles(info, found.network, found.options, arrays)

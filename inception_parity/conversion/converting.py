@@ -22,7 +22,8 @@ from ..networks import catalogue
 from ..onnx import reading, writing
 from ..traces import weights
 from ..traces.weights import SharedWeights
-from .identifying import Found, identify
+from .found import Found
+from .identifying import identify
 from .verifying import Side, Size, Verification, verify
 
 OUR_SIZES: tuple[Size, ...] = ((97, 128),)  # beside the network's own, where nobody else has one

@@ -1,4 +1,4 @@
-"""PyTorch's functions in shared words: kinds and settings."""
+"""PyTorch's functions as shared kinds and settings."""
 
 from __future__ import annotations
 

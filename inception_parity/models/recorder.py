@@ -1,4 +1,4 @@
-"""Records what a model computes while it runs: values, dataflow, settings, weights."""
+"""Records what a model computes as it runs: values, dataflow, settings, weights."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Slot:
 
 
 class Home:
-    """A temporary folder that goes when the last trace in it does."""
+    """A temporary folder that is removed with the last trace in it."""
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="inception-parity-"))
@@ -53,7 +53,7 @@ class Home:
 class ModelTrace(Trace):
     """A trace of any model: every layer's output, and what each layer is.
 
-    Its folder goes when the object does, unless it was captured into a folder of
+    Its folder is removed with the object, unless it was captured into a folder of
     the caller's.
     """
 
@@ -114,7 +114,7 @@ def _layer(fields: dict[str, Any]) -> CapturedLayer:
 
 
 class Recorder:
-    """Takes what a framework reports, in the order in which it happens.
+    """Takes what a framework reports, in order of execution.
 
     Args:
         writer: where arrays go.

@@ -1,4 +1,4 @@
-"""TensorFlow's own operations in shared words, where no Keras layer stands for them."""
+"""TensorFlow's own operations as shared kinds and settings, outside of any Keras layer."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from ..networks.summary import values_per_channel
 from ..traces.trace import Trace, folder_name
 from ..traces.weights import is_idle_bias
 from ..workers.request import Outcome, Request, Train
-from .judging import SHOWN, Cell, Judgement, judge
+from .judging import SHOWN, Judgement, Key, judge
 from .trial import Trial
 
 MODE = "training"  # in the names of its traces
@@ -39,8 +39,8 @@ class TrainingResult:
     settings: Settings
     outcomes: dict[str, Outcome]
     judgements: list[Judgement]
-    losses: dict[Cell, list[float]]  # of every step
-    loaders: dict[Cell, list[str]]  # arrays that weren't held as they were loaded
+    losses: dict[Key, list[float]]  # of every step
+    loaders: dict[Key, list[str]]  # arrays that weren't held as they were loaded
     counts: dict[str, int]  # batch norm's path -> values that it averages over
     idle: tuple[str, ...]  # biases before batch norm, which no gradient moves
     seconds: float = 0.0
@@ -128,7 +128,7 @@ def _judged(
     folder: Path,
 ) -> TrainingResult:
     """Read the traces, and judge them; a backend whose trace is missing or broken has failed."""
-    traces: dict[Cell, Trace] = {}
+    traces: dict[Key, Trace] = {}
     for dtype in settings.dtypes:
         for backend, outcome in outcomes.items():
             if outcome.status != "ok" or dtype in outcome.unsupported:
