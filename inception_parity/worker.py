@@ -134,8 +134,14 @@ class _Doer:
                     job.network, job.options, _images(job), weights, _trace(job.oracle), job.dtype
                 )
                 write_json(job.out, measured)
+            case Train() if backend.name == catalogue.ORACLE:
+                from .training_check.derivatives import record_oracle
+
+                record_oracle(backend, self.network(job), job, _images(job), weights)
             case Train():
-                self.train(job)
+                from .training_check.steps import record_training
+
+                record_training(backend, self.network(job), job, _images(job), weights)
             case Race():
                 from .training import racer
 
@@ -155,22 +161,6 @@ class _Doer:
             gc.collect()  # networks hold themselves in cycles; two at once is one too many
             self.net = loaded(self.backend, job, self.weights)
         return self.net
-
-    def train(self, job: Train) -> None:
-        """Leave a backend's trace of its steps, or what the oracle knows of the first."""
-        from .training_check.trial import Trial
-
-        trial, net = Trial.read(job.recipe), self.network(job)
-        if self.backend.name == catalogue.ORACLE:
-            from .training_check.derivatives import record_oracle
-
-            record_oracle(self.backend, net, job, trial, _images(job), self.weights, job.out)
-        else:
-            from .training_check.steps import record_training
-
-            record_training(
-                self.backend, net, job, trial, _images(job), self.weights, job.counts, job.out
-            )
 
 
 def _images(job: Record | MeasureFloors | Train) -> NDArray[np.float64]:
