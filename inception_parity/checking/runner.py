@@ -1,7 +1,7 @@
 """The main job: one network, in several backends, from the same weights and images.
 
-All workers run side by side; every trace is compared as soon as it and what it
-is compared with are there.
+All workers run side by side; every trace is compared as soon as it and the oracle's
+have appeared.
 """
 
 from __future__ import annotations

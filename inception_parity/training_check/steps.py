@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backends import Adapter
+from ..backends import Adapter, TrainingAdapter
 from ..backends.base import Factors
 from ..backends.recording import compare_weights, run_of
 from ..traces.trace import Trace, TraceWriter
@@ -38,7 +38,7 @@ MOMENTUM = 0.9  # share of the old statistics, in the oracle and by name in ever
 
 
 def record_training(
-    backend: Adapter,
+    backend: TrainingAdapter,
     net: Any,
     job: Train,
     images: NDArray[np.float64],
@@ -80,7 +80,7 @@ class _Observer:
 
     def __init__(
         self,
-        backend: Adapter,
+        backend: TrainingAdapter,
         net: Any,
         trial: Trial,
         counts: Mapping[str, int],
