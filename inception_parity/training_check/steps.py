@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backends import Adapter, TrainingAdapter
+from ..backends import TrainingAdapter
 from ..backends.base import Factors
 from ..backends.recording import compare_weights, run_of
 from ..traces.trace import Trace, TraceWriter
