@@ -6,6 +6,7 @@ import importlib
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -85,23 +86,26 @@ def capture(
     title = capturer.title(model)
     _attempt(title, arrays, lambda: capturer.build(model, arrays, layout))
     replaced = _replaced(weights or {}, like)
-    job = _Job(capturer, model, arrays, layout, training, replaced, progress)
+    prepared = _Capture(capturer, model, arrays, layout, training, replaced, progress)
     if dtype is not None:
-        return job.run(dtype, _place(out))
+        return prepared.run(dtype, _place(out))
     try:
-        return job.run("float64", _place(out))
+        return prepared.run("float64", _place(out))
     except CannotRunError as error:
-        return job.run("float32", _place(out), f"run in float32: in float64 {error}")
+        return prepared.run("float32", _place(out), f"run in float32: in float64 {error}")
 
 
-class _Job:
-    def __init__(
-        self, capturer: Capturer, model: Any, inputs: list[NDArray[Any]], layout: str,
-        training: bool, replaced: Mapping[Any, NDArray[Any]],
-        progress: Callable[[str], None],
-    ) -> None:  # fmt: skip
-        self.capturer, self.model, self.inputs, self.layout = capturer, model, inputs, layout
-        self.training, self.replaced, self.progress = training, replaced, progress
+@dataclass(frozen=True)
+class _Capture:
+    """What a model is run with, whatever the dtype."""
+
+    capturer: Capturer
+    model: Any
+    inputs: list[NDArray[Any]]
+    layout: str
+    training: bool
+    replaced: Mapping[Any, NDArray[Any]]
+    progress: Callable[[str], None]
 
     def run(self, dtype: str, place: tuple[Path, Home | None], note: str = "") -> ModelTrace:
         capturer, model = self.capturer, self.model

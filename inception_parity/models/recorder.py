@@ -93,8 +93,10 @@ class ModelTrace(Trace):
                 inputs=tuple(record["inputs"]),
                 notes=tuple(record["notes"]),
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{file}: not a record of layers ({error!r})") from error
+        except KeyError as error:
+            raise InputError(f"{file}: not a record of layers (it has no {error})") from error
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise InputError(f"{file}: not a record of layers ({error})") from error
 
     def weight(self, layer: str, role: str) -> Array:
         """Return an array of a layer's weights, in the shared layout."""
