@@ -128,8 +128,15 @@ class _Doer:
                     job.network, job.options, _images(job), weights, _trace(job.oracle), job.dtype
                 )
                 write_json(job.out, measured)
+            case Train() if backend.name == catalogue.ORACLE:
+                from .training_check.derivatives import record_oracle
+
+                record_oracle(backend, self.network(job), job, _images(job), weights)
             case Train():
-                self.train(job)
+                from .training_check.steps import record_training
+
+                trains = backends.trainable(backend)
+                record_training(trains, self.network(job), job, _images(job), weights)
             case Race():
                 from .training import racer
 
@@ -147,18 +154,6 @@ class _Doer:
             gc.collect()  # networks hold themselves in cycles; two at once is one too many
             self.net = backends.loaded(self.backend, job, self.weights)
         return self.net
-
-    def train(self, job: Train) -> None:
-        """Leave a backend's trace of all steps, or the oracle's of what it knows of the first."""
-        from .training_check import derivatives, steps, trial
-
-        settings, net, images = trial.Trial.read(job.recipe), self.network(job), _images(job)
-        weights, out = self.weights, job.out
-        if self.backend.name == catalogue.ORACLE:
-            derivatives.record_oracle(self.backend, net, job, settings, images, weights, out)
-        else:
-            trains = backends.trainable(self.backend)
-            steps.record_training(trains, net, job, settings, images, weights, job.counts, out)
 
 
 def _images(job: Record | MeasureFloors | Train) -> NDArray[np.float64]:
