@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.feed import Batch, DataSet
-from ..errors import InputError
+from ..errors import InputError, ReportedError
 from ..files import appearing, save_arrays
 from ..traces.weights import is_idle_bias, trained_names
 from ..workers.processes import Worker, workers
@@ -38,7 +38,7 @@ LOST = 0.1  # of the way that the weights have come: runners as far apart train 
 Runner = tuple[str, str]  # backend, dtype
 
 
-class FailedError(Exception):
+class FailedError(ReportedError):
     """A runner couldn't be started, crashed, or ran out of time."""
 
 
@@ -111,7 +111,7 @@ def race(
         with tempfile.TemporaryDirectory(prefix="inception-parity-") as made:
             folder = Path(made)
             weights = save_arrays(folder / "weights", begin)
-            comparer = _Comparer(runners, names, begin)
+            comparer = _WeightComparer(runners, names, begin)
             requests = [_request(plan, runner, steps, names, folder, weights) for runner in runners]
             with workers(requests, pythons, timeout) as running:
                 ready = _lay_out(_batches(plan, data, steps), folder)
@@ -182,7 +182,7 @@ def _gather(
     return found
 
 
-class _Comparer:
+class _WeightComparer:
     """Compares the runners' weights."""
 
     def __init__(
