@@ -1,4 +1,7 @@
-"""The command `inception-parity`, as a program: exit codes, signals, one message per error."""
+"""The command `inception-parity` as a program: exit codes, signals, one message per error.
+
+Exit codes are those of `errors.py`; a command's help says what they mean for it.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,9 @@ from rich.text import Text
 from ..report import record
 
 app = typer.Typer(
-    help="Run the same Inception network in several frameworks, and prove that they agree.",
+    help="Run the same Inception network in several frameworks, and prove that they agree.\n\n"
+    "Exit codes: 0, everything asked for ran and agrees; 1, something diverges; 2, bad usage or "
+    "input; 3, a backend is missing or failed, or nothing could be judged; 130, interrupted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

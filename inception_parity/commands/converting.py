@@ -31,7 +31,7 @@ From = Annotated[
     ),
 ]
 Source = Annotated[Path, typer.Argument(help="A file of weights.")]
-Network = Annotated[str | None, typer.Option(help="Our name of its network, where in doubt.")]
+Network = Annotated[str | None, typer.Option(help="Name of its network here, if that is in doubt.")]
 
 
 @command("convert")
@@ -50,7 +50,7 @@ def convert_command(
         ),
     ] = None,
     size: Annotated[
-        str | None, typer.Option(help="Of an ONNX file's images: `299`, or `299x320` (HxW).")
+        str | None, typer.Option(help="Image size of the ONNX file: `299`, or `299x320` (HxW).")
     ] = None,
     prove: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Run both sides, and compare them.")

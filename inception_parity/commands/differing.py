@@ -23,7 +23,7 @@ from .options import Json, Timeout
 def differences_command(
     topic: str | None = Argument(None, help="A topic; by default all, one line each."),
     backends: str = Option("pt,tf,mx", help="Frameworks, separated by commas."),
-    write: Path | None = Option(None, help="Write all as Markdown pages into a folder."),
+    write: Path | None = Option(None, help="Write all topics as Markdown pages into this folder."),
     timeout: Timeout = 300,
     as_json: Json = False,
 ) -> None:
@@ -38,7 +38,9 @@ def differences_command(
     """
     chosen = parse_backends(backends, "the experiments are of pt, tf and mx")
     if write is not None and (topic is not None or set(chosen) != set(differences.FRAMEWORKS)):
-        raise InputError("--write goes with all topics and all frameworks")
+        raise InputError(
+            "--write needs all topics and all frameworks: leave out TOPIC and --backends"
+        )
     require_timeout(timeout)
     names = list(differences.TOPICS) if topic is None else [differences.find_topic(topic).name]
     with progress() as say:
@@ -51,7 +53,7 @@ def differences_command(
         _show(differences.find_topic(topic), cells[topic])
     if write is not None:
         for problem in {c.problem for row in cells.values() for c in row.values() if c.problem}:
-            raise InputError(f"nothing was written, since an experiment is missing: {problem}")
+            raise InputError(f"nothing was written because an experiment is missing: {problem}")
         written = pages.write(write, cells, versions)
         print_line(f"{write}: {len(written)} pages")
     done = any(cell.default for row in cells.values() for cell in row.values())
@@ -99,7 +101,7 @@ def _show_all(cells: dict[str, dict[str, differences.Answer]]) -> None:
     for framework, reason in missing.items():
         line = f"{catalogue.BACKENDS[framework].title}: no experiment was run; {reason}"
         out.print(Text(line, style="yellow"), soft_wrap=True)
-    out.print("One of them, with the reasons: inception-parity differences TOPIC", style="dim")
+    out.print("For one of them, with reasons: inception-parity differences TOPIC", style="dim")
 
 
 def _show(topic: differences.Topic, row: dict[str, differences.Answer]) -> None:

@@ -34,7 +34,7 @@ class RunnerOptions:
 
     backends: str | None = Option(None, help="Backends, separated by commas; by default pt,tf,mx.")
     dtypes: str = Option(
-        "float64,float32", help="`float64`, `float32`, or both, separated by commas."
+        "float64,float32", help="`float64`, `float32` or both, separated by commas."
     )
     steps: int = Option(20, help="Number of steps.")
     pythons: Pythons = None
@@ -147,10 +147,10 @@ def _show(done: list[racing.Step]) -> None:
     for name in done[0].apart:
         pair, _, dtype = name.rpartition(" ")
         table.add_column(f"{pair.replace(' and ', '-')}\n{dtype}", justify="right", no_wrap=True)
-    table.add_column("way\n", justify="right", no_wrap=True)
+    table.add_column("moved\n", justify="right", no_wrap=True)
     count = len(done)
     print_line(
-        "loss of each step; then how far apart the weights are after it, and from the start",
+        "loss of each step; then how far apart the weights are after it, and how far they moved",
         style="dim",
     )
     for number in sorted({n for n in (1, 2, 3, 5, *range(10, count, max(10, count // 50 * 10)))
@@ -164,7 +164,7 @@ def _show(done: list[racing.Step]) -> None:
 
 
 def _said(dtype: str, parting: racing.Parting, last: racing.Step) -> Text:
-    """Say in words how the backends part in a dtype."""
+    """Say in words how far apart the backends are in a dtype."""
     text = Text(f"{dtype}: ")
     if parting.first == parting.last == 0:
         return text.append("bit-identical weights after every step")
@@ -174,12 +174,12 @@ def _said(dtype: str, parting: racing.Parting, last: racing.Step) -> Text:
     if parting.lost is not None:
         text.append(
             f"; from step {parting.lost} on they are further apart than a tenth of the way "
-            "that they have come: other networks"
+            "they have come, so they are different networks"
         )
     text.append(f"; furthest in {parting.layer} ({parting.at_layer:.1e})")
     if dtype == "float64" and parting.first > LIMIT_TRAINING_STEP:
         text.append(
-            f"\n  more than rounding makes in one step ({LIMIT_TRAINING_STEP:.0e}): "
+            f"\n  more than rounding alone gives in one step ({LIMIT_TRAINING_STEP:.0e}): "
             "`check-training` says what it is",
             style="yellow",
         )

@@ -86,7 +86,9 @@ def train_command(
         if network is None or data.data is None:
             raise InputError("give a network and --data, or --resume with a training's folder")
         if (folder / checkpoint.FILE).exists():
-            raise InputError(f"{folder}: holds a training; go on with --resume, or give another")
+            raise InputError(
+                f"{folder}: holds a training; go on with --resume, or give another folder"
+            )
         files.refuse_full(folder)
         catalogue.network(network)
         found = datasets.load(data.data, data.data_folder, watch.say)

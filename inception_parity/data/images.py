@@ -1,4 +1,4 @@
-"""Real input: image files, and the one preprocessing that every backend is given.
+"""Image files, and the one preprocessing for every backend.
 
 1. Decode with Pillow, turn as EXIF says, convert to RGB, or to L (ITU-R 601
    luma) for one channel. Transparency is dropped, not blended; of 16-bit grey
@@ -9,7 +9,7 @@
    filter, which averages over the source pixels when it reduces (antialiasing),
    on 8-bit values.
 4. A pixel p in 0 … 255 becomes (2p - 255) / 256: between -1 and 1, and exact in
-   every dtype down to bfloat16, so that no backend starts with a rounding.
+   every dtype down to bfloat16, so that no backend starts with a rounding error.
 """
 
 from __future__ import annotations

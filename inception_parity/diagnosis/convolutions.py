@@ -152,9 +152,9 @@ def bias(layer: SuspectLayer) -> Iterator[Candidate]:
     moved = np.flatnonzero(np.abs(found - b) > 1e-9 * np.abs(b).max(initial=1e-300))
     if np.allclose(np.sort(found), np.sort(b), rtol=1e-9, atol=1e-12 * np.abs(b).max(initial=0)):
         by = [s for s in range(1, len(b)) if np.allclose(np.roll(b, s), found, rtol=1e-9)]
-        how = f"shifted by {by[0]}" if by else "in another order"
+        order = f"shifted by {by[0]}" if by else "in another order"
         exact = np.roll(b, by[0]) if by else found
-        text = f"the bias {how}"
+        text = f"the bias {order}"
         yield Candidate("bias-order", text, _BIAS, layer.weighing(bias=exact), 2)
     elif len(moved) == 1:
         i = int(moved[0])

@@ -262,9 +262,9 @@ def _avg_pool(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> A
     counted = padded(layer.but(fill=None), ones, 1.0 if layer.get("count_include_pad") else 0.0)
     counted = pad(counted, beyond, "constant", 0.0)
     x = pad(padded(layer, x, 0.0), beyond, "constant", 0.0)
-    kernel, how = layer.get("kernel"), (layer.get("stride"), layer.get("dilation"))
-    total = sum(seen for _, seen in window_views(x, kernel, *how))
-    count = sum(seen for _, seen in window_views(counted, kernel, *how))
+    kernel, steps = layer.get("kernel"), (layer.get("stride"), layer.get("dilation"))
+    total = sum(seen for _, seen in window_views(x, kernel, *steps))
+    count = sum(seen for _, seen in window_views(counted, kernel, *steps))
     if layer.get("divide") == "never":
         return np.array(total)
     return np.array(total / (kernel[0] * kernel[1] if layer.get("divide") == "window" else count))

@@ -18,10 +18,6 @@ _WITHOUT: Fix = words(
 )
 
 
-def _after(layer: SuspectLayer, cause: str, text: str, fix: Fix, cost: int, name: str) -> Candidate:
-    return Candidate(cause, text, fix, layer.then(name, ACTIVATIONS[name]), cost)
-
-
 def activations(layer: SuspectLayer) -> Iterator[Candidate]:
     """An activation too much."""
     for name in ACTIVATIONS:
@@ -30,14 +26,16 @@ def activations(layer: SuspectLayer) -> Iterator[Candidate]:
         what = {"relu": "a ReLU", "relu6": "a ReLU cut at 6"}.get(name, name)
         text = f"{what} is applied to its output, but shouldn't be"
         cost = 1 if name == "relu" else 2
-        yield _after(layer, "activation-surplus", text, _WITHOUT, cost, name)
-    text = "{} is applied to its output, but shouldn't be: logits are compared"
-    logarithm = layer.then("log softmax", lambda y: np.log(softmax(y)), False)
-    cost = 1 if layer.reference.ndim == 2 else 3
+        surplus = layer.then(name, ACTIVATIONS[name])
+        yield Candidate("activation-surplus", text, _WITHOUT, surplus, cost)
     if layer.kind != "act":
-        yield Candidate("activation-surplus", text.format("a softmax"), _WITHOUT,
-                        layer.then("softmax", softmax, False), cost)  # fmt: skip
-        yield Candidate("activation-surplus", text.format("a log-softmax"), _WITHOUT, logarithm, 2)
+        for what, function, cost in (
+            ("a softmax", softmax, 1 if layer.reference.ndim == 2 else 3),
+            ("a log-softmax", lambda y: np.log(softmax(y)), 2),
+        ):
+            text = f"{what} is applied to its output, but shouldn't be: logits are compared"
+            surplus = layer.then(what, function, elementwise=False)
+            yield Candidate("activation-surplus", text, _WITHOUT, surplus, cost)
 
 
 def other_activation(layer: SuspectLayer) -> Iterator[Candidate]:
@@ -77,15 +75,20 @@ def clipped(layer: SuspectLayer) -> Iterator[Candidate]:
         yield Candidate("clipped", f"the output is {text}", fix, cut, 3)
 
 
+_MISSING = {  # kind -> cause, and what it is called
+    "act": ("activation-missing", "the activation"),
+    "norm": ("norm-missing", "batch norm"),
+    "lrn": ("lrn-missing", "local response norm"),
+}
+
+
 def missing(layer: SuspectLayer) -> Iterator[Candidate]:
     """The layer does nothing: its output is its input."""
-    cause = {"act": "activation-missing", "norm": "norm-missing", "lrn": "lrn-missing"}
     if layer.kind not in ("input", "output", "dropout") and len(layer.inputs) == 1:
-        identity = replace(layer, kind="output")
-        what = {"act": "the activation", "norm": "batch norm", "lrn": "local response norm"}
-        text = f"{what.get(layer.kind, 'the layer')} is missing: its output is its input"
+        cause, what = _MISSING.get(layer.kind, ("layer-missing", "the layer"))
+        text = f"{what} is missing: its output is its input"
         fix = words(other=f"{layer_name(layer)} here")
-        yield Candidate(cause.get(layer.kind, "layer-missing"), text, fix, identity, 0)
+        yield Candidate(cause, text, fix, replace(layer, kind="output"), 0)
 
 
 def twice(layer: SuspectLayer) -> Iterator[Candidate]:
@@ -175,13 +178,13 @@ def reordered(layer: SuspectLayer) -> Iterator[Candidate]:
             continue
         n = len(order)
         plain = list(order)
-        how, cost = f"in another order ({', '.join(map(str, plain[:6]))}, …)", 4
+        change, cost = f"in another order ({', '.join(map(str, plain[:6]))}, …)", 4
         by = -plain[0] % n
         if plain == list(range(n))[::-1]:
-            how, cost = "reversed", 2
+            change, cost = "reversed", 2
         elif np.array_equal(plain, np.roll(range(n), by)):
-            how, cost = f"shifted by {by if by <= n // 2 else by - n}", 2
-        text = f"the output's {what} are {how}"
+            change, cost = f"shifted by {by if by <= n // 2 else by - n}", 2
+        text = f"the output's {what} are {change}"
         fix = words(other=f"{what} in the reference's order; for kernels see their layout")
         moved = layer.then("reordered", partial(np.take, indices=order, axis=axis), False)
         yield Candidate(cause, text, fix, moved, cost)

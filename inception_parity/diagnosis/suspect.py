@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..comparison.limits import LIMIT_FLOAT64
+
 Array = NDArray[np.float64]
 Pads = tuple[tuple[int, int], tuple[int, int]]  # (top, bottom), (left, right)
-
-LIMIT = 1e-10  # relative L2 below which a difference in float64 has vanished
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class SuspectLayer:
     weights: Mapping[str, Array] = field(default_factory=dict)
     backend: str = ""
     dtype: str = "float64"
-    limit: float = LIMIT
+    limit: float = LIMIT_FLOAT64
     others: Mapping[str, Callable[[], Array]] = field(default_factory=dict)
     held: Mapping[str, Array] = field(default_factory=dict)
     sources: tuple[Any, ...] = ()

@@ -48,8 +48,8 @@ def padding(layer: SuspectLayer) -> Iterator[Candidate]:
     right, wanted = layer.get("pads"), layer.seen.shape[2:]
     kernel = kernel_of(layer)
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, layer.get("dilation"), strict=True)]
-    how = layer.get("stride"), layer.get("dilation")
-    same = same_pads(layer.inputs[0].shape[2:], kernel, *how)
+    steps = layer.get("stride"), layer.get("dilation")
+    same = same_pads(layer.inputs[0].shape[2:], kernel, *steps)
     options: dict[Pads, None] = {same: None, NONE: None}
     per_side = [[(i, j) for i in range(r) for j in range(r)] for r in reach]
     if max(reach) <= 3 or min(reach) == 1:

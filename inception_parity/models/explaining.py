@@ -14,9 +14,9 @@ from ..diagnosis import SuspectLayer, diagnose
 from ..diagnosis.forward import CannotComputeError, compute
 from ..diagnosis.suspect import distance
 from .graph import ComparedLayer, ModelGraph, squeezed
+from .judging import Judge
 from .matched_weights import array_of
 from .report import ModelReport
-from .rounding import Limits
 
 Array = NDArray[Any]
 
@@ -24,7 +24,7 @@ MOST_DIAGNOSED = 3
 
 
 def explain(
-    made: ModelReport, a: ModelGraph, b: ModelGraph, limits: Limits, progress: Callable[[str], None]
+    made: ModelReport, a: ModelGraph, b: ModelGraph, judge: Judge, progress: Callable[[str], None]
 ) -> None:
     """Look for the causes at the first guilty layers, and for others that are wrong in themselves.
 
@@ -32,7 +32,7 @@ def explain(
         made: the report, to which what is found is added.
         a: the first model's graph.
         b: the second one's.
-        limits: what is rounding.
+        judge: what judged them, which knows what is rounding.
         progress: called with a line that says what is being done.
     """
     pairs = made.match.pairs
@@ -46,7 +46,7 @@ def explain(
         seen = np.asarray(made.b.array(other.value), dtype=np.float64)
         suspect = replace(
             _reference_layer(a, one), observed=_fitted(seen, made.a.endpoints[one.value].shape),
-            backend=made.b.run.backend, dtype=made.b.run.dtype, limit=limits.of(endpoint),
+            backend=made.b.run.backend, dtype=made.b.run.dtype, limit=judge.limit(endpoint),
         )  # fmt: skip
         made.diagnoses[endpoint.name] = diagnose(suspect)
     differ = {d.a for d in made.settings} | {d.a for d in made.weights}

@@ -1,8 +1,8 @@
-"""What two captured models have in common, freed of what each framework adds.
+"""The layers of a captured model that are compared, without what only its framework adds.
 
 Layers that pass values on (dropout, flatten, casts) are taken out; zero padding
-becomes part of the convolution or pool that it is for; a bias added apart becomes
-the convolution's own.
+becomes part of the convolution or pool that it is for; a bias added separately
+becomes the convolution's own.
 """
 
 from __future__ import annotations

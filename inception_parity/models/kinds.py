@@ -1,4 +1,4 @@
-"""Kinds and settings that all frameworks' operations come down to, built in one place."""
+"""Builds the kinds and settings that all frameworks' operations are described by."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What a captured layer is, in words that are the same for every framework.
+"""What a captured layer is, described alike for every framework.
 
 Kinds and settings are those of `diagnosis.suspect`: conv, dense, norm, max_pool, avg_pool,
 adaptive_pool, global_pool, act, concat, add, flatten, lrn, …; sizes are
 (height, width), pads ((top, bottom), (left, right)). A kind that is not among them
-is the framework's own name of the function: it is compared, but not explained.
+is the framework's own name of the function: it is compared, but mistakes in it aren't explained.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# These pass values on. Dropout does in inference; reshaping only moves them.
+# These pass values on: dropout does so in inference, and reshaping only moves them.
 TRANSPARENT = frozenset({"cast", "dropout", "flatten", "identity", "permute", "reshape"})
 
 Settings = dict[str, Any]
@@ -27,7 +27,7 @@ class CapturedLayer:
         kind: what it is, as above.
         settings: what it is set to.
         weights: role (`weight`, `bias`, `running_mean`, …) -> the array's name in the trace.
-        inputs: the endpoints that it was computed from, as far as they are known.
+        inputs: the endpoints that it was computed from, as far as known.
         block: the dotted path of the model's part that it is in.
         own: what the framework itself calls it.
     """

@@ -1,4 +1,4 @@
-"""Any Gluon block, hybridized or not: every operation is seen as MXNet is asked for it."""
+"""Captures any Gluon block, hybridized or not: every operation as it is invoked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 # Errors surface where they happen, and operations run in the order of the source.
 os.environ.setdefault("MXNET_ENGINE_TYPE", "NaiveEngine")
 
-# Not by way of `inception_mx`, which turns on `mx.np` for the whole process: here the
+# Not through `inception_mx`, which turns on `mx.np` for the whole process: here the
 # process is the user's, and MXNet is loaded already, since there is a block of it.
 import mxnet
 import numpy as np

@@ -1,4 +1,4 @@
-"""MXNet's operations in shared words: kinds and settings."""
+"""MXNet's operations as shared kinds and settings."""
 
 from __future__ import annotations
 

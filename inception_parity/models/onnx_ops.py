@@ -1,4 +1,4 @@
-"""ONNX's operators in shared words: kinds and settings."""
+"""ONNX's operators as shared kinds and settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any PyTorch module: what its modules call is seen by a function mode and global hooks."""
+"""Captures any PyTorch module; a function mode and global hooks see what it calls."""
 
 from __future__ import annotations
 

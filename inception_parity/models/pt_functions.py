@@ -1,4 +1,4 @@
-"""PyTorch's functions in shared words: kinds and settings."""
+"""PyTorch's functions as shared kinds and settings."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ SIGNATURES: dict[str, tuple[str, ...]] = {
     **{f"conv_transpose{n}d": _TRANSPOSED for n in (1, 2, 3)},
     **{f"max_pool{n}d": _POOL for n in (1, 2, 3)},
     **{f"avg_pool{n}d": _AVG for n in (1, 2, 3)},
-    **{f"adaptive_{how}_pool{n}d": ("input", "output_size") for n in (1, 2, 3)
-       for how in ("avg", "max")},
+    **{f"adaptive_{reduce}_pool{n}d": ("input", "output_size") for n in (1, 2, 3)
+       for reduce in ("avg", "max")},
     "linear": ("input", "weight", "bias"),
     "batch_norm": ("input", "running_mean", "running_var", "weight", "bias", "training",
                    "momentum", "eps"),

@@ -26,7 +26,7 @@ FEW = 6  # names in a line
 
 @dataclass(frozen=True)
 class SettingDifference:
-    """Something that two matched layers are set to differently."""
+    """A setting that two matched layers don't have in common."""
 
     a: str
     b: str
@@ -41,16 +41,16 @@ class ModelReport:
 
     Args:
         report: every layer's comparison, by a's names; b's surplus layers by b's.
-        match: which layer was taken for which.
-        weights: arrays that matched layers don't have in common.
+        match: which layers correspond.
+        weights: arrays that differ between matched layers.
         arrays: how many arrays were compared.
-        settings: what matched layers are set to differently.
-        diagnoses: a's layer -> what is wrong there, for the first guilty ones.
-        alone: layers that inherit an error, and are also wrong in themselves -> by how much.
-        between: a's guilty layer -> layers of a, and of b, that are just before it and have no
+        settings: settings that differ between matched layers.
+        diagnoses: a's layer -> its diagnosis, for the first guilty ones.
+        alone: layers that inherit an error and are wrong in themselves too -> by how much.
+        between: a's guilty layer -> the layers of a, and of b, just before it that have no
             counterpart.
         describe: b's layer -> what it is.
-        copied: what of a's weights was given to b, if that was asked for.
+        copied: which of a's weights were given to b, if that was asked for.
         a: the reference's trace.
         b: the other's.
     """
@@ -133,10 +133,9 @@ def _head(say: _Say, made: ModelReport) -> None:
 
 def _unmatched(say: _Say, made: ModelReport) -> None:
     match = made.match
-    folded = [f"{name} is folded into the other's {_partner(match.pairs, owner)}"
-              for name, owner in match.folded.items()]  # fmt: skip
-    if folded:
-        say(f"{len(folded)} folded: a batch norm that the other computes in its convolution", "dim")
+    if match.folded:
+        count = len(match.folded)
+        say(f"{count} folded: a batch norm that the other computes in its convolution", "dim")
     for who, names in (("first", match.only_a), ("second", match.only_b)):
         left = [n for n in names if n not in match.folded and n not in match.accepted]
         if left:
@@ -145,10 +144,6 @@ def _unmatched(say: _Say, made: ModelReport) -> None:
             _list(say, [f"{name} ({trace.layers[name].describe()})" for name in left])
     if match.accepted:
         say(f"without a counterpart, as told: {', '.join(match.accepted)}", "dim")
-
-
-def _partner(pairs: dict[str, str], name: str) -> str:
-    return pairs.get(name) or next((a for a, b in pairs.items() if b == name), name)
 
 
 def _weights(say: _Say, made: ModelReport) -> None:

@@ -1,4 +1,4 @@
-"""Any Keras 3 model on TensorFlow, eager: layers as they are called, and raw operations."""
+"""Captures any Keras 3 model on TensorFlow, run eagerly: layers and raw operations."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class KerasCapturer(Capturer):
     def __init__(self) -> None:
         if keras.backend.backend() != "tensorflow":
             raise InputError(
-                f"Keras runs on {keras.backend.backend()}, but should on tensorflow; "
+                f"Keras runs on {keras.backend.backend()}, but should run on tensorflow; "
                 "set KERAS_BACKEND=tensorflow"
             )
 

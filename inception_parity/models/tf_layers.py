@@ -1,4 +1,4 @@
-"""Keras' layers in shared words: kinds, settings, weights."""
+"""Keras' layers as shared kinds, settings and weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TensorFlow's own operations in shared words, where no Keras layer stands for them."""
+"""TensorFlow's own operations as shared kinds and settings, outside of any Keras layer."""
 
 from __future__ import annotations
 
@@ -91,11 +91,11 @@ def _window(x: Any, attributes: Mapping[str, Any]) -> tuple[slice, tuple[int, ..
 
 def _padding(attributes: Mapping[str, Any], where: slice, sizes: Any, kernel: Any, stride: Any,
              dilation: Any) -> Any:  # fmt: skip
-    how = _text(attributes["padding"])
-    if how == "EXPLICIT":
+    padding = _text(attributes["padding"])
+    if padding == "EXPLICIT":
         flat = [int(side) for side in attributes["explicit_paddings"]]
         return [tuple(flat[2 * axis : 2 * axis + 2]) for axis in range(where.start, where.stop)]
-    return same_pads(sizes, kernel, stride, dilation) if how == "SAME" else no_pads(2)
+    return same_pads(sizes, kernel, stride, dilation) if padding == "SAME" else no_pads(2)
 
 
 def _convolution(

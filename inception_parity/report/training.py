@@ -15,6 +15,7 @@ from ..networks import catalogue
 from ..training_check.judging import SHOWN, Judgement
 from ..training_check.runner import TrainingResult
 from ..training_check.trial import LAST
+from .record import common_record
 
 FORMAT = "inception-parity training report 1"
 MOST_NAMES = 4  # of arrays that don't agree
@@ -179,18 +180,9 @@ def record(results: list[TrainingResult]) -> dict[str, Any]:
 
 
 def _check(result: TrainingResult) -> dict[str, Any]:
-    subject, settings = result.subject, result.settings
     return {
-        "network": subject.network,
-        "options": subject.options,
-        "weights": {"provenance": subject.provenance, "sha256": subject.sha256},
-        "images": list(subject.image_names),
-        "size": list(subject.size),
-        "device": settings.device,
+        **common_record(result),
         "recipe": result.trial.record(),
-        "seconds": result.seconds,
-        "exit_code": result.exit_code,
-        "outcomes": {name: asdict(outcome) for name, outcome in result.outcomes.items()},
         "losses": {f"{b} {d}": losses for (b, d), losses in result.losses.items()},
         "loaders": {f"{b} {d}": lines for (b, d), lines in result.loaders.items()},
         "rows": [{**asdict(found), "fails": found.fails} for found in result.judgements],

@@ -111,7 +111,7 @@ def race(
         with tempfile.TemporaryDirectory(prefix="inception-parity-") as made:
             folder = Path(made)
             weights = save_arrays(folder / "weights", begin)
-            comparer = _Comparer(runners, names, begin)
+            comparer = _WeightComparer(runners, names, begin)
             requests = [_request(plan, runner, steps, names, folder, weights) for runner in runners]
             with workers(requests, pythons, timeout) as running:
                 ready = _lay_out(_batches(plan, data, steps), folder)
@@ -182,7 +182,7 @@ def _gather(
     return found
 
 
-class _Comparer:
+class _WeightComparer:
     """Compares the runners' weights."""
 
     def __init__(

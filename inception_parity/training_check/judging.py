@@ -49,7 +49,7 @@ EACH_OTHER = (
     f"statistics.{LAST}",
     f"weights.{LAST}",
 )
-Cell = tuple[str, str]  # backend, dtype
+Key = tuple[str, str]  # backend, dtype
 
 
 @dataclass
@@ -106,7 +106,7 @@ class Judgement:
 
 
 def judge(
-    traces: Mapping[Cell, Trace], oracle: Trace, weights: Weights, trial: Trial
+    traces: Mapping[Key, Trace], oracle: Trace, weights: Weights, trial: Trial
 ) -> list[Judgement]:
     """Return all judgements, backend by backend.
 
@@ -136,7 +136,7 @@ def judge(
 class Comparer:
     """Compares traces of training, quantity by quantity."""
 
-    traces: Mapping[Cell, Trace]
+    traces: Mapping[Key, Trace]
     oracle: Trace
     weights: Weights
     trial: Trial
