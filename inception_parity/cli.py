@@ -1,4 +1,7 @@
-"""The command `inception-parity`, as a program: exit codes, signals, one message per error."""
+"""The command `inception-parity` as a program: exit codes, signals, one message per error.
+
+Exit codes are those of `errors.py`; a command's help says what they mean for it.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ from .commands import (  # noqa: F401  each registers its commands when it is im
     tracing,
     training,
 )
-from .errors import BROKEN, INTERRUPTED, InputError, OracleError
+from .errors import INTERRUPTED, ReportedError
 from .versions import __version__
 
 __all__ = ["app", "invoke", "main"]
@@ -63,7 +66,7 @@ def main() -> None:
 
 
 def invoke(words: list[str] | None = None) -> int:
-    """Run the command and return its exit code; what the user can mend ends in one clear message.
+    """Run the command and return its exit code; an error ends in one message, not a traceback.
 
     Args:
         words: the command line; by default this process's own.
@@ -75,10 +78,8 @@ def invoke(words: list[str] | None = None) -> int:
             sys.stdout.flush()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
-    except InputError as error:
-        return _fail(str(error), 2)
-    except OracleError as error:
-        return _fail(str(error), BROKEN)
+    except ReportedError as error:
+        return _fail(str(error), error.exit_code)
     except MemoryError:
         return _fail("out of memory; give a smaller --batch or --size", 2)
     except OSError as error:

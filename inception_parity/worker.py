@@ -1,8 +1,8 @@
 """A backend in a process of its own: `python -m inception_parity.worker REQUEST.json`.
 
-Each job of the request leaves a trace's folder or a file; what became of it all is
-written to the request's result file, last. Needs NumPy and the framework, nothing
-else, so that any interpreter that has them will do.
+Each job of the request leaves a trace's folder or a file; the outcome is written to the
+request's result file, last. Needs nothing but NumPy and the framework, so that any
+interpreter that has them will do.
 """
 
 from __future__ import annotations
@@ -17,14 +17,18 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import backends
+from .backends import Adapter, UnavailableError
+from .backends.libraries import library_adapter
 from .errors import InputError
 from .files import mapped_arrays, write_json
 from .networks import catalogue
+from .traces.trace import Trace
 from .workers.request import (
     AnyJob,
     Experiment,
@@ -37,11 +41,7 @@ from .workers.request import (
     Train,
 )
 
-if TYPE_CHECKING:
-    from .backends import Adapter
-    from .traces.trace import Trace
-
-# What writing fails with when it is the place that is wrong, and not the program.
+# Errors of writing that are the place's fault, not the program's.
 OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
 
 
@@ -74,9 +74,6 @@ def main(request_file: str) -> int:
 
 
 def _work(request: Request, outcome: Outcome, start: float) -> None:
-    from . import backends
-    from .backends.libraries import library_adapter
-
     try:
         if request.library:
             assert request.file is not None
@@ -87,15 +84,13 @@ def _work(request: Request, outcome: Outcome, start: float) -> None:
             backend = backends.adapter(request.backend, request.device)
         outcome.import_seconds = time.perf_counter() - start
         _do_all(request, outcome, backend)
-    except backends.UnavailableError as error:
+    except UnavailableError as error:
         outcome.status, outcome.message = "missing", str(error)
     except InputError as error:
         outcome.status, outcome.message = "refused", str(error)
 
 
 def _do_all(request: Request, outcome: Outcome, backend: Adapter) -> None:
-    from .backends import UnavailableError
-
     weights = mapped_arrays(request.weights) if request.weights else {}
     if isinstance(first := request.jobs[0], Record | Train):
         backend.prepare(first, weights, _size(first), request.result.parent, request.file)
@@ -110,7 +105,7 @@ def _do_all(request: Request, outcome: Outcome, backend: Adapter) -> None:
 
 
 class _Doer:
-    """Does jobs, and keeps a network for as long as the jobs at hand are of the same one."""
+    """Does one job after another, and keeps the network as long as the next job uses it too."""
 
     def __init__(self, backend: Adapter, weights: Mapping[str, NDArray[Any]]) -> None:
         self.backend = backend
@@ -123,10 +118,9 @@ class _Doer:
         backend, weights = self.backend, self.weights
         match job:
             case Record():
-                from .backends import record
-
                 oracle = _trace(job.oracle) if job.oracle else None
-                record(backend, self.network(job), job, _images(job), weights, job.out, oracle)
+                net = self.network(job)
+                backends.record(backend, net, job, _images(job), weights, job.out, oracle)
             case MeasureFloors():
                 from .comparison import floors
 
@@ -134,43 +128,32 @@ class _Doer:
                     job.network, job.options, _images(job), weights, _trace(job.oracle), job.dtype
                 )
                 write_json(job.out, measured)
+            case Train() if backend.name == catalogue.ORACLE:
+                from .training_check.derivatives import record_oracle
+
+                record_oracle(backend, self.network(job), job, _images(job), weights)
             case Train():
-                self.train(job)
+                from .training_check.steps import record_training
+
+                trains = backends.trainable(backend)
+                record_training(trains, self.network(job), job, _images(job), weights)
             case Race():
                 from .training import racer
 
-                racer.run(backend, job, weights)
+                racer.run(backends.trainable(backend), job, weights)
             case Experiment():
                 from .differences import experiment
 
                 write_json(job.out, experiment(backend, job.topics))
 
     def network(self, job: Job) -> Any:
-        """Return the job's network, built anew where options or dtype are others than before."""
-        from .backends import loaded
-
+        """Return the job's network, built anew if options or dtype differ from the last one's."""
         wanted = job.dtype, job.options
         if self.net is None or wanted != self.built:
             self.net, self.built = None, wanted
             gc.collect()  # networks hold themselves in cycles; two at once is one too many
-            self.net = loaded(self.backend, job, self.weights)
+            self.net = backends.loaded(self.backend, job, self.weights)
         return self.net
-
-    def train(self, job: Train) -> None:
-        """Leave a backend's trace of its steps, or what the oracle knows of the first."""
-        from .training_check.trial import Trial
-
-        trial, net = Trial.read(job.recipe), self.network(job)
-        if self.backend.name == catalogue.ORACLE:
-            from .training_check.derivatives import record_oracle
-
-            record_oracle(self.backend, net, job, trial, _images(job), self.weights, job.out)
-        else:
-            from .training_check.steps import record_training
-
-            record_training(
-                self.backend, net, job, trial, _images(job), self.weights, job.counts, job.out
-            )
 
 
 def _images(job: Record | MeasureFloors | Train) -> NDArray[np.float64]:
@@ -185,17 +168,15 @@ def _size(job: Record | Train) -> tuple[int, int]:
 
 def _trace(folder: Path) -> Trace:
     """Wait for a trace that another worker may still be making, and read it."""
-    from .traces.trace import Trace
-
     while not folder.exists():  # the parent ends us if it never comes
         time.sleep(0.02)
     return Trace.read(folder)
 
 
 def end_with_parent(folder: Path) -> None:
-    """End this process when its standard input closes: the parent is gone.
+    """End this process when its standard input closes: the parent has ended.
 
-    Nobody is left to read the traces, or to take them away.
+    Then nobody is left to read the traces or to remove them.
     """
     while os.read(0, 4096):
         pass

@@ -4,7 +4,17 @@ Importing this package imports no framework; making an adapter does.
 """
 
 from ..workers.request import Job
-from .base import Adapter, UnavailableError, adapter
+from .base import Adapter, TrainingAdapter, UnavailableError, adapter, trainable
 from .recording import loaded, record, run_job
 
-__all__ = ["Adapter", "Job", "UnavailableError", "adapter", "loaded", "record", "run_job"]
+__all__ = [
+    "Adapter",
+    "Job",
+    "TrainingAdapter",
+    "UnavailableError",
+    "adapter",
+    "loaded",
+    "record",
+    "run_job",
+    "trainable",
+]

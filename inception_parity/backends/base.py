@@ -7,14 +7,15 @@ something happen before and after each layer.
 from __future__ import annotations
 
 import importlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ReportedError
 from ..networks import catalogue
 from ..workers.request import Job
 from .recipe import Recipe
@@ -24,30 +25,30 @@ After = Callable[[tuple[Any, ...], Any], None]
 Factors = Callable[[tuple[int, ...]], NDArray[np.float64]]
 
 
-class UnavailableError(Exception):
+class UnavailableError(ReportedError):
     """The framework isn't installed, can't be loaded, or lacks the device or dtype."""
 
 
-class Adapter(ABC):
-    """One framework, on one device."""
+class Adapter(Protocol):
+    """One framework, on one device.
+
+    Networks, modules and tensors are the framework's own, and only passed through.
+    """
 
     name: ClassVar[str]
-    dtypes: ClassVar[tuple[str, ...]] = ("float64", "float32")
-    bn_momentum: ClassVar[float] = 0.9  # share of batch norm's old statistics, as it is kept
-
-    def __init__(self, device: str) -> None:
-        self.device = device
-        self.package = catalogue.BACKENDS[self.name].package
+    dtypes: ClassVar[tuple[str, ...]]
+    device: str
 
     @abstractmethod
     def versions(self) -> dict[str, str]:
         """Return the versions of the framework and of what it computes with."""
 
-    def prepare(  # noqa: B027
+    @abstractmethod
+    def prepare(
         self, job: Job, weights: Mapping[str, NDArray[Any]], size: tuple[int, int], folder: Path,
         file: Path | None,
     ) -> None:  # fmt: skip
-        """Make what `build` needs beside its arguments; only a backend that runs files does.
+        """Make what `build` needs in addition to its arguments: files, if the backend runs them.
 
         Args:
             job: the network and its options.
@@ -85,8 +86,94 @@ class Adapter(ABC):
     def dtype_of(self, tensor: Any) -> str:
         """Return the name of the tensor's dtype."""
 
+    @abstractmethod
+    def forward(self, net: Any, x: Any) -> Any:
+        """Run the network on a native tensor, layer by layer, without gradients."""
+
+    @abstractmethod
+    def get_weights(self, net: Any) -> dict[str, NDArray[Any]]:
+        """Read the weights back out of a network."""
+
+    @abstractmethod
+    def set_weights(self, net: Any, weights: Mapping[str, NDArray[Any]]) -> None:
+        """Load shared weights into a network."""
+
+    @abstractmethod
+    def control_dropout(self, net: Any, factors_of: Callable[[str, float], Factors] | None) -> None:
+        """Take the randomness out of every dropout layer, for good.
+
+        Args:
+            net: the network; its `training` is made afterwards.
+            factors_of: from a layer's path and the probability of dropping a value to what the
+                layer multiplies by; None to drop nothing.
+        """
+
+
+@runtime_checkable
+class TrainingAdapter(Adapter, Protocol):
+    """A framework that trains networks as well."""
+
+    bn_momentum: ClassVar[float] = 0.9  # share of batch norm's old statistics, as it is kept
+
+    @property
+    def bn_unbiased(self) -> bool:
+        """Whether batch norm's running variance takes in the batch's by n - 1, not by n."""
+        return False
+
+    @abstractmethod
+    def training(self, net: Any, recipe: Recipe, keep_gradients: bool = False) -> Any:
+        """Return the package's `Training` of a network, with loss and optimizer of the recipe.
+
+        Args:
+            net: the network; the recipe's frozen arrays are frozen in it.
+            recipe: how it is trained.
+            keep_gradients: whether `gradients` will be called, for which Keras must keep them.
+        """
+
+    @abstractmethod
+    def gradients(self, net: Any, training: Any) -> dict[str, NDArray[Any]]:
+        """Return the gradients of the mean loss in the last step, by shared name and layout."""
+
+    @abstractmethod
+    def input_gradient(
+        self, net: Any, training: Any, images: NDArray[Any], labels: NDArray[Any]
+    ) -> NDArray[Any]:
+        """Return the mean loss's gradient by the images; it moves batch norm's statistics."""
+
+
+class Base(Adapter):
+    """What adapters have in common."""
+
+    dtypes: ClassVar[tuple[str, ...]] = ("float64", "float32")
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.package = catalogue.BACKENDS[self.name].package
+
+    def prepare(
+        self, job: Job, weights: Mapping[str, NDArray[Any]], size: tuple[int, int], folder: Path,
+        file: Path | None,
+    ) -> None:  # fmt: skip
+        """Do nothing: `build` needs only its arguments."""
+
+    def forward(self, net: Any, x: Any) -> Any:
+        return net(x)
+
+    def get_weights(self, net: Any) -> dict[str, NDArray[Any]]:
+        weights: dict[str, NDArray[Any]] = importlib.import_module(self.package).get_weights(net)
+        return weights
+
+    def set_weights(self, net: Any, weights: Mapping[str, NDArray[Any]]) -> None:
+        importlib.import_module(self.package).set_weights(net, weights)
+
+    def control_dropout(self, net: Any, factors_of: Callable[[str, float], Factors] | None) -> None:
+        for path, module, _ in self.modules(net):
+            p = self.dropout(module)
+            if p is not None:
+                self.multiply_by(module, factors_of(path, p) if factors_of else None)
+
     def dropout(self, module: Any) -> float | None:
-        """Return with what probability a module drops values; None if it isn't a dropout."""
+        """Return the probability with which a module drops values; None if it isn't a dropout."""
         return None
 
     def multiply_by(self, module: Any, factors: Factors | None) -> None:
@@ -97,58 +184,7 @@ class Adapter(ABC):
             factors: from a shape in the shared layout to the factors, called in each step; None
                 to drop nothing.
         """
-        raise UnavailableError(f"{self.name} doesn't train")
-
-    def control_dropout(self, net: Any, factors_of: Callable[[str, float], Factors] | None) -> None:
-        """Take the randomness out of every dropout layer, for good.
-
-        Args:
-            net: the network; its `training` is made afterwards.
-            factors_of: from a layer's path and the probability of dropping a value to what the
-                layer multiplies by; None to drop nothing.
-        """
-        for path, module, _ in self.modules(net):
-            p = self.dropout(module)
-            if p is not None:
-                self.multiply_by(module, factors_of(path, p) if factors_of else None)
-
-    @property
-    def bn_unbiased(self) -> bool:
-        """Whether batch norm's running variance takes in the batch's by n - 1, not by n."""
-        return False
-
-    def training(self, net: Any, recipe: Recipe, keep_gradients: bool = False) -> Any:
-        """Return the package's `Training` of a network, with loss and optimizer of the recipe.
-
-        Args:
-            net: the network; the recipe's frozen arrays are frozen in it.
-            recipe: how it is trained.
-            keep_gradients: whether `gradients` will be called, for which Keras must keep them.
-        """
-        raise UnavailableError(f"{self.name} doesn't train")
-
-    def gradients(self, net: Any, training: Any) -> dict[str, NDArray[Any]]:
-        """Return the gradients of the mean loss in the last step, by shared name and layout."""
-        raise UnavailableError(f"{self.name} has no gradients")
-
-    def input_gradient(
-        self, net: Any, training: Any, images: NDArray[Any], labels: NDArray[Any]
-    ) -> NDArray[Any]:
-        """Return the mean loss's gradient by the images; it moves batch norm's statistics."""
-        raise UnavailableError(f"{self.name} has no gradients")
-
-    def forward(self, net: Any, x: Any) -> Any:
-        """Run the network on a native tensor, layer by layer, without gradients."""
-        return net(x)
-
-    def get_weights(self, net: Any) -> dict[str, NDArray[Any]]:
-        """Read the weights back out of a network."""
-        weights: dict[str, NDArray[Any]] = importlib.import_module(self.package).get_weights(net)
-        return weights
-
-    def set_weights(self, net: Any, weights: Mapping[str, NDArray[Any]]) -> None:
-        """Load shared weights into a network."""
-        importlib.import_module(self.package).set_weights(net, weights)
+        raise NotImplementedError
 
 
 def wrap_method(module: Any, name: str, before: Before, after: After) -> Callable[[], None]:
@@ -186,6 +222,18 @@ def adapter(name: str, device: str = "cpu") -> Adapter:
         module = importlib.import_module(f".{name}", __package__)
         found: Adapter = module.Backend(device)
     except ImportError as error:
+        why = " ".join(str(error).split())  # in one line
         hint = f"; pip install 'inception-parity[{info.extra}]'" if error.name else ""
-        raise UnavailableError(f"{info.title}: {error}{hint}") from error
+        raise UnavailableError(f"{info.title}: {why}{hint}") from error
     return found
+
+
+def trainable(backend: Adapter) -> TrainingAdapter:
+    """Return the backend as one that trains.
+
+    Raises:
+        UnavailableError: it doesn't.
+    """
+    if not isinstance(backend, TrainingAdapter):
+        raise UnavailableError(f"{backend.name} doesn't train")
+    return backend

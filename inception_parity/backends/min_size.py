@@ -1,6 +1,6 @@
 """The smallest square image that each network takes, found by trying.
 
-The oracle is tried with a batch of no images, PyTorch with tensors that have a
+The oracle is tried with an empty batch, PyTorch with tensors that have a
 shape and no content: both cost nothing. Keras and MXNet compute.
 """
 
@@ -40,7 +40,7 @@ def rows(
     Args:
         names: networks; all of the catalogue if None.
         backends: where to try them. The oracle, which has no training, runs the
-            heads instead, and knows nothing of batch norm's demands.
+            heads instead, and doesn't know batch norm's requirements.
         settings: options that aren't the defaults, for all networks.
 
     Raises:

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from inception_mx._mxnet import gluon, mxnet
 
 from ..networks.catalogue import Network
-from .base import Adapter, After, Before, Factors, UnavailableError, wrap_method
+from .base import After, Base, Before, Factors, TrainingAdapter, UnavailableError, wrap_method
 from .recipe import Recipe
 
 
-class Backend(Adapter):
+class Backend(Base, TrainingAdapter):
     """MXNet on the CPU or the first GPU; there without TF32, and deterministic.
 
     It has no float16 convolution on the CPU, and no bfloat16 cast at all.

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..networks.catalogue import Network
-from .base import Adapter, After, Before, Factors, UnavailableError
+from .base import After, Base, Before, Factors, UnavailableError
 
 
-class Backend(Adapter):
+class Backend(Base):
     """NumPy on the CPU."""
 
     name = "np"

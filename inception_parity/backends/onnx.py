@@ -21,7 +21,7 @@ from ..networks import catalogue
 from ..onnx import reading, writing
 from ..traces.weights import SharedWeights
 from ..workers.request import Job
-from .base import Adapter, After, Before, UnavailableError
+from .base import After, Base, Before, UnavailableError
 
 MOST_VALUES = 1 << 30  # of one tensor for one image; those of the networks here are under 2^21
 PROVIDERS = {
@@ -176,7 +176,7 @@ class Network:
         return self._runner(model, [])(dict(zip(layer.inputs, args, strict=True)))[layer.tensor]
 
 
-class Backend(Adapter):
+class Backend(Base):
     """A file on the CPU or the first GPU; in float64, the reference, on the CPU.
 
     The file is given, or written by `prepare`.

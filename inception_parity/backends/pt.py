@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from ..networks.catalogue import Network
-from .base import Adapter, After, Before, Factors, UnavailableError
+from .base import After, Base, Before, Factors, TrainingAdapter, UnavailableError
 from .recipe import Recipe
 
 
-class Backend(Adapter):
+class Backend(Base, TrainingAdapter):
     """PyTorch on the CPU or the first GPU; there without TF32, and as deterministic as it can."""
 
     name = "pt"

@@ -85,18 +85,23 @@ def record(
         with recorder.attached(net):
             backend.forward(net, backend.to_native(images, job.dtype))
         seconds = time.perf_counter() - start
-        run = Run(
-            job.network,
-            dict(job.options),
-            backend.name,
-            job.dtype,
-            backend.device,
-            job.mode,
-            digest({"images": images}),
-            digest(read_back if problems else dict(weights)),
-        )
+        run = run_of(backend, job, images, read_back if problems else weights)
         lines = [f"{name}: {problem}" for name, problem in problems.items()]
         return writer.close(run, versions.recorded(backend.versions()), seconds, lines)
+
+
+def run_of(
+    backend: Adapter,
+    job: Job,
+    images: NDArray[np.float64],
+    weights: Mapping[str, NDArray[Any]],
+    recipe: str = "",
+) -> Run:
+    """Return what a trace says of the run; `recipe` says how the network was trained."""
+    return Run(
+        job.network, dict(job.options), backend.name, job.dtype, backend.device, job.mode,
+        digest({"images": images}), digest(dict(weights)), recipe,
+    )  # fmt: skip
 
 
 def compare_weights(

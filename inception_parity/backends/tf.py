@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..networks.catalogue import Network
 from ..traces.layout import nhwc_to_shared, shared_to_nhwc
-from .base import Adapter, After, Before, Factors, UnavailableError, wrap_method
+from .base import After, Base, Before, Factors, TrainingAdapter, UnavailableError, wrap_method
 from .recipe import Recipe
 
 
@@ -34,7 +34,7 @@ def precision(dtype: str) -> Iterator[None]:
         keras.config.set_dtype_policy(policy)
 
 
-class Backend(Adapter):
+class Backend(Base, TrainingAdapter):
     """TensorFlow on the CPU or the first GPU; there without TF32, and deterministic."""
 
     name = "tf"

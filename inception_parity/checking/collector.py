@@ -47,7 +47,7 @@ class Collector:
                 write_json(floors_file(folder, dtype), kept)
 
     def collect(self) -> None:
-        """Compare what is there and not compared yet."""
+        """Compare what has appeared since the last call."""
         oracle = self.folder / folder_name(*ORACLE_CELL)
         if self.oracle is None:
             if not oracle.exists():
@@ -71,7 +71,7 @@ class Collector:
                 self.broken[cell] = str(error)
 
     def blame(self, outcomes: Mapping[str, Outcome]) -> None:
-        """Let a worker fail that ended well but didn't leave what it was asked for."""
+        """Count a worker as failed that ended well, but left not all that it was asked for."""
         for cell in self.wanted:
             backend, dtype, mode = cell
             outcome = outcomes[backend]
@@ -83,7 +83,7 @@ class Collector:
             outcome.status, outcome.message = "failed", why
 
     def diagnose(self, progress: Callable[[str], None]) -> None:
-        """Look for the cause of what is wrong: once for a backend, in the run that tells most."""
+        """Look for the cause of each backend's differences, in the run that tells most."""
         if self.oracle is None:
             return
         for backend in dict.fromkeys(cell[0] for cell in self.wanted):
@@ -103,14 +103,14 @@ class Collector:
         return [self.reports[cell] for cell in self.wanted if cell in self.reports]
 
     def pairs(self) -> list[Pair]:
-        """Return the backends beside each other."""
+        """Return the comparisons of backends with each other."""
         return pairs({c: self.traces[c] for c in self.wanted if c in self.traces}, self.output)
 
     def oracle_suspect(self) -> str:
-        """Return where the backends agree with each other against the oracle, if they do."""
+        """Return where the backends agree with each other, but not with the oracle; or nothing."""
         return oracle_suspected(self.in_order(), self.traces)
 
     def keep_floors(self) -> None:
-        """Keep what was measured, for the next run of the same task."""
+        """Keep the measured floors for the next check of the same task."""
         for dtype, measured in self.floors.items():
             floors.keep(self.keys[dtype], measured)

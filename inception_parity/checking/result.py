@@ -1,4 +1,4 @@
-"""What came out of a check, for all backends."""
+"""The result of a check, for all backends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .task import Cell, Settings, Subject
 
 @dataclass
 class CheckResult:
-    """What came out, for all backends."""
+    """The result of a check, for all backends."""
 
     subject: Subject
     settings: Settings
@@ -22,7 +22,7 @@ class CheckResult:
     reports: list[Report]
     pairs: list[Pair]
     diagnoses: dict[Cell, Diagnosis] = field(default_factory=dict)  # where one was looked for
-    oracle_suspect: str = ""  # the endpoint at which all agree with each other, against the oracle
+    oracle_suspect: str = ""  # where all agree with each other, but not with the oracle
     seconds: float = 0.0
 
     @property

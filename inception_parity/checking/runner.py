@@ -1,7 +1,7 @@
 """The main job: one network, in several backends, from the same weights and images.
 
-All workers run side by side; every trace is compared as soon as it and what it
-is compared with are there.
+All workers run side by side; every trace is compared as soon as it and the oracle's
+have appeared.
 """
 
 from __future__ import annotations
@@ -14,10 +14,17 @@ from ..files import work_folder
 from ..networks import catalogue
 from ..traces.trace import Trace, folder_name
 from ..workers.processes import Worker, run_all
-from ..workers.request import MeasureFloors, Outcome, Record, Request
+from ..workers.request import AnyJob, MeasureFloors, Outcome, Record
 from .collector import ORACLE_CELL, Collector, floors_file
 from .result import CheckResult
-from .running import keep_traces, request_of, run_beside_oracle, state, write_shared
+from .running import (
+    IMAGES,
+    request_of,
+    run_beside_oracle,
+    state,
+    trace_folder,
+    write_shared,
+)
 from .task import Cell, Settings, Task
 
 
@@ -42,14 +49,15 @@ def check(
         OracleError: the oracle crashed, or ran out of time.
     """
     start = time.monotonic()
-    with work_folder(keep) as folder:
+    with trace_folder(task, keep) as folder:
         collector = Collector(task, settings, folder)
 
         def on_tick(running: Sequence[Worker]) -> None:
             collector.collect()
             progress(state(running))
 
-        outcomes = run_beside_oracle(_requests(task, settings, folder), settings, on_tick)
+        jobs = _jobs(task, settings, folder)
+        outcomes = run_beside_oracle(settings, folder, jobs, on_tick)
         collector.blame(outcomes)
         collector.diagnose(progress)
         result = CheckResult(
@@ -59,8 +67,6 @@ def check(
         collector.keep_floors()
         if on_result is not None and collector.oracle is not None:
             on_result(result, collector.oracle, collector.traces)
-        if keep is not None:
-            keep_traces(folder, keep)
     return result
 
 
@@ -74,7 +80,8 @@ def run_one(
     """
     (backend,), (dtype,) = settings.backends, settings.dtypes
     with work_folder(folder) as work:
-        job = _record(task, (backend, dtype, "propagated"), work, write_shared(task, work))
+        write_shared(task, work)
+        job = _record(task, (backend, dtype, "propagated"), work)
         request = request_of(settings, work, backend, [job])
         (outcome,) = run_all(
             [request], settings.pythons, settings.timeout,
@@ -85,31 +92,27 @@ def run_one(
     return outcome
 
 
-def _requests(task: Task, settings: Settings, folder: Path) -> list[Request]:
-    """Write what all workers read; return what the oracle, first, and each backend is asked for."""
-    images = write_shared(task, folder)
-    oracle = _record(task, ORACLE_CELL, folder, images)
+def _jobs(task: Task, settings: Settings, folder: Path) -> dict[str, list[AnyJob]]:
+    """Return the jobs of the oracle and of each backend."""
+    oracle = _record(task, ORACLE_CELL, folder)
     floors = [
         MeasureFloors(
-            oracle.network, oracle.options, dtype, images=images, out=floors_file(folder, dtype),
-            oracle=oracle.out,
+            oracle.network, oracle.options, dtype, images=oracle.images,
+            out=floors_file(folder, dtype), oracle=oracle.out,
         )
         for dtype in settings.dtypes
         if dtype != "float64" and not floors_file(folder, dtype).exists()
     ]  # fmt: skip
-    requests = [request_of(settings, folder, catalogue.ORACLE, [oracle, *floors], "cpu")]
-    for backend in settings.backends:
-        # By dtype, since a worker builds its network anew for each.
-        cells = [cell for cell in settings.cells if cell[0] == backend]
-        jobs = [_record(task, cell, folder, images) for cell in cells]
-        requests.append(request_of(settings, folder, backend, jobs))
-    return requests
+    jobs: dict[str, list[AnyJob]] = {catalogue.ORACLE: [oracle, *floors]}
+    for cell in settings.cells:  # by dtype, since a worker builds its network anew for each
+        jobs.setdefault(cell[0], []).append(_record(task, cell, folder))
+    return jobs
 
 
-def _record(task: Task, cell: Cell, folder: Path, images: Path) -> Record:
+def _record(task: Task, cell: Cell, folder: Path) -> Record:
     _, dtype, mode = cell
     oracle = folder / folder_name(*ORACLE_CELL) if mode == "isolated" else None
     return Record(
-        task.weights.network, task.weights.options, dtype, mode, images=images,
+        task.weights.network, task.weights.options, dtype, mode, images=folder / IMAGES,
         out=folder / folder_name(*cell), oracle=oracle,
     )  # fmt: skip

@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import OracleError
-from ..files import save_array, save_arrays
+from ..files import save_array, save_arrays, work_folder
+from ..networks import catalogue
 from ..workers.processes import Worker, run_all
 from ..workers.request import AnyJob, Outcome, Request
 from .task import Settings, Task
 
 WORK = "work"  # the folder, beside the traces, for what only workers need
+IMAGES = f"{WORK}/images.npy"
 
 
-def write_shared(task: Task, folder: Path) -> Path:
-    """Write what all workers read into a trace folder's `work`; return the file of the images."""
+def write_shared(task: Task, folder: Path) -> None:
+    """Write what all workers read into a folder for traces."""
     save_arrays(folder / WORK / "weights", task.weights.arrays)
-    images = folder / WORK / "images.npy"
-    save_array(images, task.images)
-    return images
+    save_array(folder / IMAGES, task.images)
+
+
+@contextlib.contextmanager
+def trace_folder(task: Task, keep: Path | None) -> Iterator[Path]:
+    """Make a folder for traces, with what all workers read.
+
+    Args:
+        task: weights and images.
+        keep: what the folder becomes in the end, with the traces alone; None to remove it.
+
+    Raises:
+        InputError: `keep` exists and isn't empty, or something can't be written.
+    """
+    with work_folder(keep) as folder:
+        write_shared(task, folder)
+        yield folder
+        if keep is not None:
+            shutil.rmtree(folder / WORK)
+            folder.chmod(0o755)
+            folder.replace(keep)
 
 
 def request_of(
@@ -39,11 +60,21 @@ def request_of(
 
 
 def run_beside_oracle(
-    requests: Sequence[Request],
     settings: Settings,
+    folder: Path,
+    jobs: Mapping[str, Sequence[AnyJob]],
     on_tick: Callable[[Sequence[Worker]], None],
 ) -> dict[str, Outcome]:
-    """Run a worker for each request, the oracle's first, and return the others' by backend.
+    """Run a worker for each backend and one for the oracle, on the CPU.
+
+    Args:
+        settings: backends, device, interpreters, time limit.
+        folder: a `trace_folder`.
+        jobs: of every backend, the oracle included.
+        on_tick: called with all workers, the oracle's first, again and again.
+
+    Returns:
+        The outcomes by backend, without the oracle's.
 
     Raises:
         OracleError: the oracle crashed, or ran out of time.
@@ -55,7 +86,9 @@ def run_beside_oracle(
             raise OracleError(f"the oracle didn't finish: {oracle.message}")
         on_tick(running)
 
-    outcomes = run_all(requests, settings.pythons, settings.timeout, tick)
+    oracle = request_of(settings, folder, catalogue.ORACLE, jobs[catalogue.ORACLE], "cpu")
+    others = [request_of(settings, folder, backend, jobs[backend]) for backend in settings.backends]
+    outcomes = run_all([oracle, *others], settings.pythons, settings.timeout, tick)
     return {outcome.backend: outcome for outcome in outcomes[1:]}
 
 
@@ -69,10 +102,3 @@ def state(running: Sequence[Worker]) -> str:
         done = "ended" if ended else f"{worker.done}/{len(worker.request.jobs)}"
         words.append(f"{worker.backend} {done}")
     return " · ".join(words)
-
-
-def keep_traces(folder: Path, target: Path) -> None:
-    """Turn a folder of traces into the one that the user asked for."""
-    shutil.rmtree(folder / WORK)
-    folder.chmod(0o755)
-    folder.replace(target)

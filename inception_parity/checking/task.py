@@ -1,4 +1,4 @@
-"""What a check is about: the network, its weights and images, and how it is run."""
+"""What is checked, and how: the network, its weights and images, and the settings."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Task:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What makes two tasks the same: network, options, images, weights."""
+        """What two tasks must share to be the same: network, options, images, weights."""
         return {
             "network": self.weights.network,
             "options": self.weights.options,
@@ -76,7 +76,7 @@ class Settings:
     """How a task is run.
 
     Args:
-        backends: those that are held against the oracle.
+        backends: those that are compared with the oracle.
         dtypes: what each of them computes in.
         device: `cpu` or `gpu`.
         pythons: other interpreters, by backend.

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 import typer
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
+from ..report import record
+
 app = typer.Typer(
-    help="Run the same Inception network in several frameworks, and prove that they agree.",
+    help="Run the same Inception network in several frameworks, and prove that they agree.\n\n"
+    "Exit codes: 0, everything asked for ran and agrees; 1, something diverges; 2, bad usage or "
+    "input; 3, a backend is missing or failed, or nothing could be judged; 130, interrupted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -26,6 +31,19 @@ err = Console(stderr=True, soft_wrap=True, markup=False, emoji=False)
 def print_line(text: str | Text, style: str = "") -> None:
     """Print one line, which is neither wrapped nor highlighted."""
     out.print(text, style=style, highlight=False, soft_wrap=True)
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON."""
+    print(record.dumps(value), end="")
+
+
+def plain_table(*columns: str, right: Sequence[str] = ()) -> Table:
+    """Return a table without lines; the columns in `right` are aligned on that side."""
+    table = Table(*columns, box=None, pad_edge=False, header_style="dim")
+    for column in right:
+        table.add_column(column, justify="right")
+    return table
 
 
 def stop(reason: object, code: int) -> NoReturn:

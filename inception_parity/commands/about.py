@@ -5,21 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from rich.table import Table
 from rich.text import Text
 from typer import Argument, Option
 
-from .. import errors
-from ..backends import UnavailableError, min_size
+from ..backends import min_size
 from ..data.images import parse_size
 from ..errors import InputError
 from ..files import require_writable
 from ..networks import catalogue, sizes, summary
 from ..networks.empty_batch import require_size
 from ..plots.sizes import plot as plot_sizes
-from ..report import record
 from ..traces import seeding, weights
-from . import out, print_line, progress, stop
+from . import out, plain_table, print_json, print_line, progress
 from .arguments import parse_backends, parse_settings
 from .option_groups import command
 from .options import Json, NetworkName, Seed, Set, SizeText
@@ -27,7 +24,12 @@ from .options import Json, NetworkName, Seed, Set, SizeText
 
 @command("networks")
 def networks_command(as_json: Json = False) -> None:
-    """List the networks and their options."""
+    """List the networks and their options.
+
+    Example:
+
+        inception-parity networks
+    """
     if as_json:
         listed = [
             {
@@ -38,7 +40,7 @@ def networks_command(as_json: Json = False) -> None:
             }
             for n in catalogue.NETWORKS.values()
         ]
-        print(record.dumps(listed), end="")
+        print_json(listed)
         return
     for n in catalogue.NETWORKS.values():
         out.print(Text(n.name, style="bold").append(f"  {n.class_name}, {n.source}", style="dim"))
@@ -55,7 +57,12 @@ def summary_command(
     settings: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Show every layer with its shape, parameters and multiply-adds."""
+    """Show every layer with its shape, parameters and multiply-adds.
+
+    Example:
+
+        inception-parity summary googlenet --size 96
+    """
     net = catalogue.network(network)
     options = net.resolve(parse_settings(settings))
     if batch < 1:
@@ -71,11 +78,9 @@ def summary_command(
     if as_json:
         rows = [vars(layer) for layer in layers]
         found = {"network": network, "options": options, **totals, "layers": rows}
-        print(record.dumps(found), end="")
+        print_json(found)
         return
-    table = Table("layer", "what", "output", box=None, pad_edge=False, header_style="dim")
-    table.add_column("parameters", justify="right")
-    table.add_column("multiply-adds", justify="right")
+    table = plain_table("layer", "what", "output", right=("parameters", "multiply-adds"))
     for layer in layers:
         style = "" if layer.leaf else "bold"
         table.add_row(
@@ -97,13 +102,17 @@ def weights_command(
     seed: Seed = 0,
     settings: Set = None,
 ) -> None:
-    """Write seeded shared weights: the same values on every machine."""
+    """Write seeded shared weights: the same values on every machine.
+
+    Example:
+
+        inception-parity weights googlenet --seed 1 --out seeded.safetensors
+    """
     net = catalogue.network(network)
     require_writable(file)
     seeded = seeding.seeded(network, net.resolve(parse_settings(settings)), seed)
     weights.write(file, seeded)
-    said = f"{file}: {len(seeded.arrays)} arrays, sha256 {seeded.sha256}"
-    print_line(said)
+    print_line(f"{file}: {len(seeded.arrays)} arrays, sha256 {seeded.sha256}")
 
 
 @command("sizes")
@@ -117,6 +126,10 @@ def sizes_command(
     """Compare the sizes of the family with AlexNet, VGG-11 and NiN, as d2l's exercise asks.
 
     Parameters, multiply-adds and what the layers leave in memory, for one image.
+
+    Example:
+
+        inception-parity sizes --size 96 --plot sizes.png
     """
     if min(in_channels, num_classes) < 1:
         raise InputError("--in-channels and --num-classes should be 1 or more")
@@ -126,14 +139,10 @@ def sizes_command(
     if plot is not None:
         plot_sizes(rows, plot)
     if as_json:
-        print(
-            record.dumps([vars(row) | {"activation_bytes": row.activation_bytes} for row in rows]),
-            end="",
-        )
+        print_json([vars(row) | {"activation_bytes": row.activation_bytes} for row in rows])
         return
-    table = Table("network", box=None, pad_edge=False, header_style="dim")
-    for name in ("parameters", "in dense layers", "in heads", "multiply-adds", "activations, MiB"):
-        table.add_column(name, justify="right")
+    right = ("parameters", "in dense layers", "in heads", "multiply-adds", "activations, MiB")
+    table = plain_table("network", right=right)
     for row in rows:
         table.add_row(
             row.title, f"{row.parameters:,}", f"{row.dense / row.parameters:.0%}",
@@ -148,31 +157,31 @@ def sizes_command(
 @command("min-size")
 def min_size_command(
     network: list[str] | None = Argument(None, help="Networks; by default all."),
-    backends: str = Option("np,pt", help="Where to try, with commas."),
+    backends: str = Option("np,pt", help="Backends to try it in, separated by commas."),
     settings: Set = None,
     as_json: Json = False,
 ) -> None:
     """Find the smallest square image that a network takes, by trying it.
 
-    In inference, and in training, where the heads run and a framework's batch norm
-    may want more than one value per channel. The oracle has no training: there its
-    heads run, and that is all.
+    It is tried in inference and in training, where the heads run and a framework's batch
+    norm may need more than one value per channel. The oracle can't be trained; only its
+    heads run.
+
+    Example:
+
+        inception-parity min-size inception_v3 --backends pt
     """
     chosen, options = parse_backends(backends), parse_settings(settings)
     for name in network or ():
         catalogue.network(name).resolve(options)
     with progress() as say:
         say("trying sizes")
-        try:
-            rows = min_size.rows(network, chosen, options)
-        except UnavailableError as error:
-            stop(error, errors.BROKEN)
+        rows = min_size.rows(network, chosen, options)
     if as_json:
-        print(record.dumps([vars(row) for row in rows]), end="")
+        print_json([vars(row) for row in rows])
         return
-    table = Table("network", "backend", box=None, pad_edge=False, header_style="dim")
-    for name in ("inference", "training, 1 image", "training, 2 images"):
-        table.add_column(name, justify="right")
+    right = ("inference", "training, 1 image", "training, 2 images")
+    table = plain_table("network", "backend", right=right)
     for first in range(0, len(rows), 3):
         row = rows[first]
         found = [str(r.size) for r in rows[first : first + 3]]

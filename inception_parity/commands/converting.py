@@ -9,16 +9,16 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from .. import errors, libraries
+from .. import libraries
 from ..conversion import converting as conversions
-from ..conversion.identifying import Found, identify
+from ..conversion.found import Found
+from ..conversion.identifying import identify
 from ..conversion.verifying import Verification
 from ..data.images import parse_size
 from ..errors import InputError
 from ..files import require_writable
 from ..libraries import SHARED
-from ..report import record
-from . import err, out, print_line, progress, stop
+from . import err, out, print_json, print_line, progress
 from .arguments import parse_settings, words
 from .option_groups import command
 from .options import Json, Set, Timeout
@@ -31,7 +31,7 @@ From = Annotated[
     ),
 ]
 Source = Annotated[Path, typer.Argument(help="A file of weights.")]
-Network = Annotated[str | None, typer.Option(help="Our name of its network, where in doubt.")]
+Network = Annotated[str | None, typer.Option(help="Name of its network here, if that is in doubt.")]
 
 
 @command("convert")
@@ -50,7 +50,7 @@ def convert_command(
         ),
     ] = None,
     size: Annotated[
-        str | None, typer.Option(help="Of an ONNX file's images: `299`, or `299x320` (HxW).")
+        str | None, typer.Option(help="Image size of the ONNX file: `299`, or `299x320` (HxW).")
     ] = None,
     prove: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Run both sides, and compare them.")
@@ -60,26 +60,24 @@ def convert_command(
     """Convert weights between torchvision, timm, Keras, MXNet Gluon, shared and ONNX files.
 
     The source's own network runs beside the converted one, on a photograph and on
-    noise. Exit code 1: they disagree; 3: one of them crashed or timed out. Nothing is
-    written then.
+    noise. Exit code 1: they disagree; 3: one of them crashed or timed out. In both
+    cases nothing is written.
+
+    Example:
+
+        inception-parity convert inception_v3.pth v3.safetensors
     """
     require_writable(target)
     if source.exists() and target.exists() and source.samefile(target):
         raise InputError(f"{target}: the source itself; give another name")
     with progress() as say:
-        try:
-            done = conversions.convert(
-                source, target, to, library=library, network=network,
-                settings=parse_settings(settings),
-                backends=None if backends is None else words(backends),
-                size=None if size is None else parse_size(size),
-                prove=prove, timeout=timeout, progress=say,
-            )  # fmt: skip
-        except conversions.DisagreeError as error:
-            err.print(Text(str(error), style="red"))
-            raise typer.Exit(errors.DIVERGE) from error
-        except conversions.UnprovenError as error:
-            stop(error, errors.BROKEN)
+        done = conversions.convert(
+            source, target, to, library=library, network=network,
+            settings=parse_settings(settings),
+            backends=None if backends is None else words(backends),
+            size=None if size is None else parse_size(size),
+            prove=prove, timeout=timeout, progress=say,
+        )  # fmt: skip
     show_found(done.found)
     _show_verification(done.verification)
     status = "verified" if done.verification and done.verification.agree else "unverified"
@@ -96,9 +94,14 @@ def inspect_command(
     settings: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Say what a file of weights is, what is wrong with it, and who would load it."""
+    """Say what a file of weights is, what is wrong with it, and which libraries can load it.
+
+    Example:
+
+        inception-parity inspect inception_v3.pth
+    """
     found = identify(file, library, network, parse_settings(settings))
-    wrong = [*found.missing(), *found.surplus(), *found.misshapen()]
+    wrong = found.wrong()
     arrays = {} if wrong else {name: found.array(name) for name in found.names}
     fits = {
         info.name: libraries.obstacles(info, found.network, found.options, arrays)
@@ -113,7 +116,7 @@ def inspect_command(
             "sha256": found.sha256, "loads": {name: not why for name, why in fits.items()},
             "differences": fits, "verification": verification,
         }  # fmt: skip
-        print(record.dumps(described), end="")
+        print_json(described)
         raise typer.Exit(2 if wrong else 0)
     show_found(found)
     out.print(f"{len(found.names)} arrays, sha256 of the file {found.sha256}", highlight=False)

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import typer
-from rich.table import Table
 from rich.text import Text
 from typer import Argument, Option
 
@@ -14,8 +13,7 @@ from .. import differences, errors
 from ..differences import pages
 from ..errors import InputError
 from ..networks import catalogue
-from ..report import record
-from . import out, print_line, progress
+from . import out, plain_table, print_json, print_line, progress
 from .arguments import parse_backends, require_timeout
 from .option_groups import command
 from .options import Json, Timeout
@@ -24,32 +22,38 @@ from .options import Json, Timeout
 @command("differences")
 def differences_command(
     topic: str | None = Argument(None, help="A topic; by default all, one line each."),
-    backends: str = Option("pt,tf,mx", help="Frameworks, with commas."),
-    write: Path | None = Option(None, help="Write all as Markdown pages into a folder."),
+    backends: str = Option("pt,tf,mx", help="Frameworks, separated by commas."),
+    write: Path | None = Option(None, help="Write all topics as Markdown pages into this folder."),
     timeout: Timeout = 300,
     as_json: Json = False,
 ) -> None:
     """Show what the frameworks do differently, by small experiments in those installed.
 
-    What each does by default, the number, why it matters, and how this project makes
-    them equal. Exit code 3: no experiment could be done.
+    Each topic shows what the frameworks do by default, in numbers, why it matters, and how
+    this project makes them equal. Exit code 3: no experiment could be run.
+
+    Example:
+
+        inception-parity differences --backends pt,tf
     """
     chosen = parse_backends(backends, "the experiments are of pt, tf and mx")
     if write is not None and (topic is not None or set(chosen) != set(differences.FRAMEWORKS)):
-        raise InputError("--write goes with all topics and all frameworks")
+        raise InputError(
+            "--write needs all topics and all frameworks: leave out TOPIC and --backends"
+        )
     require_timeout(timeout)
     names = list(differences.TOPICS) if topic is None else [differences.find_topic(topic).name]
     with progress() as say:
         cells, versions = differences.run(names, chosen, timeout, say)
     if as_json:
-        print(record.dumps({"versions": versions, "topics": _listed(cells)}), end="")
+        print_json({"versions": versions, "topics": _listed(cells)})
     elif topic is None:
         _show_all(cells)
     else:
         _show(differences.find_topic(topic), cells[topic])
     if write is not None:
         for problem in {c.problem for row in cells.values() for c in row.values() if c.problem}:
-            raise InputError(f"nothing was written, since an experiment is missing: {problem}")
+            raise InputError(f"nothing was written because an experiment is missing: {problem}")
         written = pages.write(write, cells, versions)
         print_line(f"{write}: {len(written)} pages")
     done = any(cell.default for row in cells.values() for cell in row.values())
@@ -86,7 +90,8 @@ def _missing(cells: dict[str, dict[str, differences.Answer]]) -> dict[str, str]:
 def _show_all(cells: dict[str, dict[str, differences.Answer]]) -> None:
     missing = _missing(cells)
     frameworks = [name for name in next(iter(cells.values())) if name not in missing]
-    table = Table(header_style="dim", box=None, pad_edge=False, padding=(0, 2, 1, 0))
+    table = plain_table()
+    table.padding = (0, 2, 1, 0)
     table.add_column("topic", no_wrap=True)
     for framework in frameworks:
         table.add_column(catalogue.BACKENDS[framework].title)
@@ -96,15 +101,13 @@ def _show_all(cells: dict[str, dict[str, differences.Answer]]) -> None:
     for framework, reason in missing.items():
         line = f"{catalogue.BACKENDS[framework].title}: no experiment was run; {reason}"
         out.print(Text(line, style="yellow"), soft_wrap=True)
-    out.print("One of them, with the reasons: inception-parity differences TOPIC", style="dim")
+    out.print("For one of them, with reasons: inception-parity differences TOPIC", style="dim")
 
 
 def _show(topic: differences.Topic, row: dict[str, differences.Answer]) -> None:
     out.print(Text(topic.title, style="bold"))
     out.print(Text(topic.experiment))
-    table = Table(header_style="dim", box=None, pad_edge=False)
-    table.add_column("")
-    table.add_column("by default")
+    table = plain_table("", "by default")
     ours = any(cell.ours for cell in row.values())
     if ours:
         table.add_column("with ours")

@@ -10,17 +10,16 @@ import typer
 from typer import Argument, Option
 
 from .. import errors
-from ..backends import UnavailableError
 from ..data import datasets
 from ..data.feed import DataSet
 from ..errors import InputError
 from ..networks import catalogue
-from ..report import bars, record
+from ..report import bars
 from ..traces import weights
 from ..training import checkpoint
 from ..training import loop as trains
 from ..training.checkpoint import Checkpoint, Position
-from . import err, out, print_line, stop
+from . import err, out, print_json, print_line
 from .option_groups import command
 from .options import Json, SizeText
 from .plans import (
@@ -87,8 +86,6 @@ def evaluate_command(
     try:
         with watch.heeding():
             loss, right = trains.test(plan, name, start.weights, found, watch)
-    except UnavailableError as error:
-        stop(error, errors.BROKEN)
     except trains.StoppedError:
         raise typer.Exit(errors.INTERRUPTED) from None
     accuracy = right / len(found.test)
@@ -98,7 +95,7 @@ def evaluate_command(
             "data": found.name, "steps": position.steps, "test_loss": loss, "test_right": right,
             "test_images": len(found.test), "test_accuracy": accuracy,
         }  # fmt: skip
-        print(record.dumps(result), end="")
+        print_json(result)
         return
     print_line(
         f"{plan.network} in {catalogue.BACKENDS[name].title}: test accuracy {accuracy:.4f} "

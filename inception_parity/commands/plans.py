@@ -22,11 +22,11 @@ from .options import Set, SizeText
 
 DataFolder = Annotated[
     Path | None,
-    Option(help="Where the files of a known data set are; else looked for, or downloaded."),
+    Option(help="Folder with the files of a known data set; by default found or downloaded."),
 ]
 Pixels = Annotated[
     str | None,
-    Option(help="`signed`: -1 … 1, as `check` has them, the default; `unit`: 0 … 1, as d2l."),
+    Option(help="`signed`: -1 … 1, the default, as in `check`; `unit`: 0 … 1, as in d2l."),
 ]
 Threads = Annotated[
     int | None, Option(help="Number of the framework's threads. Default: all cores.")
@@ -37,7 +37,7 @@ TestImages = Annotated[int | None, Option(help="Test on the first so many images
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Which data are learnt, or tested on."""
+    """The data to train or test on."""
 
     data: str | None = Option(
         None, help="`fashion-mnist`, `cifar-10`, or a folder with a sub-folder per class."
@@ -58,10 +58,10 @@ class PlanOptions:
     lr: float | None = Option(None, help="Learning rate. Default: 0.1; Adam 0.001; RMSProp 0.045.")
     momentum: float | None = Option(None, help="Momentum of SGD. Default: 0; 0.9 with `nesterov`.")
     weight_decay: float | None = Option(
-        None, help="Added to the gradient, times the weights. Default: 0."
+        None, help="Times the weights, added to the gradient. Default: 0."
     )
     label_smoothing: float | None = Option(
-        None, help="The share spread over all classes. Default: 0."
+        None, help="Share of a label that is spread over all classes. Default: 0."
     )
     init: str | None = Option(
         None, help="`d2l` (Xavier), `seeded`, or a file of shared weights. Default: d2l."
@@ -83,7 +83,7 @@ class PlanOptions:
 
         Args:
             network: its name.
-            data: what is to be learnt.
+            data: what to train on.
             more: other fields of its record.
         """
         known = catalogue.network(network)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from rich.table import Table
 from rich.text import Text
 from typer import Option
 
@@ -19,7 +18,7 @@ from ..networks import catalogue
 from ..plots import race as pictures
 from ..training import racing
 from ..training.plan import Plan
-from . import err, out, print_line, progress, stop
+from . import err, out, plain_table, print_line, progress, stop
 from .arguments import parse_backends, parse_dtypes, parse_pythons, parse_settings, require_timeout
 from .option_groups import command
 from .options import NetworkName, Pythons
@@ -35,7 +34,7 @@ class RunnerOptions:
 
     backends: str | None = Option(None, help="Backends, separated by commas; by default pt,tf,mx.")
     dtypes: str = Option(
-        "float64,float32", help="`float64`, `float32`, or both, separated by commas."
+        "float64,float32", help="`float64`, `float32` or both, separated by commas."
     )
     steps: int = Option(20, help="Number of steps.")
     pythons: Pythons = None
@@ -105,13 +104,10 @@ def race_command(
     plan = options.plan(network, found, epochs=1)
     with progress() as say:
         say("starting")
-        try:
-            done = racing.race(
-                plan, runners, race.steps, found, race.timeout, interpreters,
-                lambda step: say(f"step {step.step}/{race.steps}"),
-            )  # fmt: skip
-        except racing.FailedError as error:
-            stop(error, errors.BROKEN)
+        done = racing.race(
+            plan, runners, race.steps, found, race.timeout, interpreters,
+            lambda step: say(f"step {step.step}/{race.steps}"),
+        )  # fmt: skip
     if done:
         _leave(folder, plan, done)
         _show(done)
@@ -143,7 +139,7 @@ def _leave(folder: Path, plan: Plan, done: list[racing.Step]) -> None:
 
 def _show(done: list[racing.Step]) -> None:
     """Show the first and the last step, and some between: losses, then distances."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
+    table = plain_table()
     table.add_column("step\n", justify="right", no_wrap=True)
     for name in done[0].loss:
         backend, dtype = name.split()
@@ -151,10 +147,10 @@ def _show(done: list[racing.Step]) -> None:
     for name in done[0].apart:
         pair, _, dtype = name.rpartition(" ")
         table.add_column(f"{pair.replace(' and ', '-')}\n{dtype}", justify="right", no_wrap=True)
-    table.add_column("way\n", justify="right", no_wrap=True)
+    table.add_column("moved\n", justify="right", no_wrap=True)
     count = len(done)
     print_line(
-        "loss of each step; then how far apart the weights are after it, and from the start",
+        "loss of each step; then how far apart the weights are after it, and how far they moved",
         style="dim",
     )
     for number in sorted({n for n in (1, 2, 3, 5, *range(10, count, max(10, count // 50 * 10)))
@@ -168,7 +164,7 @@ def _show(done: list[racing.Step]) -> None:
 
 
 def _said(dtype: str, parting: racing.Parting, last: racing.Step) -> Text:
-    """Say in words how the backends part in a dtype."""
+    """Say in words how far apart the backends are in a dtype."""
     text = Text(f"{dtype}: ")
     if parting.first == parting.last == 0:
         return text.append("bit-identical weights after every step")
@@ -178,12 +174,12 @@ def _said(dtype: str, parting: racing.Parting, last: racing.Step) -> Text:
     if parting.lost is not None:
         text.append(
             f"; from step {parting.lost} on they are further apart than a tenth of the way "
-            "that they have come: other networks"
+            "they have come, so they are different networks"
         )
     text.append(f"; furthest in {parting.layer} ({parting.at_layer:.1e})")
     if dtype == "float64" and parting.first > LIMIT_TRAINING_STEP:
         text.append(
-            f"\n  more than rounding makes in one step ({LIMIT_TRAINING_STEP:.0e}): "
+            f"\n  more than rounding alone gives in one step ({LIMIT_TRAINING_STEP:.0e}): "
             "`check-training` says what it is",
             style="yellow",
         )

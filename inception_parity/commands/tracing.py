@@ -21,7 +21,7 @@ from ..numerics import UNIT_ROUNDOFF
 from ..report import page, record, terminal
 from ..traces import seeding, weights
 from ..traces.trace import Trace
-from . import err, out, print_line, progress, stop
+from . import err, out, print_json, print_line, progress, stop
 from .arguments import require_dtype
 from .option_groups import command
 from .options import (
@@ -48,7 +48,9 @@ def run_command(
 ) -> None:
     """Run a network in one backend, and keep its trace.
 
-    inception-parity run googlenet --backend pt --out traces/pt
+    Example:
+
+        inception-parity run googlenet --backend pt --out traces/pt
     """
     catalogue.backend(backend)
     require_dtype(dtype)
@@ -110,7 +112,7 @@ def compare_command(
         with progress() as say:
             page.write(page_file, [page.of_traces(report, ours, theirs, again, diagnosis, say)])
     if as_json:
-        print(record.dumps(record.report_record(report, diagnosis)), end="")
+        print_json(record.report_record(report, diagnosis))
     else:
         terminal.show_report(out, report, diagnosis)
         if report.verdict == UNJUDGED:

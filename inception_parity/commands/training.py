@@ -10,7 +10,6 @@ import typer
 from typer import Argument, Option
 
 from .. import errors, files
-from ..backends import UnavailableError
 from ..data import datasets
 from ..data.feed import DataSet
 from ..errors import InputError
@@ -87,7 +86,9 @@ def train_command(
         if network is None or data.data is None:
             raise InputError("give a network and --data, or --resume with a training's folder")
         if (folder / checkpoint.FILE).exists():
-            raise InputError(f"{folder}: holds a training; go on with --resume, or give another")
+            raise InputError(
+                f"{folder}: holds a training; go on with --resume, or give another folder"
+            )
         files.refuse_full(folder)
         catalogue.network(network)
         found = datasets.load(data.data, data.data_folder, watch.say)
@@ -108,8 +109,6 @@ def _train(start: Checkpoint, data: DataSet, folder: Path, watch: bars.Watch, ev
             if position.steps:
                 watch.say(f"going on after {position.epoch} epochs and {position.step} steps")
             trains.train(start, data, folder, watch, every)
-    except UnavailableError as error:
-        stop(error, errors.BROKEN)
     except trains.StoppedError:
         err.print(f"stopped; to go on: inception-parity train --resume {folder}", highlight=False)
         raise typer.Exit(errors.INTERRUPTED) from None

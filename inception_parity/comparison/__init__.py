@@ -1,1 +1,1 @@
-"""Traces beside the oracle's: limits, noise floors, verdicts, and backends beside each other."""
+"""Traces compared with the oracle's: limits, noise floors, verdicts, and backends compared."""

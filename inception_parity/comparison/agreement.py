@@ -1,4 +1,4 @@
-"""Backends beside each other: for information, and to see when it is the oracle that is wrong."""
+"""Compares backends with each other: for information, and to notice when the oracle is wrong."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""A trace against the oracle's: a verdict for each endpoint, and where it starts.
+"""Compares a trace with the oracle's: a verdict for every endpoint, and where an error starts.
 
 In float64 a relative L2 difference above 1e-10 is a mistake, and not rounding. In
 the smaller dtypes the difference is judged in units of the endpoint's noise
-floor (`floors.py`). An endpoint that is wrong although everything it was computed
-from agrees is guilty; the others that are wrong carry its error on.
+floor (`floors.py`). An endpoint that is wrong although all its inputs agree is guilty;
+other wrong ones inherit its error.
 """
 
 from __future__ import annotations
@@ -50,6 +50,14 @@ class Comparison:
         """Whether this endpoint doesn't agree."""
         return self.verdict in (SUSPICIOUS, WRONG)
 
+    def numbers(self, limit: str) -> str:
+        """Return the difference in words, with the `limit` that it is judged by."""
+        if self.problem:
+            return self.problem
+        index = ", ".join(map(str, self.worst))
+        most = f"largest difference {self.max_abs:.3g} at [{index}]"
+        return f"rel L2 {self.rel_l2:.1e}, {limit}; {most}"
+
 
 @dataclass
 class Report:
@@ -82,7 +90,7 @@ class Report:
 
     @property
     def first(self) -> Comparison | None:
-        """The first endpoint that is wrong by itself."""
+        """The first endpoint that is wrong in itself."""
         return next(iter(self.guilty), None)
 
     @property
@@ -280,9 +288,9 @@ def _check_input(trace: Trace, endpoints: list[Comparison]) -> None:
 
 
 def _find_guilty(endpoints: list[Comparison], oracle: Trace, isolated: bool) -> None:
-    """Mark what is wrong though all it was computed from agrees.
+    """Mark the endpoints that are wrong although all their inputs agree.
 
-    In isolated mode everything is computed from the oracle's own values.
+    In isolated mode every layer's inputs are the oracle's own values.
     """
     fails = {e.name for e in endpoints if e.fails}
     for endpoint in endpoints:

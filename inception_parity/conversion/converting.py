@@ -15,25 +15,28 @@ from pathlib import Path
 from typing import Any
 
 from .. import libraries
-from ..errors import InputError
+from ..errors import DIVERGE, InputError, ReportedError
 from ..files import write_whole
 from ..libraries import ONNX, SHARED, Library
 from ..networks import catalogue
 from ..onnx import reading, writing
 from ..traces import weights
 from ..traces.weights import SharedWeights
-from .identifying import Found, identify
+from .found import Found
+from .identifying import identify
 from .verifying import Side, Size, Verification, verify
 
 OUR_SIZES: tuple[Size, ...] = ((97, 128),)  # beside the network's own, where nobody else has one
 
 
-class DisagreeError(Exception):
-    """The converted network doesn't compute what the source does; exit code 1."""
+class DisagreeError(ReportedError):
+    """The converted network doesn't compute what the source does."""
+
+    exit_code = DIVERGE
 
 
-class UnprovenError(Exception):
-    """A network that should have run for the proof crashed, or ran out of time; exit code 3."""
+class UnprovenError(ReportedError):
+    """A network that should have run for the proof crashed, or ran out of time."""
 
 
 @dataclass(frozen=True)

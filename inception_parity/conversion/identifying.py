@@ -11,12 +11,8 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from .. import formats, libraries
 from ..errors import InputError
@@ -24,136 +20,10 @@ from ..formats import Content
 from ..libraries import ONNX, SHARED, Library, torchvision
 from ..networks import catalogue
 from ..traces import weights
+from .found import Found
 
 FID_CLASSES = 1008  # of the network that the FID metric is made with
 BACKGROUND = 1001  # ImageNet's classes, and one before them
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a file turned out to be.
-
-    Args:
-        path: the file.
-        content: what it holds.
-        library: `shared` for files of ours, else one of `libraries.LIBRARIES`.
-        network: our name of the network.
-        options: all of our options.
-        names: {shared name: name in the file} of all arrays that the network has.
-        left_out: arrays of the file that were asked to be left out.
-        assumed: what the file doesn't tell, and was taken for granted.
-        notes: what else is worth knowing.
-        sha256: of the file.
-    """
-
-    path: Path
-    content: Content = field(repr=False)
-    library: str
-    network: str
-    options: dict[str, Any]
-    names: Mapping[str, str] = field(repr=False)
-    left_out: tuple[str, ...] = ()
-    assumed: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    sha256: str = ""
-
-    @property
-    def info(self) -> Library | None:
-        """The library; None for files of ours."""
-        return None if self.library == SHARED else libraries.module(self.library).LIBRARY
-
-    @property
-    def title(self) -> str:
-        """What the file is of, as its library calls it."""
-        if self.info is None:
-            return f"{self.network} (shared)"
-        return f"{self.info.title} {self.info.networks[self.network].title}"
-
-    @property
-    def is_our_onnx(self) -> bool:
-        """Whether it is an ONNX file that was written here, which runs by itself."""
-        return self.library == SHARED and self.content.format == ONNX
-
-    @property
-    def fixed_size(self) -> tuple[int, int] | None:
-        """The (height, width) of images that an ONNX file takes alone; None if it takes any."""
-        shapes = self.content.metadata["inputs"] if self.content.format == ONNX else []
-        images = [shape for shape in shapes if len(shape) == 4]
-        if len(images) == 1 and min(images[0][2:]) > 0:
-            return images[0][2], images[0][3]
-        return None
-
-    def array(self, name: str) -> NDArray[Any]:
-        """Return the array of a shared name, in the shared layout, as float32.
-
-        float16 and bfloat16 are widened, which is exact; float64 is rounded.
-        """
-        array = self.content.arrays[self.names[name]]
-        shared = array if self.info is None else self.info.to_shared(array)
-        return np.ascontiguousarray(shared, np.float32)
-
-    def missing(self) -> list[str]:
-        """Name the arrays that the network has and the file hasn't."""
-        return [
-            f"{theirs}: missing{'' if theirs == ours else f' (our {ours})'}"
-            for ours, theirs in self.names.items()
-            if theirs not in self.content.arrays
-        ]
-
-    def surplus(self) -> list[str]:
-        """Name the arrays of the file that the network hasn't.
-
-        The initialisers of somebody's ONNX file are its exporter's constants as well: what they
-        do shows when it runs.
-        """
-        if self.content.format == ONNX and self.info is not None:
-            return []
-        known = {*self.names.values(), *self.left_out}
-        return [
-            f"{name}: unexpected"
-            for name in self.content.arrays
-            if name not in known and not name.endswith("num_batches_tracked")
-        ]
-
-    def misshapen(self) -> list[str]:
-        """Name the arrays whose shape, dtype or values can't be used."""
-        wrong = []
-        for ours, expected in weights.shapes(self.network, self.options).items():
-            array = self.content.arrays.get(self.names[ours])
-            if array is None:
-                continue
-            name, dtype = self.names[ours], self.content.dtypes[self.names[ours]]
-            shared = array if self.info is None else self.info.to_shared(array)
-            if shared.shape != expected:
-                wanted = expected
-                if self.info is not None:  # in the layout of the file
-                    wanted = self.info.from_shared(np.empty(expected, np.bool_)).shape
-                wrong.append(f"{name}: shape {array.shape}, but should be {wanted}")
-            elif array.dtype.kind != "f":
-                wrong.append(f"{name}: dtype {dtype}, but should be floating point")
-            elif not np.isfinite(array).all():
-                wrong.append(f"{name}: has NaN or infinite values")
-            elif not (np.abs(array) <= np.finfo(np.float32).max).all():
-                wrong.append(f"{name}: has values beyond float32")
-            elif ours.endswith("running_var") and (array < 0).any():
-                wrong.append(f"{name}: has negative variances")
-        return wrong
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return all shared arrays.
-
-        Raises:
-            InputError: names every array that is missing, unexpected or unusable.
-        """
-        wrong = [*self.missing(), *self.surplus(), *self.misshapen()]
-        if wrong:
-            shown = "\n  ".join(wrong[:40])
-            more = f"\n  and {len(wrong) - 40} more" if len(wrong) > 40 else ""
-            raise InputError(
-                f"{self.path}: taken for {self.title}, but {len(wrong)} arrays are wrong:\n"
-                f"  {shown}{more}"
-            )
-        return {name: self.array(name) for name in self.names}
 
 
 def identify(
@@ -179,7 +49,10 @@ def identify(
         libraries.module(str(library))
     if network is not None:
         catalogue.network(network)
-    return recognise(path, formats.read(path), _sha256(path), library, network, settings)
+    content = formats.read(path)
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return recognise(path, content, sha256, library, network, settings)
 
 
 def recognise(
@@ -195,7 +68,7 @@ def recognise(
         if content.format != ONNX:
             raise InputError(f"{path}: of format {content.format}, and not an ONNX file")
         library = None
-    if _is_ours(content):
+    if {"network", "options"} <= set(content.metadata):  # our own files state what they are
         if library not in (None, SHARED):
             raise InputError(f"{path}: a file of shared weights, and not of {library}")
         return _ours(path, content, network, settings or {}, sha256)
@@ -203,15 +76,6 @@ def recognise(
         raise InputError(f"{path}: not a file of shared weights: its metadata don't say so")
     chosen, name = _best(path, content, library, network)
     return _theirs(path, content, chosen, name, settings or {}, sha256, library is not None)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _is_ours(content: Content) -> bool:
-    return {"network", "options"} <= set(content.metadata)
 
 
 def _ours(
@@ -231,31 +95,42 @@ def _ours(
         raise InputError(f"{path}: weights of {name}, but should be of {network}")
     asked = catalogue.network(name).resolve({**options, **settings})
     left_out: tuple[str, ...] = ()
-    names = tuple(_shared_names(name, tuple(options.items())))
+    names = _shared_names(name, options)
     if options.get("use_aux") and not asked["use_aux"]:
-        options = {**options, "use_aux": False, "return_aux": False}
-        kept = _shared_names(name, tuple(options.items()))
-        left_out, names = tuple(n for n in names if n not in kept), tuple(kept)
-    _let_heads_run(options, asked)
-    for option in settings:
-        if asked[option] != options[option]:
-            raise InputError(
-                f"{path}: {option}={options[option]}, but {asked[option]} was asked for"
-            )
+        options |= {"use_aux": False, "return_aux": False}
+        kept = _shared_names(name, options)
+        left_out, names = tuple(n for n in names if n not in kept), kept
+    _settle(path, options, asked, settings)
     return Found(
-        path, content, SHARED, name, options, dict(zip(names, names, strict=True)),
+        path, content, SHARED, name, options, {n: n for n in names},
         left_out=left_out, sha256=sha256,
     )  # fmt: skip
 
 
-def _let_heads_run(options: dict[str, Any], asked: Mapping[str, Any]) -> None:
-    """Take over whether heads run in inference, which no weights depend on."""
+def _settle(
+    path: Path, options: dict[str, Any], asked: Mapping[str, Any], settings: Mapping[str, Any]
+) -> None:
+    """Take over whether heads run in inference, which no weights depend on.
+
+    Raises:
+        InputError: the file contradicts one of the settings.
+    """
     if options.get("use_aux"):
         options["return_aux"] = asked["return_aux"]
+    for option in settings:
+        if asked[option] != options[option]:
+            raise InputError(
+                f"{path}: {option}={str(options[option]).lower()} as the file has it, but "
+                f"{str(asked[option]).lower()} was asked for"
+            )
+
+
+def _shared_names(network: str, options: Mapping[str, Any]) -> list[str]:
+    return _names_with(network, tuple(options.items()))
 
 
 @functools.lru_cache(maxsize=32)
-def _shared_names(network: str, options: tuple[tuple[str, Any], ...]) -> list[str]:
+def _names_with(network: str, options: tuple[tuple[str, Any], ...]) -> list[str]:
     return list(weights.shapes(network, dict(options)))
 
 
@@ -277,7 +152,7 @@ def _candidates(
             if network not in (None, name):
                 continue
             options = {**_largest(info, name), "use_aux": False}
-            shared = _shared_names(name, tuple(options.items()))
+            shared = _shared_names(name, options)
             theirs = libraries.module(info.name).names(name, shared, content)
             there = sum(theirs[n] in content.arrays for n in shared)
             yield there / len(shared), info, name
@@ -313,11 +188,10 @@ def _theirs(
     version, module = info.networks[network], libraries.module(info.name)
     assumed, notes = list[str](), list[str]()
     largest = _largest(info, network)
-    all_names = module.names(network, _shared_names(network, tuple(largest.items())), content)
+    all_names = module.names(network, _shared_names(network, largest), content)
     options = {**largest, "return_aux": False}
     _read_counts(path, content, info, network, options, all_names)
-    without = {**options, "use_aux": False}
-    kept = _shared_names(network, tuple(without.items()))
+    kept = _shared_names(network, {**options, "use_aux": False})
     heads = [theirs for ours, theirs in all_names.items() if ours not in kept]
     if "use_aux" in version.free:
         options["use_aux"] = any(theirs in content.arrays for theirs in heads)
@@ -334,19 +208,13 @@ def _theirs(
                 f"{option}=false; a state dict doesn't tell. If the network was made with "
                 f"{option}=True, as torchvision's trained ones are, give --set {option}=true"
             )
-    _let_heads_run(options, asked)
-    for option in settings:
-        if asked[option] != options[option]:
-            raise InputError(
-                f"{path}: {option}={str(options[option]).lower()} as the file has it, but "
-                f"{str(asked[option]).lower()} was asked for"
-            )
+    _settle(path, options, asked, settings)
     if info.name == "torchvision" and not settled and network == "inception_v3":
         assumed.append("from torchvision; timm's has the same names, and computes the same")
     _refuse_other_networks(path, content, info, options, settled)
     if options["num_classes"] == BACKGROUND:
         notes.append("1001 classes: the first is background, and ImageNet's begin at 1")
-    names = {n: all_names[n] for n in _shared_names(network, tuple(options.items()))}
+    names = {n: all_names[n] for n in _shared_names(network, options)}
     dtypes = sorted(
         {content.dtypes[n] for n in names.values() if n in content.arrays} - {"float32"}
     )

@@ -1,10 +1,9 @@
-"""The proof of a conversion: the source's own network against the converted one.
+"""The proof of a conversion: the source's own network is compared with the converted one.
 
-Both run in processes of their own, the source by its library's loading and code, on a
-photograph and on noise: in float64, where a relative L2 difference above 1e-10 at any
-stage is a mistake, on the size that the network is made for, heads included, and on
-another of other parity; and in float32, where the logits are held against a limit that
-only a wrong network exceeds.
+Each runs in a process of its own, the source with its library's own loader and code, on a
+photograph and on noise. In float64 a relative L2 difference above 1e-10 at any stage is a
+mistake; in float32 only a wrong network exceeds the limit of the logits. One image size
+is what the network is made for, with auxiliary heads; the other differs in parity.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Side:
-    """A network that takes part: one of a library's with a file, one of ours, or an ONNX file.
+    """A network that takes part: a library's with a file, one of ours, or an ONNX file.
 
     Args:
-        backend: whose framework it runs in; `onnx` for a file that is the network.
-        options: as it has them.
-        arrays: what it has to hold.
+        backend: the backend that it runs in; `onnx` for a file that is the network itself.
+        options: the network's.
+        arrays: the weights that it must hold.
         library: whose network it is, or whose names an ONNX file has; empty for ours.
         file: what its library loads, or the ONNX file.
     """
@@ -58,7 +57,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Row:
+class Comparison:
     """One comparison: the source's network beside one other, on one size, in one dtype."""
 
     target: str
@@ -82,10 +81,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Verification:
-    """What came of it: rows, or the reason why there are none."""
+    """The result of a proof: comparisons, or the reason why there are none."""
 
     source: str
-    rows: tuple[Row, ...] = ()
+    rows: tuple[Comparison, ...] = ()
     reason: str = ""  # why it couldn't be done
     broken: str = ""  # what failed, where it should have worked
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -93,11 +92,11 @@ class Verification:
 
     @property
     def agree(self) -> bool:
-        """Whether it was done, and all agree."""
+        """Whether there are comparisons, and all agree."""
         return bool(self.rows) and not self.broken and not any(row.fails for row in self.rows)
 
     def record(self) -> dict[str, Any]:
-        """Return it for a file's metadata."""
+        """Return the result as it stands in a file's metadata."""
         if not self.agree:
             return {"status": "unverified", "reason": self.reason or self.broken}
         return {
@@ -130,11 +129,11 @@ def verify(
     """Run a source's network and others beside it, and compare them.
 
     Args:
-        network: our name of it.
+        network: its name in the catalogue.
         source: what all others are compared with.
         targets: the others.
-        sizes: (height, width) of images; on the first, heads run as well, unless
-            an ONNX file takes part: it has its own size, and runs what it runs.
+        sizes: (height, width) of images. Auxiliary heads run on the first, unless an ONNX
+            file takes part, which always computes the same outputs.
         timeout: time limit per process, in seconds.
         progress: called with a line that says what is being done.
     """
@@ -154,14 +153,14 @@ def verify(
         outcomes = run_all(requests, {}, timeout, on_tick)
         if outcomes[0].status == "missing":
             return Verification(source.title, reason=_missing(source, outcomes[0]))
-        rows, left_out, broken = list[Row](), list[str](), list[str]()
+        rows, left_out, broken = list[Comparison](), list[str](), list[str]()
         for number, (side, outcome) in enumerate(zip(sides, outcomes, strict=True)):
             if outcome.status == "missing":
                 left_out.append(_missing(side, outcome))
             elif outcome.status != "ok" or "float64" in outcome.unsupported:
                 why = outcome.message or "; ".join(outcome.unsupported.values())
                 broken.append(f"{side.title}: {outcome.status}: {why}")
-                if number == 0:  # with nothing to hold the others against
+                if number == 0:  # there is nothing to compare the others with
                     break
             elif number:
                 progress(f"comparing {side.title}")
@@ -223,7 +222,7 @@ def pictures(size: Size, channels: int) -> NDArray[np.float64]:
     return np.concatenate([photograph, noise]).astype(np.float32).astype(np.float64)
 
 
-def _rows(side: Side, source: Request, target: Request) -> list[Row]:
+def _rows(side: Side, source: Request, target: Request) -> list[Comparison]:
     theirs = {job.out.name: job.out for job in source.jobs}
     rows = [
         _row(side, Trace.read(job.out), Trace.read(theirs[job.out.name]))
@@ -233,7 +232,7 @@ def _rows(side: Side, source: Request, target: Request) -> list[Row]:
     return sorted(rows, key=lambda row: (row.dtype == "float32", -row.size[0]))
 
 
-def _row(side: Side, ours: Trace, theirs: Trace) -> Row:
+def _row(side: Side, ours: Trace, theirs: Trace) -> Comparison:
     height, width = theirs.endpoints[INPUT].shape[2:]
     worst, at, problem = 0.0, "", ""
     common = [name for name in theirs.endpoints if name in ours.endpoints and name != INPUT]
@@ -249,7 +248,7 @@ def _row(side: Side, ours: Trace, theirs: Trace) -> Row:
         if trace.loader and not problem:
             problem = f"weights as loaded differ: {trace.loader[0]}"
     lost = [name for name in theirs.endpoints if name not in (*ours.endpoints, *_heads_off(ours))]
-    # An ONNX file of somebody's has no stages that we know, a library's network has.
+    # An ONNX file of unknown origin has no stages that we know; a library's network has.
     if lost or len(common) < (1 if theirs.run.backend == "onnx" else 2):
         problem = problem or f"{lost[0] if lost else 'a stage'}: not in {side.title}"
     logits = 0.0
@@ -257,11 +256,11 @@ def _row(side: Side, ours: Trace, theirs: Trace) -> Row:
         found, expected = ours.array("logits"), theirs.array("logits")
         logits = float(np.abs(found - expected).max() / np.abs(expected).max())
     size = (int(height), int(width))
-    return Row(side.title, theirs.run.dtype, size, len(common), worst, at, logits, problem)
+    return Comparison(side.title, theirs.run.dtype, size, len(common), worst, at, logits, problem)
 
 
 def _heads_off(trace: Trace) -> Sequence[str]:
-    """Return the outputs that a network has, but was told not to give: its heads."""
+    """Return the outputs of a network that its options turn off: its heads'."""
     running = trace.run.options.get("return_aux", True)
     return () if running else catalogue.network(trace.run.network).outputs[1:]
 

@@ -1,9 +1,9 @@
-"""Where training data come from: files of known data sets, or folders of images.
+"""Training data: known data sets, or folders of images.
 
 Fashion-MNIST is read from four idx files, zipped or not; CIFAR-10 from its binary files, or from
-PNG files of a row per image with labels in JSON, as a package for browsers has them. Looked for
-in the folder that was given, else where Debian's `dataset-fashion-mnist` puts it, else among the
-files that were downloaded before; else they are downloaded, and believed only with the right hash.
+PNG files of a row per image with labels in JSON, as a package for browsers has them. They are
+looked for in the given folder, or else where Debian's `dataset-fashion-mnist` is installed, or
+else among earlier downloads; otherwise they are downloaded, and accepted only with the right hash.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def load(what: str, folder: Path | None, say: Callable[[str], None] = lambda tex
         say: called with a line that says what is being done.
 
     Raises:
-        InputError: there are no such data, or they can't be read, or downloaded.
+        InputError: there are no such data, or they can't be read or downloaded.
     """
     if what in NAMES:
         if folder is not None and not folder.is_dir():
@@ -84,7 +84,7 @@ def _raw_idx(folder: Path, name: str) -> bytes:
                 return gzip.decompress(content) if file.suffix == ".gz" else content
             except (OSError, EOFError, zlib.error) as error:
                 raise InputError(
-                    f"{file}: can't be read ({error}); a damaged copy: get it anew"
+                    f"{file}: can't be read ({error}); a damaged copy; get it again"
                 ) from error
     raise InputError(f"{folder}: there is no {name} or {name}.gz in this folder")
 
@@ -98,7 +98,7 @@ def _idx(content: bytes, dimensions: int, file: Path) -> NDArray[np.uint8]:
     if len(content) - header != int(np.prod(shape)):
         raise InputError(
             f"{file}: {len(content) - header:,} bytes of content, but should be "
-            f"{'x'.join(map(str, shape))}; a truncated copy: get it anew"
+            f"{'x'.join(map(str, shape))}; a truncated copy; get it again"
         )
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
@@ -180,12 +180,12 @@ def _of_arrays(
 def image_folder(folder: Path) -> DataSet:
     """Return the images in the sub-folders of `folder`, each of which is a class.
 
-    With sub-folders `train` and `test` (or `val`), those have the classes. Without them, every
-    fifth image of each class, by name, is one to test with.
+    If there are sub-folders `train` and `test` (or `val`), the classes are in those. Otherwise
+    every fifth image of each class, by name, is for the test.
 
     Raises:
-        InputError: fewer than two classes, a class without images, or classes to test with
-            that aren't trained.
+        InputError: fewer than two classes, a class without images, or a class in the test
+            that isn't in the training.
     """
     parts = [folder / "train", *(p for p in (folder / "test", folder / "val") if p.is_dir())][:2]
     split = len(parts) == 2 and parts[0].is_dir()
@@ -199,13 +199,10 @@ def image_folder(folder: Path) -> DataSet:
         strange = [p.name for p in parts[1].iterdir() if p.is_dir() and p.name not in classes]
         if strange:
             raise InputError(f"{parts[1]}: classes that aren't trained: {', '.join(strange)}")
-        train = _labelled(parts[0], classes)
-        test = _labelled(parts[1], classes)
+        train, test = (_labelled(part, classes) for part in parts)
     else:
-        every = _labelled(folder, classes)
-        place = _place_in_class([label for _, label in every])
-        train = [pair for pair, n in zip(every, place, strict=True) if n % 5 != 4]
-        test = [pair for pair, n in zip(every, place, strict=True) if n % 5 == 4]
+        train = _labelled(folder, classes, lambda place: place % 5 != 4)
+        test = _labelled(folder, classes, lambda place: place % 5 == 4)
         if not test:
             raise InputError(f"{folder}: fewer than five images in every class: none to test with")
     listed = {str(f.relative_to(folder)): str(f.stat().st_size) for f, _ in [*train, *test]}
@@ -213,17 +210,16 @@ def image_folder(folder: Path) -> DataSet:
     return DataSet(str(folder), classes, 3, _joint(listed), _of_files(train), _of_files(test), note)
 
 
-def _labelled(folder: Path, classes: tuple[str, ...]) -> list[tuple[Path, int]]:
-    return [(f, label) for label, name in enumerate(classes) for f in images.find(folder / name)]
-
-
-def _place_in_class(labels: list[int]) -> list[int]:
-    seen: dict[int, int] = {}
-    places = []
-    for label in labels:
-        places.append(seen.get(label, 0))
-        seen[label] = places[-1] + 1
-    return places
+def _labelled(
+    folder: Path, classes: tuple[str, ...], wanted: Callable[[int], bool] = lambda place: True
+) -> list[tuple[Path, int]]:
+    """Return the wanted files of each class, by their place in it, with the class' number."""
+    return [
+        (file, label)
+        for label, name in enumerate(classes)
+        for place, file in enumerate(images.find(folder / name))
+        if wanted(place)
+    ]
 
 
 def _of_files(pairs: list[tuple[Path, int]]) -> Split:

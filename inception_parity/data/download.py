@@ -1,4 +1,4 @@
-"""Known data sets, downloaded once, and believed only with the right hash."""
+"""Known data sets: downloaded once, and accepted only with the right hash."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ Say = Callable[[str], None]
 
 
 def cache() -> Path:
-    """Return the folder for what was downloaded."""
+    """Return the folder for downloads."""
     return Path(platformdirs.user_cache_dir("inception-parity")) / "data"
 
 
 def fashion_mnist(say: Say) -> Path:
-    """Return the folder with the four files, which are downloaded if they aren't there yet.
+    """Return the folder with the four files, downloading those that aren't there yet.
 
     Raises:
-        InputError: they can't be had, or aren't the published ones.
+        InputError: they can't be downloaded, or aren't the published ones.
     """
     folder = cache() / "fashion-mnist"
     for name, sha256 in FASHION_MNIST.items():
@@ -50,10 +50,10 @@ def fashion_mnist(say: Say) -> Path:
 
 
 def cifar_10(say: Say) -> Path:
-    """Return the folder with CIFAR-10's binary version, which is downloaded if need be.
+    """Return the folder with CIFAR-10's binary version, downloading it if it isn't there yet.
 
     Raises:
-        InputError: it can't be had, or isn't the published one.
+        InputError: it can't be downloaded, or isn't the published one.
     """
     folder = cache() / "cifar-10"
     if not (folder / "cifar-10-batches-bin" / "test_batch.bin").is_file():
@@ -96,7 +96,7 @@ class _Lines:
 
     def __init__(self, say: Say) -> None:
         self.say = say
-        self.total = self.done = 0  # bytes; pooch sets the total, 0 if the server didn't say it
+        self.total = self.done = 0  # bytes; pooch sets the total, 0 if the server doesn't say
         self.told = time.monotonic()
 
     def update(self, count: int) -> None:
@@ -114,7 +114,7 @@ class _Lines:
 
 
 def _unzip(zipped: Path, target: Path, sha256: str) -> None:
-    """Unzip a file, which appears with the right hash or not at all."""
+    """Unzip a file, which appears only if it has the right hash."""
     from ..files import write_whole
 
     try:

@@ -1,13 +1,13 @@
-"""Training data: labelled images, and the batches that every framework is given.
+"""Training data: labelled images, and the batches that every framework gets.
 
 A batch depends on the data, the feed's settings, the epoch and its place in the epoch, and on
-nothing else: not on the framework, the machine, or what was drawn before. So a training that was
-cut off goes on with the very batches that it would have seen.
+nothing else: not on the framework, the machine, or what was drawn before. So an interrupted
+training resumes with the very batches that it would have seen.
 
 1. Shuffle: the images of an epoch are sorted by one raw integer of PCG64 each.
-2. Decode, cut and resize as `images.py` states: 8-bit pixels, (channels, height, width).
-3. Augment, in training and if asked for: the image, with a black frame an eighth of its sides
-   wide, is cut back to its size at a random place, and mirrored half the time.
+2. Decode, crop and resize as `images.py` states: 8-bit pixels, (channels, height, width).
+3. Augment, in training and on request: the image, with a black frame an eighth of its sides
+   wide, is cropped to its size at a random place, and mirrored half the time.
 4. A pixel p becomes (2p - 255) / 256 (`signed`: -1 … 1, as in `check`) or p / 255 (`unit`:
    0 … 1, as in d2l), in float32.
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,7 +47,7 @@ class Split:
 
 @dataclass(frozen=True)
 class DataSet:
-    """What can be learnt from: two splits, and the names of the classes."""
+    """Two splits of labelled images, and the names of the classes."""
 
     name: str
     classes: tuple[str, ...]
@@ -55,10 +55,10 @@ class DataSet:
     digest: str  # sha256 of what makes it this data set and no other
     train: Split
     test: Split
-    note: str = ""  # where it comes from, in words
+    note: str = ""  # where it comes from
 
     def limited(self, train: int | None, test: int | None) -> DataSet:
-        """Return it with only the first images of each split; None for all.
+        """Return the data set with only the first images of each split; None for all.
 
         Raises:
             InputError: more are asked for than there are, or none.
@@ -70,9 +70,7 @@ class DataSet:
                     f"--{name}-images {count}, but {self.name} has 1 to {len(split):,} of them"
                 )
             splits.append(Split(split.labels[:count], split.read))
-        return DataSet(
-            self.name, self.classes, self.channels, self.digest, splits[0], splits[1], self.note
-        )
+        return replace(self, train=splits[0], test=splits[1])
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ class Feed:
     Args:
         size: (height, width) of the images.
         channels: 1 (luma) or 3 (RGB).
-        batch: images in a batch; the last one of an epoch has what is left.
+        batch: images in a batch; the last batch of an epoch has the rest.
         seed: of shuffle and augmentation.
         augment: one of AUGMENTATIONS.
         pixels: one of PIXELS.
@@ -104,7 +102,7 @@ class Feed:
         return min(self.batch, len(split) - step * self.batch)
 
     def train(self, split: Split, epoch: int, first: int = 0) -> Iterator[Batch]:
-        """Yield an epoch's batches, shuffled and augmented, from number `first` on."""
+        """Yield an epoch's batches, shuffled and augmented, starting with number `first`."""
         order = np.argsort(self._raw("shuffle", epoch, len(split)), kind="stable")
         draws = self._raw("augment", epoch, 3 * len(split)).reshape(-1, 3)
         for chosen in self._chunks(order, first):

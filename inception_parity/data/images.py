@@ -1,4 +1,4 @@
-"""Real input: image files, and the one preprocessing that every backend is given.
+"""Image files, and the one preprocessing for every backend.
 
 1. Decode with Pillow, turn as EXIF says, convert to RGB, or to L (ITU-R 601
    luma) for one channel. Transparency is dropped, not blended; of 16-bit grey
@@ -9,7 +9,7 @@
    filter, which averages over the source pixels when it reduces (antialiasing),
    on 8-bit values.
 4. A pixel p in 0 … 255 becomes (2p - 255) / 256: between -1 and 1, and exact in
-   every dtype down to bfloat16, so that no backend starts with a rounding.
+   every dtype down to bfloat16, so that no backend starts with a rounding error.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,9 +80,22 @@ def load(files: Sequence[Path], size: tuple[int, int], channels: int) -> NDArray
 
 
 def _preprocess(file: Path, size: tuple[int, int], mode: str) -> NDArray[np.float64]:
-    pixels = np.asarray(fitted(decoded(file, mode), size))
-    pixels = pixels.reshape(*size, -1).transpose(2, 0, 1)  # H x W (x 3) -> C x H x W
+    return scaled(np.asarray(fitted(decoded(file, mode), size)))
+
+
+def scaled(pixels: NDArray[Any]) -> NDArray[np.float64]:
+    """Return pixels, (H, W) or (H, W, 3), as (C, H, W) between -1 and 1 (step 4)."""
+    pixels = pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1)
     return (2.0 * pixels - 255.0) / 256.0
+
+
+def centred_box(image: Image.Image, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return the largest centred box of the proportions of `size`: left, top, right, bottom."""
+    height, width = size
+    box_width = min(image.width, max(1, round(image.height * width / height)))
+    box_height = min(image.height, max(1, round(image.width * height / width)))
+    left, top = (image.width - box_width) // 2, (image.height - box_height) // 2
+    return left, top, left + box_width, top + box_height
 
 
 def fitted(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -94,12 +108,8 @@ def fitted(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     height, width = size
     if (image.height, image.width) == size:
         return image
-    box_width = min(image.width, max(1, round(image.height * width / height)))
-    box_height = min(image.height, max(1, round(image.width * height / width)))
-    left, top = (image.width - box_width) // 2, (image.height - box_height) // 2
-    box = (left, top, left + box_width, top + box_height)
     # Not `resize(box=…)`: there the filter takes in pixels from beyond the box.
-    return image.crop(box).resize((width, height), Image.Resampling.BILINEAR)
+    return image.crop(centred_box(image, size)).resize((width, height), Image.Resampling.BILINEAR)
 
 
 def _eight_bits(image: Image.Image, file: Path) -> Image.Image:

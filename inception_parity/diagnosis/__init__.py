@@ -1,7 +1,7 @@
-"""What the mistake is: explanations are tried until one makes the difference vanish.
+"""Finds the cause of a difference: explanations are tried until one makes it vanish.
 
-`diagnose` works on a `SuspectLayer`, whatever it comes from: `traces.py` makes one from
-two traces of ours; for other people's networks, describe the layer yourself.
+`diagnose` takes a `SuspectLayer`. `traces.py` makes one from two of our traces; for
+other people's networks, describe the layer yourself.
 """
 
 from .search import diagnose

@@ -1,4 +1,4 @@
-"""Mistakes of convolutions and dense layers: kernels, biases, and which number is another."""
+"""Mistakes of convolutions and dense layers: kernels, biases, single numbers."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def input_channels(layer: SuspectLayer) -> Iterator[Candidate]:
 
 
 def flatten_order(layer: SuspectLayer) -> Iterator[Candidate]:
-    """A dense layer whose input was flattened in another order than its kernel expects."""
+    """A dense layer whose input was flattened in a different order than its kernel expects."""
     features = layer.weights["weight"].shape[1]
     grids = [tuple(layer.get("grid"))] if layer.get("grid") else []
     sides = [s for s in range(2, 17) if features % s**2 == 0 and features > s**2]
@@ -137,15 +137,13 @@ def flatten_order(layer: SuspectLayer) -> Iterator[Candidate]:
 
 
 def bias(layer: SuspectLayer) -> Iterator[Candidate]:
-    """Bias missing, doubled, shifted, or another one."""
+    """The bias is missing, doubled, shifted, or another one."""
     b = layer.weights.get("bias")
     zero = np.zeros(len(layer.weights["weight"]))
     if b is not None and b.any():
         yield Candidate("bias-missing", "no bias is added", _BIAS, layer.weighing(bias=None))
         twice = layer.weighing(bias=2 * b)
         yield Candidate("bias-doubled", "the bias is added twice", _BIAS, twice)
-    if not layer.same_shape:
-        return
     found = _constant_shift(layer)
     if found is None:
         return
@@ -154,9 +152,9 @@ def bias(layer: SuspectLayer) -> Iterator[Candidate]:
     moved = np.flatnonzero(np.abs(found - b) > 1e-9 * np.abs(b).max(initial=1e-300))
     if np.allclose(np.sort(found), np.sort(b), rtol=1e-9, atol=1e-12 * np.abs(b).max(initial=0)):
         by = [s for s in range(1, len(b)) if np.allclose(np.roll(b, s), found, rtol=1e-9)]
-        how = f"shifted by {by[0]}" if by else "in another order"
+        order = f"shifted by {by[0]}" if by else "in another order"
         exact = np.roll(b, by[0]) if by else found
-        text = f"the bias {how}"
+        text = f"the bias {order}"
         yield Candidate("bias-order", text, _BIAS, layer.weighing(bias=exact), 2)
     elif len(moved) == 1:
         i = int(moved[0])
@@ -182,8 +180,6 @@ def scaled(layer: SuspectLayer) -> Iterator[Candidate]:
     zero = layer.weighing(weight=np.zeros_like(w))
     fix = _KERNELS if w.ndim == 4 else _DENSE
     yield Candidate("weights-zero", "the kernel is all zeros", fix, zero, 2)
-    if not layer.same_shape:
-        return
     shape = (1, -1) + (1,) * (layer.reference.ndim - 2)
     offset = 0.0 if b is None else b.reshape(shape)
     seen = layer.seen - offset
@@ -196,8 +192,8 @@ def scaled(layer: SuspectLayer) -> Iterator[Candidate]:
 
 
 def one_weight(layer: SuspectLayer) -> Iterator[Candidate]:
-    """A few single numbers of the kernel are others: found by what their inputs look like."""
-    if not layer.same_shape or layer.get("groups") != 1:
+    """A few single numbers of the kernel are wrong: found by the inputs that they multiply."""
+    if layer.get("groups") != 1:
         return
     left = residual(layer)
     axes = (0, *range(2, left.ndim))
@@ -245,7 +241,7 @@ def _taps(layer: SuspectLayer) -> Iterator[tuple[tuple[int, ...], Array]]:
 
 
 def other_weights(layer: SuspectLayer) -> Iterator[Candidate]:
-    """The right layer with other weights, where outputs suffice to find them by least squares."""
+    """The right layer with other weights, if there are enough outputs to solve for them."""
     w, b = layer.weights["weight"], layer.weights.get("bias")
     unknowns = w[0].size + 1
     rows = layer.seen.size // layer.seen.shape[1]
@@ -278,7 +274,7 @@ def other_weights(layer: SuspectLayer) -> Iterator[Candidate]:
 
 
 def held(layer: SuspectLayer) -> Iterator[Candidate]:
-    """The weights that the network was read back to hold: no guess, but no reason either."""
+    """The weights read back from the network: no guess, but no cause either."""
     if layer.held:
         names = ", ".join(layer.held)
         far = max(

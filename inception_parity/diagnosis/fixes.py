@@ -1,4 +1,4 @@
-"""How a mistake is fixed, in each framework's own words."""
+"""How a mistake is fixed, in each framework's own terms."""
 
 from __future__ import annotations
 
@@ -79,9 +79,11 @@ def layer_line(layer: SuspectLayer, pads: Pads | None = None, extra: str = "") -
     )
 
 
-def same_fix(layer: SuspectLayer, right: Pads) -> Fix:
-    """Return how SAME padding is replaced by a stated one."""
-    return layer_line(layer, pads=right)
+INFERENCE: Fix = words(
+    pt="net.eval()", tf="net(x, training=False)",
+    mx="call it outside of autograd.record(), or with train_mode=False",
+    onnx="export in inference mode", other="run it in inference mode",
+)  # fmt: skip
 
 
 def pick(fix: Fix, backend: str) -> str:

@@ -1,7 +1,7 @@
-"""What a layer gives, with whatever mistake its layer describes: float64, NumPy alone.
+"""What a layer computes, with whatever mistake describes it: float64, NumPy alone.
 
-Apart from `inception_np`: its layers can't be wrong, and these have to be able to,
-with paddings that differ per side, dilation, offsets, fills.
+Not `inception_np`: its layers can't be wrong, and these have to be able to be, with
+paddings that differ per side, dilation, offsets, fills.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FEW = 8  # channels of a convolution that are computed in another way than all o
 
 
 class CannotComputeError(Exception):
-    """The mistake gives a layer that can't be: a window larger than its input, say."""
+    """With this mistake the layer is impossible: a window larger than its input, say."""
 
 
 def compute(layer: SuspectLayer, channels: Channels = None) -> Array:
@@ -72,16 +72,21 @@ def output_of(layer: SuspectLayer) -> Array:
     return output
 
 
-def residual(layer: SuspectLayer) -> Array:
-    """Return what is observed beyond what the layer gives.
+def matching_output(layer: SuspectLayer) -> Array:
+    """Return the layer's output, to be compared value by value with what was observed.
 
     Raises:
         CannotComputeError: it can't be computed, or has another shape.
     """
     y = output_of(layer)
-    if y.shape != layer.seen.shape:
-        raise CannotComputeError(f"shape {y.shape}, but {layer.seen.shape} was seen")
-    return layer.seen - y
+    if not layer.same_shape or y.shape != layer.seen.shape:
+        raise CannotComputeError(f"shape {y.shape}, but something else was seen")
+    return y
+
+
+def residual(layer: SuspectLayer) -> Array:
+    """Return what is observed beyond what the layer gives; raises as `matching_output`."""
+    return layer.seen - matching_output(layer)
 
 
 def take(array: Array, channels: Channels) -> Array:
@@ -90,7 +95,7 @@ def take(array: Array, channels: Channels) -> Array:
 
 
 def pad(x: Array, pads: Pads, mode: str, fill: float) -> Array:
-    """Surround (N, C, H, W); negative pads cut off."""
+    """Pad (N, C, H, W); negative pads crop."""
     (top, bottom), (left, right) = pads
     height, width = x.shape[2:]
     x = x[:, :, max(0, -top) : height - max(0, -bottom), max(0, -left) : width - max(0, -right)]
@@ -103,13 +108,13 @@ def pad(x: Array, pads: Pads, mode: str, fill: float) -> Array:
     return np.pad(x, sides, mode=padding_mode)
 
 
-def same_pads(size: Sequence[int], kernel: Any, stride: Any, dilation: Any = (1, 1)) -> Pads:
-    """Return the padding of TensorFlow's SAME: what doesn't divide by two goes to the end."""
+def same_pads(size: Sequence[int], kernel: Any, stride: Any, dilation: Any = (1, 1)) -> Any:
+    """Return TensorFlow's SAME padding along any number of axes; the odd zero goes to the end."""
     pads = []
     for length, k, s, d in zip(size, kernel, stride, dilation, strict=True):
         zeros = max((math.ceil(length / s) - 1) * s + (k - 1) * d + 1 - length, 0)
         pads.append((zeros // 2, zeros - zeros // 2))
-    return pads[0], pads[1]
+    return tuple(pads)
 
 
 def padded(layer: SuspectLayer, x: Array, fill: float) -> Array:
@@ -257,9 +262,9 @@ def _avg_pool(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> A
     counted = padded(layer.but(fill=None), ones, 1.0 if layer.get("count_include_pad") else 0.0)
     counted = pad(counted, beyond, "constant", 0.0)
     x = pad(padded(layer, x, 0.0), beyond, "constant", 0.0)
-    kernel, how = layer.get("kernel"), (layer.get("stride"), layer.get("dilation"))
-    total = sum(seen for _, seen in window_views(x, kernel, *how))
-    count = sum(seen for _, seen in window_views(counted, kernel, *how))
+    kernel, steps = layer.get("kernel"), (layer.get("stride"), layer.get("dilation"))
+    total = sum(seen for _, seen in window_views(x, kernel, *steps))
+    count = sum(seen for _, seen in window_views(counted, kernel, *steps))
     if layer.get("divide") == "never":
         return np.array(total)
     return np.array(total / (kernel[0] * kernel[1] if layer.get("divide") == "window" else count))

@@ -1,4 +1,4 @@
-"""Mistakes before the first layer: channel order, scale, layout, the way of resizing."""
+"""Mistakes before the first layer: channel order, scale, layout, resizing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from ..data.images import centred_box, decoded, scaled
+from ..errors import InputError
 from .fixes import words
 from .forward import CannotComputeError, compute, per_channel
 from .suspect import Array, Candidate, SuspectLayer
@@ -57,7 +60,7 @@ def colours(layer: SuspectLayer) -> Iterator[Candidate]:
 
 
 def convention(layer: SuspectLayer) -> Iterator[Candidate]:
-    """Images scaled by another convention than theirs, in either channel order."""
+    """Images scaled by another convention."""
     x = layer.inputs[0]
     for what, scale, shift in CONVENTIONS:
         if max(np.size(scale), np.size(shift)) == 3 != x.shape[1]:
@@ -72,7 +75,7 @@ def convention(layer: SuspectLayer) -> Iterator[Candidate]:
 
 
 def affine(layer: SuspectLayer) -> Iterator[Candidate]:
-    """Images times something plus something, per channel: solved for."""
+    """Images scaled and shifted per channel, by numbers that are solved for."""
     if not layer.same_shape or layer.inputs[0].ndim != 4:
         return
     orders = [tuple(range(layer.inputs[0].shape[1]))]
@@ -169,7 +172,7 @@ def quantised(layer: SuspectLayer) -> Iterator[Candidate]:
 
 
 def resized(layer: SuspectLayer) -> Iterator[Candidate]:
-    """The image files decoded and resized in another way; where the files are known."""
+    """The image files decoded and resized in another way, if the files are known."""
     if layer.kind != "input" or not layer.sources or not layer.same_shape:
         return
     if len(layer.sources) != len(layer.seen):
@@ -179,7 +182,7 @@ def resized(layer: SuspectLayer) -> Iterator[Candidate]:
             images = np.stack([
                 read(Path(f), layer.seen.shape[2:], layer.seen.shape[1]) for f in layer.sources
             ])  # fmt: skip
-        except (OSError, ValueError):
+        except InputError:
             return
         fix = words(
             pt="PIL's image.crop(box).resize(size, BILINEAR), which antialiases",
@@ -195,61 +198,42 @@ def resized(layer: SuspectLayer) -> Iterator[Candidate]:
 
 def _resizers() -> Iterator[tuple[str, Callable[..., Array]]]:
     """Yield (what, function of file, size and channels) for common ways of resizing."""
-    from PIL import Image
-
     filters = {
         "nearest": Image.Resampling.NEAREST, "box": Image.Resampling.BOX,
         "bicubic": Image.Resampling.BICUBIC, "Lanczos": Image.Resampling.LANCZOS,
         "Hamming": Image.Resampling.HAMMING,
     }  # fmt: skip
     for name, kind in filters.items():
-        yield f"{name} filter", partial(_pillow, how=kind)
+        yield f"{name} filter", partial(_pillow, resampling=kind)
     bilinear = Image.Resampling.BILINEAR
-    yield "squeezed, not cut to the centre", partial(_pillow, how=bilinear, crop=False)
-    yield "the filter takes in what is beyond the box", partial(_pillow, how=bilinear, beyond=True)
+    yield "squeezed, not cut to the centre", partial(_pillow, resampling=bilinear, crop=False)
+    yield (
+        "the filter takes in what is beyond the box",
+        partial(_pillow, resampling=bilinear, beyond=True),
+    )
     for align in (False, True):
         what = "bilinear without antialiasing" + (", corners aligned" if align else "")
         yield what, partial(_plain_bilinear, align=align)
         yield f"{what}, squeezed", partial(_plain_bilinear, align=align, crop=False)
 
 
-def _opened(file: Path, channels: int) -> Any:
-    from PIL import Image, ImageOps
-
-    with Image.open(file) as image:
-        return ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
-
-
-def _box(image: Any, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    height, width = size
-    across = min(image.width, max(1, round(image.height * width / height)))
-    down = min(image.height, max(1, round(image.width * height / width)))
-    left, top = (image.width - across) // 2, (image.height - down) // 2
-    return (left, top, left + across, top + down)
-
-
-def _scaled(pixels: Array) -> Array:
-    pixels = pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1)
-    return (2.0 * pixels - 255.0) / 256.0
-
-
 def _pillow(
-    file: Path, size: tuple[int, int], channels: int, how: Any, crop: bool = True,
+    file: Path, size: tuple[int, int], channels: int, resampling: Any, crop: bool = True,
     beyond: bool = False,
 ) -> Array:  # fmt: skip
-    image = _opened(file, channels)
-    box = _box(image, size) if crop else None
+    image = decoded(file, "L" if channels == 1 else "RGB")
+    box = centred_box(image, size) if crop else None
     if box is not None and not beyond:
         image, box = image.crop(box), None
-    return _scaled(np.asarray(image.resize(size[::-1], how, box=box), dtype=np.float64))
+    return scaled(np.asarray(image.resize(size[::-1], resampling, box=box), dtype=np.float64))
 
 
 def _plain_bilinear(
     file: Path, size: tuple[int, int], channels: int, align: bool, crop: bool = True
 ) -> Array:
     """Four neighbours only, with half-pixel centres or aligned corners, not rounded."""
-    image = _opened(file, channels)
-    image = image.crop(_box(image, size)) if crop else image
+    image = decoded(file, "L" if channels == 1 else "RGB")
+    image = image.crop(centred_box(image, size)) if crop else image
     pixels = np.asarray(image, dtype=np.float64)
     for axis, length in enumerate(size):
         have = pixels.shape[axis]
@@ -261,7 +245,7 @@ def _plain_bilinear(
         high = np.minimum(low + 1, have - 1)
         part = np.expand_dims(at - low, tuple(i for i in range(pixels.ndim) if i != axis))
         pixels = pixels.take(low, axis) * (1 - part) + pixels.take(high, axis) * part
-    return _scaled(pixels)
+    return scaled(pixels)
 
 
 def transform(layer: SuspectLayer) -> Iterator[Candidate]:

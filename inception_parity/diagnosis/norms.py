@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .fixes import layer_line, words
+from .fixes import INFERENCE, layer_line, words
 from .forward import channel_sums
 from .suspect import Array, Candidate, Fix, SuspectLayer
 
@@ -23,15 +23,10 @@ _AFFINE: Fix = words(
     mx="scale=True, center=True, and set gamma and beta (nd op: fix_gamma=False)",
     other="load weight and bias",
 )
-_INFERENCE: Fix = words(
-    pt="net.eval()", tf="net(x, training=False)",
-    mx="call it outside of autograd.record(), or with train_mode=False",
-    onnx="export in inference mode", other="run it in inference mode",
-)  # fmt: skip
 
 
 def _terms(layer: SuspectLayer) -> tuple[Array, Array, Array, Array, float]:
-    """Return weight, bias, mean, variance and eps, the missing ones as what they stand for."""
+    """Return weight, bias, mean, variance and eps, with neutral values for missing ones."""
     w = layer.weights
     count = layer.reference.shape[1]
     ones, zeros = np.ones(count), np.zeros(count)
@@ -58,7 +53,7 @@ def _line(layer: SuspectLayer) -> tuple[Array, Array] | None:
 
 
 def eps(layer: SuspectLayer) -> Iterator[Candidate]:
-    """Another eps, whichever: the slopes of the channels tell; or eps outside of the root."""
+    """Another eps, which the channels' slopes reveal; or eps outside the root."""
     weight, _, _, var, right = _terms(layer)
     line = _line(layer)
     outside = f"eps is added to the root, and not under it ({right:g})"
@@ -116,7 +111,7 @@ def statistics(layer: SuspectLayer) -> Iterator[Candidate]:
         text = "the batch's own mean and variance, as in training; should be the running ones"
         own = layer.but(statistics="batch", unbiased=unbiased)
         said = text + (" (variance over n - 1)" if unbiased else "")
-        yield Candidate("training-mode", said, _INFERENCE, own, 2 if unbiased else 1)
+        yield Candidate("training-mode", said, INFERENCE, own, 2 if unbiased else 1)
     if layer.reference.ndim == 4:
         text = "every image's own mean and variance: an instance norm"
         yield Candidate(
@@ -181,7 +176,7 @@ def affine(layer: SuspectLayer) -> Iterator[Candidate]:
 
 
 def fitted(layer: SuspectLayer) -> Iterator[Candidate]:
-    """Another bias or mean, another weight or variance: which of them would explain it."""
+    """Another bias or mean, or another weight or variance: whichever would explain it."""
     line = _line(layer)
     if line is None:
         return
@@ -210,7 +205,7 @@ def fitted(layer: SuspectLayer) -> Iterator[Candidate]:
 
 
 def lrn_constants(layer: SuspectLayer) -> Iterator[Candidate]:
-    """Other constants: known conventions, and whatever else a straight line finds."""
+    """Other constants: known conventions, and any others that fit a straight line."""
     size, alpha = int(layer.get("size")), float(layer.get("alpha"))
     beta, k = float(layer.get("beta")), float(layer.get("k"))
     right = f"size {size}, alpha {alpha:g}, beta {beta:g}, k {k:g}"
@@ -266,7 +261,7 @@ def _fitted_constants(
 
 
 def lrn_kind(layer: SuspectLayer) -> Iterator[Candidate]:
-    """The sum over the image's neighbours, and not over the channels."""
+    """Sums over neighbours in the image instead of over channels."""
     size = int(layer.get("size"))
 
     def within(x: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Mistakes that any layer may have: on top of its output, or in place of it."""
+"""Mistakes that any layer may have: something done to its output, or instead of it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from .fixes import layer_line, layer_name, words
-from .forward import ACTIVATIONS, output_of, softmax
+from .fixes import INFERENCE, layer_line, layer_name, words
+from .forward import ACTIVATIONS, matching_output, output_of, softmax
 from .suspect import Array, Candidate, Fix, SuspectLayer
 
 _WITHOUT: Fix = words(
@@ -18,30 +18,28 @@ _WITHOUT: Fix = words(
 )
 
 
-def _after(layer: SuspectLayer, cause: str, text: str, fix: Fix, cost: int, name: str) -> Candidate:
-    return Candidate(cause, text, fix, layer.then(name, ACTIVATIONS[name]), cost)
-
-
 def activations(layer: SuspectLayer) -> Iterator[Candidate]:
-    """An activation too much."""
+    """A surplus activation."""
     for name in ACTIVATIONS:
         if name == "linear":
             continue
         what = {"relu": "a ReLU", "relu6": "a ReLU cut at 6"}.get(name, name)
         text = f"{what} is applied to its output, but shouldn't be"
         cost = 1 if name == "relu" else 2
-        yield _after(layer, "activation-surplus", text, _WITHOUT, cost, name)
-    text = "{} is applied to its output, but shouldn't be: logits are compared"
-    logarithm = layer.then("log softmax", lambda y: np.log(softmax(y)), False)
-    cost = 1 if layer.reference.ndim == 2 else 3
+        surplus = layer.then(name, ACTIVATIONS[name])
+        yield Candidate("activation-surplus", text, _WITHOUT, surplus, cost)
     if layer.kind != "act":
-        yield Candidate("activation-surplus", text.format("a softmax"), _WITHOUT,
-                        layer.then("softmax", softmax, False), cost)  # fmt: skip
-        yield Candidate("activation-surplus", text.format("a log-softmax"), _WITHOUT, logarithm, 2)
+        for what, function, cost in (
+            ("a softmax", softmax, 1 if layer.reference.ndim == 2 else 3),
+            ("a log-softmax", lambda y: np.log(softmax(y)), 2),
+        ):
+            text = f"{what} is applied to its output, but shouldn't be: logits are compared"
+            surplus = layer.then(what, function, elementwise=False)
+            yield Candidate("activation-surplus", text, _WITHOUT, surplus, cost)
 
 
 def other_activation(layer: SuspectLayer) -> Iterator[Candidate]:
-    """Another activation than the one that should be."""
+    """The wrong activation."""
     right = layer.get("function")
     fix = layer_line(layer)
     for name in ACTIVATIONS:
@@ -77,37 +75,34 @@ def clipped(layer: SuspectLayer) -> Iterator[Candidate]:
         yield Candidate("clipped", f"the output is {text}", fix, cut, 3)
 
 
+_MISSING = {  # kind -> cause, and what it is called
+    "act": ("activation-missing", "the activation"),
+    "norm": ("norm-missing", "batch norm"),
+    "lrn": ("lrn-missing", "local response norm"),
+}
+
+
 def missing(layer: SuspectLayer) -> Iterator[Candidate]:
     """The layer does nothing: its output is its input."""
-    cause = {"act": "activation-missing", "norm": "norm-missing", "lrn": "lrn-missing"}
     if layer.kind not in ("input", "output", "dropout") and len(layer.inputs) == 1:
-        identity = replace(layer, kind="output")
-        what = {"act": "the activation", "norm": "batch norm", "lrn": "local response norm"}
-        text = f"{what.get(layer.kind, 'the layer')} is missing: its output is its input"
+        cause, what = _MISSING.get(layer.kind, ("layer-missing", "the layer"))
+        text = f"{what} is missing: its output is its input"
         fix = words(other=f"{layer_name(layer)} here")
-        yield Candidate(cause.get(layer.kind, "layer-missing"), text, fix, identity, 0)
+        yield Candidate(cause, text, fix, replace(layer, kind="output"), 0)
 
 
 def twice(layer: SuspectLayer) -> Iterator[Candidate]:
     """The layer is applied twice."""
     same = layer.inputs and layer.inputs[0].shape == layer.reference.shape
     if same and len(layer.inputs) == 1 and layer.kind not in ("input", "output", "dropout"):
-        try:
-            once = output_of(layer)
-        except Exception:  # then it can't be applied again either
-            return
-        again = layer.fed(once)
+        again = layer.fed(output_of(layer))
         text = "the layer is applied twice"
         yield Candidate("layer-doubled", text, words(other="apply it once"), again, 2)
 
 
 def times(layer: SuspectLayer) -> Iterator[Candidate]:
     """The output times a number, or something added to all of it."""
-    if not layer.same_shape:
-        return
-    y = output_of(layer)
-    if y.shape != layer.seen.shape:
-        return
+    y = matching_output(layer)
     power = float(np.vdot(y, y))
     factor = float(np.vdot(y, layer.seen)) / power if power else 0.0
     shift = float((layer.seen - y).mean())
@@ -122,11 +117,7 @@ def times(layer: SuspectLayer) -> Iterator[Candidate]:
 
 def dropout(layer: SuspectLayer) -> Iterator[Candidate]:
     """Dropout that is active: values are either gone, or all larger by the same factor."""
-    if not layer.same_shape:
-        return
-    y = output_of(layer)
-    if y.shape != layer.seen.shape:
-        return
+    y = matching_output(layer)
     there = np.abs(y) > 1e-9 * np.abs(y).max(initial=0.0)
     gone = there & (layer.seen == 0)
     kept = there & ~gone
@@ -143,13 +134,8 @@ def dropout(layer: SuspectLayer) -> Iterator[Candidate]:
     text = f"dropout is active: {share:.0%} of the values are gone, the others times {factor:.4g}"
     text += f" (p = {p:.4g})" if p > 1e-9 else " (not scaled)"
     text += "; whole channels" if whole else ""
-    fix = words(
-        pt="net.eval()", tf="net(x, training=False)",
-        mx="call it outside of autograd.record(), or with train_mode=False",
-        onnx="export in inference mode", other="run it in inference mode",
-    )  # fmt: skip
     dropped = layer.then("dropout", lambda z: z * mask, elementwise=False)
-    yield Candidate("dropout-active", text, fix, dropped, 3)
+    yield Candidate("dropout-active", text, INFERENCE, dropped, 3)
 
 
 def dropout_scale(layer: SuspectLayer) -> Iterator[Candidate]:
@@ -185,24 +171,20 @@ def turned(layer: SuspectLayer) -> Iterator[Candidate]:
 
 def reordered(layer: SuspectLayer) -> Iterator[Candidate]:
     """Channels, or images, in another order, found by matching them."""
-    if not layer.same_shape:
-        return
-    y = output_of(layer)
-    if y.shape != layer.seen.shape:
-        return
+    y = matching_output(layer)
     for axis, cause, what in ((1, "channel-order", "channels"), (0, "batch-order", "images")):
         order = _matched(np.moveaxis(y, axis, 0), np.moveaxis(layer.seen, axis, 0))
         if order is None:
             continue
         n = len(order)
         plain = list(order)
-        how, cost = f"in another order ({', '.join(map(str, plain[:6]))}, …)", 4
+        change, cost = f"in another order ({', '.join(map(str, plain[:6]))}, …)", 4
         by = -plain[0] % n
         if plain == list(range(n))[::-1]:
-            how, cost = "reversed", 2
+            change, cost = "reversed", 2
         elif np.array_equal(plain, np.roll(range(n), by)):
-            how, cost = f"shifted by {by if by <= n // 2 else by - n}", 2
-        text = f"the output's {what} are {how}"
+            change, cost = f"shifted by {by if by <= n // 2 else by - n}", 2
+        text = f"the output's {what} are {change}"
         fix = words(other=f"{what} in the reference's order; for kernels see their layout")
         moved = layer.then("reordered", partial(np.take, indices=order, axis=axis), False)
         yield Candidate(cause, text, fix, moved, cost)
@@ -257,7 +239,7 @@ def broken_values(layer: SuspectLayer) -> Iterator[Candidate]:
 
 
 def clue(layer: SuspectLayer) -> str:
-    """Say where the difference is, for when nothing explains it."""
+    """Say where the difference lies, if nothing explains it."""
     if not layer.same_shape:
         return f"shape {layer.seen.shape}, but should be {layer.reference.shape}"
     apart = np.abs(layer.seen - layer.reference) > layer.rough * np.abs(layer.reference).max()

@@ -17,7 +17,7 @@ def count(layer: SuspectLayer) -> Iterator[Candidate]:
     is_, should = ("counts", "shouldn't") if not counted else ("doesn't count", "should")
     text = f"the average pool {is_} its padding, but {should}"
     yield Candidate(
-        "pad-counted", text, count_mend(counted), layer.but(count_include_pad=not counted)
+        "pad-counted", text, count_fix(counted), layer.but(count_include_pad=not counted)
     )
     window = "every window is divided by its full size, also where it reaches beyond the padding"
     fix = layer_line(layer)
@@ -26,7 +26,7 @@ def count(layer: SuspectLayer) -> Iterator[Candidate]:
                     layer.but(divide="never"))  # fmt: skip
 
 
-def count_mend(counted: bool) -> dict[str, str]:
+def count_fix(counted: bool) -> dict[str, str]:
     """Return how a framework is told whether an average pool counts its padding."""
     keras = (
         'ZeroPadding2D before AveragePooling2D(…, padding="valid"), which counts the zeros'
@@ -42,7 +42,7 @@ def count_mend(counted: bool) -> dict[str, str]:
 
 
 def exchanged(layer: SuspectLayer) -> Iterator[Candidate]:
-    """Maximum for mean, mean for maximum."""
+    """The maximum instead of the mean, or vice versa."""
     fix = layer_line(layer)
     if layer.kind == "max_pool":
         text = "the mean of each window, but should be the maximum"
@@ -104,7 +104,7 @@ def window(layer: SuspectLayer) -> Iterator[Candidate]:
 
 
 def window_and_stride(layer: SuspectLayer) -> Iterator[Candidate]:
-    """Windows of one size in place of adaptive or global ones, or the other way round."""
+    """Windows of one size instead of adaptive or global ones, or vice versa."""
     height, width = layer.seen.shape[2:] if layer.seen.ndim == 4 else (1, 1)
     rows, columns = layer.inputs[0].shape[2:]
     fix = layer_line(layer)

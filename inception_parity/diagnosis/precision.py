@@ -33,13 +33,13 @@ def rounded(array: Array, dtype: str) -> Array:
     return to_dtype(array, dtype).astype(np.float64)
 
 
-def _narrow(layer: SuspectLayer, how: Callable[[Array], Array]) -> SuspectLayer:
-    weights = {name: how(array) for name, array in layer.weights.items()}
-    return layer.fed(*(how(x) for x in layer.inputs)).weighing(**weights)
+def _narrow(layer: SuspectLayer, rounding: Callable[[Array], Array]) -> SuspectLayer:
+    weights = {name: rounding(array) for name, array in layer.weights.items()}
+    return layer.fed(*(rounding(x) for x in layer.inputs)).weighing(**weights)
 
 
 def narrower(layer: SuspectLayer) -> Iterator[Candidate]:
-    """In float32, bfloat16 or float16: all that comes out fits into that dtype."""
+    """Computed in float32, bfloat16 or float16: every output value fits into that dtype."""
     own = UNIT_ROUNDOFF.get(layer.dtype, 0.0)
     fix = words(
         pt="model.double() and x.double(); no autocast around it",
@@ -70,23 +70,21 @@ def narrower(layer: SuspectLayer) -> Iterator[Candidate]:
             last = layer.then("rounded", partial(rounded, dtype=dtype))
             said = f"its output is rounded to {dtype}, but should be {layer.dtype}"
             yield Candidate("downcast", said, fix, last, 2, None, evidence)
-        said = f"its input and weights are rounded to {dtype}, but should be {layer.dtype}"
-        yield Candidate("downcast", said, fix, inside, 2)
+        parts = {"input and weights are": inside}
         if layer.weights:
             weights = {name: rounded(array, dtype) for name, array in layer.weights.items()}
-            said = f"its weights are rounded to {dtype}, but should be {layer.dtype}"
-            yield Candidate("downcast", said, fix, layer.weighing(**weights), 2)
+            parts["weights are"] = layer.weighing(**weights)
         if "weight" in layer.weights:
-            said = f"its weight is rounded to {dtype}, but should be {layer.dtype}"
-            kernel = rounded(layer.weights["weight"], dtype)
-            yield Candidate("downcast", said, fix, layer.weighing(weight=kernel), 2)
+            parts["weight is"] = layer.weighing(weight=rounded(layer.weights["weight"], dtype))
         if len(layer.inputs) == 1:
-            said = f"its input is rounded to {dtype}, but should be {layer.dtype}"
-            yield Candidate("downcast", said, fix, layer.fed(rounded(layer.inputs[0], dtype)), 2)
+            parts["input is"] = layer.fed(rounded(layer.inputs[0], dtype))
+        for part, changed in parts.items():
+            said = f"its {part} rounded to {dtype}, but should be {layer.dtype}"
+            yield Candidate("downcast", said, fix, changed, 2)
 
 
 def tf32(layer: SuspectLayer) -> Iterator[Candidate]:
-    """Products of 10 mantissa bits, as tensor cores make them of float32 by default."""
+    """Factors of 10 mantissa bits, as tensor cores make of float32 by default."""
     if layer.dtype != "float32" or layer.kind not in ("conv", "dense") or not layer.same_shape:
         return
     b = layer.weights.get("bias")

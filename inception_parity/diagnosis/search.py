@@ -1,4 +1,4 @@
-"""The search: explanations are tried, alone and by two, and what makes the difference vanish stays.
+"""Tries explanations, alone and in pairs, and keeps those that make the difference vanish.
 
 Every explanation is a function from a layer to candidates: changed copies of the
 layer, which `forward.compute` computes in float64. Candidates are computed on a few
@@ -38,11 +38,11 @@ BY_KIND: dict[str, tuple[Explanation, ...]] = {
     "affine": inputs.AFFINE,
     "input": inputs.INPUT,
 }
-FARFETCHED = 6  # from this cost on two simple mistakes are likelier than one
+FARFETCHED = 6  # from this cost on, two simple mistakes are likelier than one
 MOST_PAIRS = 4000
 WORK = 6e9  # numbers that all pairs together may look at
 CHANNELS = 4  # on which candidates are computed first
-# Not tried as the second of two mistakes: too dear, or able to explain too much.
+# Not tried as the second of two mistakes: too expensive, or able to explain too much.
 ALONE = (
     wiring.fed_from_elsewhere, convolutions.other_weights, convolutions.held, outputs.times,
     outputs.twice,
@@ -89,7 +89,7 @@ def diagnose(layer: SuspectLayer, pairs: bool = True) -> Diagnosis:
 
     Args:
         layer: the layer, what it was given, what came out and should have.
-        pairs: whether to try two mistakes at once where one explains nothing.
+        pairs: whether to try two mistakes at once if no single one explains the difference.
     """
     result = Diagnosis(layer.name, layer.kind)
     if layer.observed is None:
@@ -180,14 +180,14 @@ def _left(candidate: Candidate) -> float:
 
 
 def _confirmed(tried: list[_Tried], before: float) -> list[_Tried]:
-    """Compute whole what agrees on a few channels; return what makes the difference vanish."""
+    """Return what makes the difference vanish; only what agrees on a few channels is computed."""
     found = []
     for one in tried:
         if one.screened > 1e3 * _limit(one.candidate):
             continue
         if one.after is None:
             one.after = _left(one.candidate)
-        # Where little was wrong, little is left by anything: it has to become far less.
+        # If little was wrong, anything leaves little: the difference has to become far smaller.
         if one.after <= _limit(one.candidate) and _less(one, before):
             found.append(one)
     return found
@@ -196,12 +196,12 @@ def _confirmed(tried: list[_Tried], before: float) -> list[_Tried]:
 def _less(one: _Tried, before: float) -> bool:
     assert one.after is not None
     if one.candidate.cause == "downcast" and one.candidate.limit is not None:
-        return one.after <= 2 * before  # rounding that can't be repeated; it has other evidence
+        return one.after <= 2 * before  # such rounding can't be repeated; the evidence is elsewhere
     return one.after < 0.1 * before
 
 
 def _ranked(found: list[_Tried], layer: SuspectLayer, before: float) -> list[Finding]:
-    """Return findings: the simplest first, then what leaves least; one for each text."""
+    """Return findings, one for each text: the simplest first, then those that leave least."""
     order = sorted(found, key=lambda one: (one.candidate.cost, one.after))
     findings: dict[tuple[str, str], Finding] = {}
     for one in order:

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..comparison.limits import LIMIT_FLOAT64
+
 Array = NDArray[np.float64]
 Pads = tuple[tuple[int, int], tuple[int, int]]  # (top, bottom), (left, right)
-
-LIMIT = 1e-10  # relative L2 below which a difference in float64 has vanished
 
 
 @dataclass(frozen=True)
 class Post:
-    """Something done to a layer's output. `elementwise`: channels can be had one by one."""
+    """Something done to a layer's output. `elementwise`: each channel can be computed alone."""
 
     name: str
     apply: Callable[[Array], Array]
@@ -74,7 +74,7 @@ class SuspectLayer:
     weights: Mapping[str, Array] = field(default_factory=dict)
     backend: str = ""
     dtype: str = "float64"
-    limit: float = LIMIT
+    limit: float = LIMIT_FLOAT64
     others: Mapping[str, Callable[[], Array]] = field(default_factory=dict)
     held: Mapping[str, Array] = field(default_factory=dict)
     sources: tuple[Any, ...] = ()
@@ -110,7 +110,7 @@ class SuspectLayer:
 
     @property
     def seen(self) -> Array:
-        """The observed output, where there is one."""
+        """The observed output, which has to be there."""
         if self.observed is None:
             raise ValueError(f"{self.name}: no output was observed")
         return self.observed
@@ -153,7 +153,7 @@ class Candidate:
     layer: SuspectLayer
     cost: int = 1  # how far-fetched: roughly, numbers that had to be chosen or fitted
     limit: float | None = None  # a remaining difference that is still rounding, if not the layer's
-    evidence: str = ""  # what else speaks for it
+    evidence: str = ""  # further evidence
 
 
 Explanation = Callable[[SuspectLayer], Iterator[Candidate]]
@@ -171,7 +171,7 @@ class Finding:
         after: relative L2 between the observed output and the reference with this mistake.
         fix: the line that fixes it, in the backend's own words.
         cost: how far-fetched it is; findings with the same effect are ranked by it.
-        evidence: what else speaks for it.
+        evidence: further evidence.
     """
 
     cause: str
@@ -185,15 +185,15 @@ class Finding:
 
 @dataclass
 class Diagnosis:
-    """What became of the search for a cause.
+    """What the search for a cause found.
 
     Args:
         endpoint: where.
         kind: what kind of layer that is.
         findings: explanations that make the difference vanish, best first.
-        closest: where none does, the one that leaves least, if it leaves a tenth or less.
+        closest: if none does, the one that leaves least, if it leaves a tenth or less.
         tried: how many single explanations, and how many pairs, were computed.
-        note: why nothing or not all could be tried, if so.
+        note: why nothing, or not everything, could be tried.
         also: other guilty endpoints that the same cause explains.
     """
 
@@ -212,7 +212,7 @@ class Diagnosis:
 
 
 def distance(array: Array, reference: Array) -> float:
-    """Return the relative L2 difference; infinity where there is none to speak of."""
+    """Return the relative L2 difference; infinity if it can't be measured."""
     if array.shape != reference.shape:
         return float("inf")
     with np.errstate(over="ignore", invalid="ignore"):

@@ -1,4 +1,4 @@
-"""From two traces to a layer: the first guilty endpoint, and what the oracle knows of it."""
+"""The diagnosis of two traces: the first guilty endpoint, and what the oracle knows of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .outputs import missing
 from .search import diagnose
 from .suspect import Array, Diagnosis, Finding, SuspectLayer, distance
 
-MOST_ALIKE = 8  # further guilty endpoints that are held against the same cause
+MOST_ALIKE = 8  # further guilty endpoints at which the same cause is tried
 _KINDS = {
     "Conv2d": "conv", "BatchNorm2d": "norm", "ReLU": "act", "MaxPool": "max_pool",
     "AvgPool": "avg_pool", "AdaptiveAvgPool": "adaptive_pool", "GlobalAvgPool": "global_pool",
@@ -69,7 +69,7 @@ def diagnose_trace(
 
 
 def best_report(reports: Sequence[Report]) -> Report | None:
-    """Return the failing report of a backend that tells most: float64, else an isolated one."""
+    """Return the most telling of a backend's failing reports: float64, else an isolated one."""
     failing = [r for r in reports if r.fails and r.first is not None]
     order = (("float64", "propagated"), ("float32", "isolated"), ("float32", "propagated"))
     known = [r for key in order for r in failing if (r.dtype, r.mode) == key]
@@ -77,7 +77,7 @@ def best_report(reports: Sequence[Report]) -> Report | None:
 
 
 class _Suspects:
-    """Makes layers of the endpoints of one trace."""
+    """Describes the endpoints of one trace as suspect layers."""
 
     def __init__(
         self, trace: Trace, oracle: Trace, weights: Mapping[str, NDArray[Any]],
@@ -123,7 +123,7 @@ class _Suspects:
         )  # fmt: skip
         if run.dtype == "float64":
             return layer
-        # What the layer makes of rounded numbers is what it should be held against.
+        # The output has to be compared with what the layer makes of rounded numbers.
         return replace(layer, reference=compute(layer))
 
     def _given(self, name: str) -> Array:

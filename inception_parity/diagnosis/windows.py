@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 
-from .fixes import layer_line, same_fix
+from .fixes import layer_line
 from .forward import CannotComputeError, compute, output_of, padded, same_pads
 from .suspect import Array, Candidate, Pads, SuspectLayer
 
@@ -48,8 +48,8 @@ def padding(layer: SuspectLayer) -> Iterator[Candidate]:
     right, wanted = layer.get("pads"), layer.seen.shape[2:]
     kernel = kernel_of(layer)
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, layer.get("dilation"), strict=True)]
-    how = layer.get("stride"), layer.get("dilation")
-    same = same_pads(layer.inputs[0].shape[2:], kernel, *how)
+    steps = layer.get("stride"), layer.get("dilation")
+    same = same_pads(layer.inputs[0].shape[2:], kernel, *steps)
     options: dict[Pads, None] = {same: None, NONE: None}
     per_side = [[(i, j) for i in range(r) for j in range(r)] for r in reach]
     if max(reach) <= 3 or min(reach) == 1:
@@ -67,7 +67,7 @@ def padding(layer: SuspectLayer) -> Iterator[Candidate]:
             uneven = pads[0][0] != pads[0][1] or pads[1][0] != pads[1][1]
             what = f"{'asymmetric ' if uneven else ''}padding: {say_pads(pads)}"
         text = f"{what}, but should be {say_pads(right)}"
-        fix = same_fix(layer, right) if pads == same else layer_line(layer, pads=right)
+        fix = layer_line(layer, pads=right)
         cost = 1 if pads in (same, NONE) else 2
         yield Candidate("padding", text, fix, layer.but(pads=pads, ceil=False), cost)
 

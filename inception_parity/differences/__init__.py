@@ -25,10 +25,10 @@ from .norms import TOPICS as NORMS
 from .optimizers import TOPICS as OPTIMIZERS
 from .pools import TOPICS as POOLS
 from .runtime import TOPICS as RUNTIME
-from .topic import Answer, Seen, Topic
+from .topic import Answer, Topic
 from .training import TOPICS as TRAINING
 
-__all__ = ["TOPICS", "Answer", "Seen", "Topic", "experiment", "find_topic", "run"]
+__all__ = ["TOPICS", "Answer", "Topic", "experiment", "find_topic", "run"]
 
 TOPICS = {
     topic.name: topic
@@ -112,8 +112,7 @@ def experiment(backend: Adapter, names: Sequence[str]) -> dict[str, Any]:
     cells = {}
     for name in names:
         try:
-            seen = TOPICS[name].runs[backend.name]()
-            cells[name] = Answer(seen.default, dict(seen.numbers), seen.ours)
+            cells[name] = TOPICS[name].runs[backend.name]()
         except Exception as error:  # costs its cell of the table, which says so
             cells[name] = Answer(problem=f"the experiment failed: {error!r}"[:300])
     return {

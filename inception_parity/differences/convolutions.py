@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .topic import Seen, Topic, listed
+from .topic import Answer, Topic, listed
 
 
-def _same_pt() -> Seen:
+def _same_pt() -> Answer:
     import torch
 
     import inception_pt.layers as ours
@@ -25,10 +25,10 @@ def _same_pt() -> Seen:
     default = f"`padding=(0, 1)`: {listed(found)}, a zero before and none after"
     if refused:
         default += "; `padding='same'` is refused at stride 2"
-    return Seen(default, {"row": found, "refused": refused}, listed(equal))
+    return Answer(default, {"row": found, "refused": refused}, listed(equal))
 
 
-def _same_tf() -> Seen:
+def _same_tf() -> Answer:
     import keras
     import numpy as np
 
@@ -42,10 +42,10 @@ def _same_tf() -> Seen:
     layer = ours.Conv2d(1, 1, (1, 3), 2, (0, 1), bias=False)
     layer.set_weights([np.ones((1, 3, 1, 1), "float32")])
     default = f"`padding='same'`: {listed(found)}, no zero before and one after"
-    return Seen(default, {"row": found}, listed(np.ravel(layer(x))))
+    return Answer(default, {"row": found}, listed(np.ravel(layer(x))))
 
 
-def _same_mx() -> Seen:
+def _same_mx() -> Answer:
     import inception_mx.layers as ours
     from inception_mx._mxnet import mxnet, nn
 
@@ -59,22 +59,22 @@ def _same_mx() -> Seen:
     found = row(nn.Conv2D(1, (1, 3), 2, padding=(0, 1), use_bias=False, in_channels=1))
     equal = row(ours.Conv2d(1, 1, (1, 3), 2, (0, 1), bias=False))
     default = f"`padding=(0, 1)`: {listed(found)}, a zero before and none after; there is no `same`"
-    return Seen(default, {"row": found}, listed(equal))
+    return Answer(default, {"row": found}, listed(equal))
 
 
-def _layout(conv: tuple[int, ...], dense: tuple[int, ...], names: str) -> Seen:
+def _layout(conv: tuple[int, ...], dense: tuple[int, ...], names: str) -> Answer:
     text = f"convolution {' x '.join(map(str, conv))}, dense {' x '.join(map(str, dense))}: {names}"
-    return Seen(text, {"conv": list(conv), "dense": list(dense)})
+    return Answer(text, {"conv": list(conv), "dense": list(dense)})
 
 
-def _layout_pt() -> Seen:
+def _layout_pt() -> Answer:
     import torch
 
     conv, dense = torch.nn.Conv2d(3, 8, (5, 7)), torch.nn.Linear(3, 8)
     return _layout(tuple(conv.weight.shape), tuple(dense.weight.shape), "OIHW, (out, in)")
 
 
-def _layout_tf() -> Seen:
+def _layout_tf() -> Answer:
     import keras
 
     conv, dense = keras.layers.Conv2D(8, (5, 7)), keras.layers.Dense(8)
@@ -83,24 +83,26 @@ def _layout_tf() -> Seen:
     return _layout(tuple(conv.kernel.shape), tuple(dense.kernel.shape), "HWIO, (in, out)")
 
 
-def _layout_mx() -> Seen:
+def _layout_mx() -> Answer:
     from inception_mx._mxnet import nn
 
     conv, dense = nn.Conv2D(8, (5, 7), in_channels=3), nn.Dense(8, in_units=3)
     return _layout(tuple(conv.weight.shape), tuple(dense.weight.shape), "OIHW, (units, in)")
 
 
-def _flatten_pt() -> Seen:
+def _flatten_pt() -> Answer:
     import torch
 
     import inception_pt.layers as ours
 
     x = torch.arange(8.0).reshape(1, 2, 2, 2)
     found = torch.nn.Flatten()(x).flatten().tolist()
-    return Seen(f"{listed(found)}: C, H, W", {"order": found}, listed(ours.Flatten()(x).flatten()))
+    return Answer(
+        f"{listed(found)}: C, H, W", {"order": found}, listed(ours.Flatten()(x).flatten())
+    )
 
 
-def _flatten_tf() -> Seen:
+def _flatten_tf() -> Answer:
     import keras
     import numpy as np
 
@@ -109,17 +111,17 @@ def _flatten_tf() -> Seen:
     x = np.arange(8.0, dtype="float32").reshape(1, 2, 2, 2).transpose(0, 2, 3, 1)
     found = np.ravel(keras.layers.Flatten()(x)).tolist()
     equal = np.ravel(ours.Flatten()(keras.ops.convert_to_tensor(x)))
-    return Seen(f"{listed(found)}: H, W, C", {"order": found}, listed(equal))
+    return Answer(f"{listed(found)}: H, W, C", {"order": found}, listed(equal))
 
 
-def _flatten_mx() -> Seen:
+def _flatten_mx() -> Answer:
     import inception_mx.layers as ours
     from inception_mx._mxnet import mxnet, nn
 
     x = mxnet.np.arange(8.0).reshape(1, 2, 2, 2)
     found = nn.Flatten()(x).asnumpy().ravel().tolist()
     equal = ours.Flatten()(x).asnumpy().ravel()
-    return Seen(f"{listed(found)}: C, H, W", {"order": found}, listed(equal))
+    return Answer(f"{listed(found)}: C, H, W", {"order": found}, listed(equal))
 
 
 TOPICS = (

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from .topic import Seen, Topic
+from .topic import Answer, Topic
 
 LOGITS = ((2.0, 0.0, -1.0),)  # of one image of class 0
 
 
-def _seen(loss: float, takes: str) -> Seen:
-    return Seen(f"{loss:.4f}: takes {takes}", {"loss": loss})
+def _seen(loss: float, takes: str) -> Answer:
+    return Answer(f"{loss:.4f}: takes {takes}", {"loss": loss})
 
 
-def _input_pt() -> Seen:
+def _input_pt() -> Answer:
     import torch
 
     loss = torch.nn.CrossEntropyLoss()(torch.tensor(LOGITS), torch.tensor([0]))
     return _seen(loss.item(), "logits")
 
 
-def _input_tf() -> Seen:
+def _input_tf() -> Answer:
     import keras
     import numpy as np
 
@@ -26,28 +26,26 @@ def _input_tf() -> Seen:
     wrong = float(keras.losses.SparseCategoricalCrossentropy()(y, x))
     right = float(keras.losses.SparseCategoricalCrossentropy(from_logits=True)(y, x))
     seen = _seen(wrong, "probabilities (`from_logits=False`), and says nothing when given logits")
-    numbers = {**seen.numbers, "from_logits": right}
-    return Seen(f"{seen.default}; with `from_logits=True` {right:.4f}", numbers)
+    return seen.more(f"; with `from_logits=True` {right:.4f}", from_logits=right)
 
 
-def _input_mx() -> Seen:
+def _input_mx() -> Answer:
     from inception_mx._mxnet import gluon, mxnet
 
     x, y = mxnet.np.array(LOGITS), mxnet.np.array([0])
     loss = gluon.loss.SoftmaxCrossEntropyLoss
     plain, logs = loss()(x, y).item(), loss(from_logits=True)(x, y).item()
     seen = _seen(plain, "logits; its `from_logits=True` means log-probabilities")
-    numbers = {**seen.numbers, "from_logits": logs}
-    return Seen(f"{seen.default}, {logs:.4f}", numbers)
+    return seen.more(f", {logs:.4f}", from_logits=logs)
 
 
-def _output(shape: tuple[int, ...], smoothing: bool) -> Seen:
+def _output(shape: tuple[int, ...], smoothing: bool) -> Answer:
     what = "one number, the mean" if not shape else f"{shape[0]} numbers, one per image"
     text = f"{what}; smoothing of labels {'is an argument' if smoothing else 'is left to the user'}"
-    return Seen(text, {"shape": list(shape), "smoothing": smoothing})
+    return Answer(text, {"shape": list(shape), "smoothing": smoothing})
 
 
-def _output_pt() -> Seen:
+def _output_pt() -> Answer:
     import inspect
 
     import torch
@@ -57,7 +55,7 @@ def _output_pt() -> Seen:
     return _output(tuple(loss.shape), "label_smoothing" in names)
 
 
-def _output_tf() -> Seen:
+def _output_tf() -> Answer:
     import inspect
 
     import keras
@@ -68,7 +66,7 @@ def _output_tf() -> Seen:
     return _output(tuple(loss.shape), "label_smoothing" in names)
 
 
-def _output_mx() -> Seen:
+def _output_mx() -> Answer:
     import inspect
 
     from inception_mx._mxnet import gluon, mxnet

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from .topic import Seen, Topic
+from .topic import Answer, Topic
 
 # Two images of two pixels: the mean is 3, the variance 5 biased, 20/3 unbiased.
 BATCH = (0.0, 2.0, 4.0, 6.0)
 
 
-def _defaults(share: float, eps: float, momentum: float, what: str) -> Seen:
+def _defaults(share: float, eps: float, momentum: float, what: str) -> Answer:
     text = f"`momentum={momentum:g}`, `eps={eps:g}`: {what}; the new batch's share is {share:.2g}"
-    return Seen(text, {"momentum": momentum, "eps": eps, "share": share})
+    return Answer(text, {"momentum": momentum, "eps": eps, "share": share})
 
 
 def _trained_pt() -> Any:
@@ -46,19 +46,19 @@ def _trained_mx(backward: bool = True) -> Any:
     return norm
 
 
-def _defaults_pt() -> Seen:
+def _defaults_pt() -> Answer:
     norm = _trained_pt()
     share = norm.running_mean.item() / 3
     return _defaults(share, norm.eps, norm.momentum, "momentum is the share of the new batch")
 
 
-def _defaults_tf() -> Seen:
+def _defaults_tf() -> Answer:
     norm = _trained_tf()
     share = float(norm.moving_mean[0]) / 3
     return _defaults(share, norm.epsilon, norm.momentum, "momentum is the share of the old")
 
 
-def _defaults_mx() -> Seen:
+def _defaults_mx() -> Answer:
     from inception_mx._mxnet import mxnet
 
     norm = _trained_mx()
@@ -73,40 +73,39 @@ def _defaults_mx() -> Seen:
     y = nd.BatchNorm(one.reshape((1, 1)), two, zero, zero, one).asnumpy().item()
     text = "; the operator `nd.BatchNorm` has eps 0.001, and ignores gamma (`fix_gamma`): gamma 2 "
     text += f"makes {y:.4f} of 1"
-    numbers = {**seen.numbers, "operator": y}
-    return Seen(seen.default + text, numbers)
+    return seen.more(text, operator=y)
 
 
-def _variance(found: float, share: float) -> Seen:
+def _variance(found: float, share: float) -> Answer:
     batch = (found - (1 - share)) / share
     kind = "unbiased" if abs(batch - 20 / 3) < 0.01 else "biased" if abs(batch - 5) < 0.01 else "?"
-    return Seen(f"{batch:.3f}: {kind}", {"variance": batch})
+    return Answer(f"{batch:.3f}: {kind}", {"variance": batch})
 
 
-def _variance_pt() -> Seen:
+def _variance_pt() -> Answer:
     norm = _trained_pt()
     return _variance(norm.running_var.item(), norm.momentum)
 
 
-def _variance_tf() -> Seen:
+def _variance_tf() -> Answer:
     norm = _trained_tf()
     return _variance(float(norm.moving_variance[0]), 1 - norm.momentum)
 
 
-def _variance_mx() -> Seen:
+def _variance_mx() -> Answer:
     norm = _trained_mx()
     return _variance(norm.running_var.data().item(), 1 - norm._kwargs["momentum"])
 
 
-def _updated(after_forward: float, after_backward: float) -> Seen:
+def _updated(after_forward: float, after_backward: float) -> Answer:
     when = "forward" if after_forward else "backward" if after_backward else "never"
     text = f"{when}: the running mean is {after_forward:.2g} after the forward pass"
     if after_backward != after_forward:
         text += f", {after_backward:.2g} after the backward pass"
-    return Seen(text, {"forward": after_forward, "backward": after_backward})
+    return Answer(text, {"forward": after_forward, "backward": after_backward})
 
 
-def _updated_pt() -> Seen:
+def _updated_pt() -> Answer:
     import torch
 
     norm = torch.nn.BatchNorm2d(1)
@@ -116,22 +115,22 @@ def _updated_pt() -> Seen:
     return _updated(forward, norm.get_buffer("running_mean").item())
 
 
-def _updated_tf() -> Seen:
+def _updated_tf() -> Answer:
     mean = float(_trained_tf().moving_mean[0])  # there is no backward pass that could change it
     return _updated(mean, mean)
 
 
-def _updated_mx() -> Seen:
+def _updated_mx() -> Answer:
     before, after = (_trained_mx(backward).running_mean.data().item() for backward in (False, True))
     return _updated(before, after)
 
 
-def _response(alpha: float, k: float, equal: float, what: str) -> Seen:
+def _response(alpha: float, k: float, equal: float, what: str) -> Answer:
     text = f"{alpha:.4f} with alpha 1, k 1, beta 1: {what}; k is {k:g} by default"
-    return Seen(text, {"output": alpha, "k": k}, f"{equal:.4f}")
+    return Answer(text, {"output": alpha, "k": k}, f"{equal:.4f}")
 
 
-def _response_pt() -> Seen:
+def _response_pt() -> Answer:
     import torch
 
     import inception_pt.layers as ours
@@ -143,7 +142,7 @@ def _response_pt() -> Seen:
     return _response(found, k, equal, "alpha is divided by the size, 5")
 
 
-def _response_tf() -> Seen:
+def _response_tf() -> Answer:
     import tensorflow as tf
 
     import inception_tf.layers as ours
@@ -157,10 +156,10 @@ def _response_tf() -> Seen:
     # With all defaults, 11 neighbours of which 9 are there: 1 / (1 + 9) ** 0.5.
     plain = float(lrn(x)[0, 0, 0, 4])
     text = f"; with all defaults {plain:.4f}: radius 5, alpha 1, beta 0.5"
-    return Seen(seen.default + text, {**seen.numbers, "plain": plain}, seen.ours)
+    return seen.more(text, plain=plain)
 
 
-def _response_mx() -> Seen:
+def _response_mx() -> Answer:
     import inception_mx.layers as ours
     from inception_mx._mxnet import mxnet
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .topic import Seen, Topic
+from .topic import Answer, Topic
 
 Step = tuple[float, float]  # gradient, learning rate
 
@@ -50,7 +50,7 @@ def _experiment(
     ours: tuple[str, dict[str, Any]],
     says: dict[str, str],
     mx_native: tuple[str, dict[str, Any]] | None = None,
-) -> dict[str, Callable[[], Seen]]:
+) -> dict[str, Callable[[], Answer]]:
     """Return the experiment in each framework: its own optimiser and ours, with the same steps.
 
     Args:
@@ -64,10 +64,10 @@ def _experiment(
     name, options = native
     our_name, our_options = ours
 
-    def seen(framework: str, found: float, equal: float) -> Seen:
-        return Seen(f"{found:.4f}: {says[framework]}", {"weight": found}, f"{equal:.4f}")
+    def seen(framework: str, found: float, equal: float) -> Answer:
+        return Answer(f"{found:.4f}: {says[framework]}", {"weight": found}, f"{equal:.4f}")
 
-    def pt() -> Seen:
+    def pt() -> Answer:
         import torch
 
         import inception_pt.optimizers as packaged
@@ -76,7 +76,7 @@ def _experiment(
         equal = _steps_pt(getattr(packaged, our_name), steps, **our_options)
         return seen("pt", found, equal)
 
-    def tf() -> Seen:
+    def tf() -> Answer:
         import keras
 
         import inception_tf.optimizers as packaged
@@ -86,7 +86,7 @@ def _experiment(
         equal = _steps_tf(getattr(packaged, our_name), steps, "lr", **our_options)
         return seen("tf", found, equal)
 
-    def mx() -> Seen:
+    def mx() -> Answer:
         import inception_mx.optimizers as packaged
         from inception_mx._mxnet import mxnet
 

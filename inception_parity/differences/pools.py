@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from .topic import Seen, Topic
+from .topic import Answer, Topic
 
 
-def _corner(value: float, equal: float, how: str) -> Seen:
-    return Seen(f"{value:.3f}: {how}", {"corner": value}, f"{equal:.3f}")
+def _corner(value: float, equal: float, counted: str) -> Answer:
+    return Answer(f"{value:.3f}: {counted}", {"corner": value}, f"{equal:.3f}")
 
 
-def _average_pt() -> Seen:
+def _average_pt() -> Answer:
     import torch
 
     import inception_pt.pools as ours
@@ -20,7 +20,7 @@ def _average_pt() -> Seen:
     return _corner(found, equal, "`count_include_pad=True`, 4 of 9 are ones")
 
 
-def _average_tf() -> Seen:
+def _average_tf() -> Answer:
     import keras
 
     import inception_tf.pools as ours
@@ -32,7 +32,7 @@ def _average_tf() -> Seen:
     return _corner(corner, float(equal[0, 0, 0, 0]), "the padding is never counted")
 
 
-def _average_mx() -> Seen:
+def _average_mx() -> Answer:
     import inception_mx.pools as ours
     from inception_mx._mxnet import mxnet, nn
 
@@ -42,12 +42,12 @@ def _average_mx() -> Seen:
     return _corner(found, equal, "`count_include_pad=True`, 4 of 9 are ones")
 
 
-def _largest(value: float, equal: float) -> Seen:
+def _largest(value: float, equal: float) -> Answer:
     fill = "-infinity" if value == -1 else "0" if value == 0 else "unknown"
-    return Seen(f"{value:g}: the padding is {fill}", {"corner": value}, f"{equal:g}")
+    return Answer(f"{value:g}: the padding is {fill}", {"corner": value}, f"{equal:g}")
 
 
-def _max_pt() -> Seen:
+def _max_pt() -> Answer:
     import torch
 
     import inception_pt.pools as ours
@@ -57,7 +57,7 @@ def _max_pt() -> Seen:
     return _largest(found[0, 0, 0, 0].item(), equal[0, 0, 0, 0].item())
 
 
-def _max_tf() -> Seen:
+def _max_tf() -> Answer:
     import keras
 
     import inception_tf.pools as ours
@@ -67,7 +67,7 @@ def _max_tf() -> Seen:
     return _largest(float(found[0, 0, 0, 0]), float(equal[0, 0, 0, 0]))
 
 
-def _max_mx() -> Seen:
+def _max_mx() -> Answer:
     import inception_mx.pools as ours
     from inception_mx._mxnet import mxnet, nn
 
@@ -76,7 +76,7 @@ def _max_mx() -> Seen:
     return _largest(found[0, 0, 0, 0].item(), equal[0, 0, 0, 0].item())
 
 
-def _ceil_pt() -> Seen:
+def _ceil_pt() -> Answer:
     import torch
 
     import inception_pt.pools as ours
@@ -86,10 +86,10 @@ def _ceil_pt() -> Seen:
     height, width = found.shape[2:]
     equal = ours.MaxPool(2, 3, 1, ceil_mode=True)(x).shape[2:]
     default = f"{height} x {width}: a window must start inside the input or the padding before it"
-    return Seen(default, {"shape": [height, width]}, " x ".join(map(str, equal)))
+    return Answer(default, {"shape": [height, width]}, " x ".join(map(str, equal)))
 
 
-def _ceil_tf() -> Seen:
+def _ceil_tf() -> Answer:
     import inspect
 
     import keras
@@ -100,10 +100,10 @@ def _ceil_tf() -> Seen:
     has = any("ceil" in name for name in names)
     equal = ours.MaxPool(2, 3, 1, ceil_mode=True)(keras.ops.ones((1, 1, 1, 1))).shape[1:3]
     default = "has a ceil mode" if has else "none; `same` rounds up, with other padding"
-    return Seen(default, {"has": has}, " x ".join(map(str, equal)))
+    return Answer(default, {"has": has}, " x ".join(map(str, equal)))
 
 
-def _ceil_mx() -> Seen:
+def _ceil_mx() -> Answer:
     import inception_mx.pools as ours
     from inception_mx._mxnet import mxnet, nn
 
@@ -111,7 +111,7 @@ def _ceil_mx() -> Seen:
     height, width = nn.MaxPool2D(2, 3, 1, ceil_mode=True)(x).shape[2:]
     equal = ours.MaxPool(2, 3, 1, ceil_mode=True)(x).shape[2:]
     default = f"{height} x {width}: windows that see nothing but padding stay"
-    return Seen(default, {"shape": [height, width]}, " x ".join(map(str, equal)))
+    return Answer(default, {"shape": [height, width]}, " x ".join(map(str, equal)))
 
 
 TOPICS = (

@@ -2,55 +2,55 @@
 
 from __future__ import annotations
 
-from .topic import Seen, Topic, listed
+from .topic import Answer, Topic, listed
 
 SQUARES = tuple(float(i * i) for i in range(8))  # a row of pixels, to be made two
 
 
-def _tf32_pt() -> Seen:
+def _tf32_pt() -> Answer:
     import torch
 
     cudnn = bool(torch.backends.cudnn.allow_tf32)
     matmul = bool(torch.backends.cuda.matmul.allow_tf32)
     on = {True: "on", False: "off"}
     text = f"convolutions (cuDNN) {on[cudnn]}, matrix products {on[matmul]}"
-    return Seen(text, {"cudnn": cudnn, "matmul": matmul})
+    return Answer(text, {"cudnn": cudnn, "matmul": matmul})
 
 
-def _tf32_tf() -> Seen:
+def _tf32_tf() -> Answer:
     import tensorflow as tf
 
     on = bool(tf.config.experimental.tensor_float_32_execution_enabled())
-    return Seen(f"{'on' if on else 'off'} for both", {"on": on})
+    return Answer(f"{'on' if on else 'off'} for both", {"on": on})
 
 
-def _tf32_mx() -> Seen:
+def _tf32_mx() -> Answer:
     import os
 
     override = os.environ.get("NVIDIA_TF32_OVERRIDE")
     text = "MXNet has no switch, and cuDNN's default is on"
     if override == "0":
         text += "; off here, since `NVIDIA_TF32_OVERRIDE=0` is set by our backend"
-    return Seen(text, {"override": override})
+    return Answer(text, {"override": override})
 
 
-def _determinism_pt() -> Seen:
+def _determinism_pt() -> Answer:
     import torch
 
     on = torch.are_deterministic_algorithms_enabled()
     text = "`torch.use_deterministic_algorithms(True)`, and CUBLAS_WORKSPACE_CONFIG for cuBLAS"
-    return Seen(f"{'on' if on else 'off'}; {text}", {"on": on})
+    return Answer(f"{'on' if on else 'off'}; {text}", {"on": on})
 
 
-def _determinism_tf() -> Seen:
+def _determinism_tf() -> Answer:
     from tensorflow.python.framework import config
 
     on = bool(config.is_op_determinism_enabled())
     text = "`tf.config.experimental.enable_op_determinism()`, which wants a seed as well"
-    return Seen(f"{'on' if on else 'off'}; {text}", {"on": on})
+    return Answer(f"{'on' if on else 'off'}; {text}", {"on": on})
 
 
-def _determinism_mx() -> Seen:
+def _determinism_mx() -> Answer:
     import os
 
     on = os.environ.get("MXNET_ENFORCE_DETERMINISM") == "1"
@@ -58,47 +58,44 @@ def _determinism_mx() -> Seen:
         "MXNET_ENFORCE_DETERMINISM=1 before the import, and no search of cuDNN's for fast kernels"
     )
     said = "on here, set by our backend" if on else "off"
-    return Seen(f"{said}; {text}", {"on": on})
+    return Answer(f"{said}; {text}", {"on": on})
 
 
-def _resized(found: list[float], how: str, equal: str = "") -> Seen:
-    return Seen(f"{listed(found)}: {how}", {"row": found}, equal)
+def _resized(found: list[float], centres: str) -> Answer:
+    return Answer(f"{listed(found)}: {centres}", {"row": found}, _pillow())
 
 
-def _resize_pt() -> Seen:
+def _resize_pt() -> Answer:
     import torch
 
     x = torch.tensor(SQUARES).reshape(1, 1, 1, 8)
     resize = torch.nn.functional.interpolate
     found = resize(x, size=(1, 2), mode="bilinear").flatten().tolist()
     smooth = resize(x, size=(1, 2), mode="bilinear", antialias=True).flatten().tolist()
-    seen = _resized(found, "pixel centres, no antialiasing", _pillow())
-    text = f"{seen.default}; {listed(smooth)} with `antialias=True`"
-    return Seen(text, {**seen.numbers, "antialias": smooth}, seen.ours)
+    seen = _resized(found, "pixel centres, no antialiasing")
+    return seen.more(f"; {listed(smooth)} with `antialias=True`", antialias=smooth)
 
 
-def _resize_tf() -> Seen:
+def _resize_tf() -> Answer:
     import numpy as np
     import tensorflow as tf
 
     x = np.reshape(SQUARES, (1, 1, 8, 1)).astype("float32")
     found = np.ravel(tf.image.resize(x, (1, 2))).tolist()
     smooth = np.ravel(tf.image.resize(x, (1, 2), antialias=True)).tolist()
-    seen = _resized(found, "pixel centres, no antialiasing", _pillow())
-    text = f"{seen.default}; {listed(smooth)} with `antialias=True`"
-    return Seen(text, {**seen.numbers, "antialias": smooth}, seen.ours)
+    seen = _resized(found, "pixel centres, no antialiasing")
+    return seen.more(f"; {listed(smooth)} with `antialias=True`", antialias=smooth)
 
 
-def _resize_mx() -> Seen:
+def _resize_mx() -> Answer:
     from inception_mx._mxnet import mxnet
 
     x = mxnet.nd.array(SQUARES).reshape((1, 1, 1, 8))
     resize = mxnet.nd.contrib.BilinearResize2D
     found = resize(x, height=1, width=2).asnumpy().ravel().tolist()
     centres = resize(x, height=1, width=2, align_corners=False).asnumpy().ravel().tolist()
-    seen = _resized(found, "the corners are aligned", _pillow())
-    text = f"{seen.default}; {listed(centres)} with `align_corners=False`"
-    return Seen(text, {**seen.numbers, "centres": centres}, seen.ours)
+    seen = _resized(found, "the corners are aligned")
+    return seen.more(f"; {listed(centres)} with `align_corners=False`", centres=centres)
 
 
 def _pillow() -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from .topic import Seen, Topic, listed
+from .topic import Answer, Topic, listed
 
 
-def _dropped(kept: float, dropped: float) -> Seen:
+def _dropped(kept: float, dropped: float) -> Answer:
     text = f"kept values become {kept:.4f}, {dropped:.0%} are dropped"
-    return Seen(f"{text}: p is the share that goes", {"kept": kept, "dropped": dropped})
+    return Answer(f"{text}: p is the share that goes", {"kept": kept, "dropped": dropped})
 
 
-def _dropout_pt() -> Seen:
+def _dropout_pt() -> Answer:
     import torch
 
     torch.manual_seed(0)
@@ -18,7 +18,7 @@ def _dropout_pt() -> Seen:
     return _dropped(y.max().item(), (y == 0).float().mean().item())
 
 
-def _dropout_tf() -> Seen:
+def _dropout_tf() -> Answer:
     import keras
     import numpy as np
 
@@ -26,7 +26,7 @@ def _dropout_tf() -> Seen:
     return _dropped(float(y.max()), float((y == 0).mean()))
 
 
-def _dropout_mx() -> Seen:
+def _dropout_mx() -> Answer:
     from inception_mx._mxnet import mxnet, nn
 
     mxnet.random.seed(0)
@@ -35,13 +35,13 @@ def _dropout_mx() -> Seen:
     return _dropped(float(y.max()), float((y == 0).mean()))
 
 
-def _initial(weight: float, bias: float, formula: str) -> Seen:
+def _initial(weight: float, bias: float, formula: str) -> Answer:
     text = f"weights up to {weight:.4f} ({formula}), bias "
     text += f"up to {bias:.4f}, random" if bias else "0"
-    return Seen(text, {"weight": weight, "bias": bias})
+    return Answer(text, {"weight": weight, "bias": bias})
 
 
-def _initial_pt() -> Seen:
+def _initial_pt() -> Answer:
     import torch
 
     torch.manual_seed(0)
@@ -50,7 +50,7 @@ def _initial_pt() -> Seen:
     return _initial(weight, bias, "uniform, 1 / sqrt(fan in)")
 
 
-def _initial_tf() -> Seen:
+def _initial_tf() -> Answer:
     import keras
     import numpy as np
 
@@ -61,7 +61,7 @@ def _initial_tf() -> Seen:
     return _initial(weight, bias, "Glorot uniform, sqrt(6 / (fan in + fan out))")
 
 
-def _initial_mx() -> Seen:
+def _initial_mx() -> Answer:
     from inception_mx._mxnet import mxnet, nn
 
     mxnet.random.seed(0)
@@ -71,11 +71,11 @@ def _initial_mx() -> Seen:
     return _initial(weight, bias, "uniform, 0.07 whatever the layer")
 
 
-def _gradients(found: list[float], how: str) -> Seen:
-    return Seen(f"{listed(found)}: {how}", {"gradients": found})
+def _gradients(found: list[float], meaning: str) -> Answer:
+    return Answer(f"{listed(found)}: {meaning}", {"gradients": found})
 
 
-def _gradients_pt() -> Seen:
+def _gradients_pt() -> Answer:
     import torch
 
     w = torch.ones(1, requires_grad=True)
@@ -87,7 +87,7 @@ def _gradients_pt() -> Seen:
     return _gradients(found, "they add up until `zero_grad`")
 
 
-def _gradients_tf() -> Seen:
+def _gradients_tf() -> Answer:
     import tensorflow as tf
 
     w = tf.Variable([1.0])
@@ -99,7 +99,7 @@ def _gradients_tf() -> Seen:
     return _gradients(found, "each is a value of its own")
 
 
-def _gradients_mx() -> Seen:
+def _gradients_mx() -> Answer:
     from inception_mx._mxnet import gluon, mxnet, nn
 
     layer = nn.Dense(1, use_bias=False, in_units=1)
@@ -115,22 +115,22 @@ def _gradients_mx() -> Seen:
     moved = 1.0 - layer.weight.data().item()
     seen = _gradients(found, "each overwrites the last (`grad_req='write'`)")
     text = f"; `trainer.step(6)` divides by 6: lr 1 moves the weight by {moved:g}"
-    return Seen(seen.default + text, {**seen.numbers, "moved": moved})
+    return seen.more(text, moved=moved)
 
 
-def _mode(dropped: float, fresh: str) -> Seen:
+def _mode(dropped: float, fresh: str) -> Answer:
     mode = "training" if dropped > 0 else "inference"
-    return Seen(f"{mode}: {fresh}", {"drops": dropped > 0})
+    return Answer(f"{mode}: {fresh}", {"drops": dropped > 0})
 
 
-def _mode_pt() -> Seen:
+def _mode_pt() -> Answer:
     import torch
 
     y = torch.nn.Dropout(0.5)(torch.ones(1000))
     return _mode(float((y == 0).sum()), "until `eval()`, whatever is done with the gradients")
 
 
-def _mode_tf() -> Seen:
+def _mode_tf() -> Answer:
     import keras
     import numpy as np
 
@@ -138,7 +138,7 @@ def _mode_tf() -> Seen:
     return _mode(float((y == 0).sum()), "unless called with `training=True`, as `fit` does")
 
 
-def _mode_mx() -> Seen:
+def _mode_mx() -> Answer:
     from inception_mx._mxnet import mxnet, nn
 
     y = nn.Dropout(0.5)(mxnet.np.ones((1, 1000))).asnumpy()

@@ -1,4 +1,7 @@
-"""Other people's Inception networks: what they are called, and how their weights are.
+"""Other people's Inception networks: their names, and how their weights are laid out.
+
+This is one of two folders that know other libraries. Nothing here runs anything; what runs a
+library's own network, in its framework, is in `backends.libraries`, a module for each as here.
 
 A library's module has
 
@@ -8,7 +11,7 @@ A library's module has
                       {shared name: name in a file of the library's}, for a file with
                       that content, or for one that is to be written if it is None
 
-and imports nothing of the library. What runs a library's network is in `backends.libraries`.
+and imports nothing of the library.
 """
 
 from __future__ import annotations

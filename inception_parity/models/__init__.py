@@ -1,6 +1,6 @@
-"""Other people's models: captured layer by layer, matched, compared, explained.
+"""Anybody's models: captured layer by layer, matched, compared, explained.
 
-Importing this package imports no framework; capturing a model does, and only its own.
+Importing this package imports no framework; capturing a model imports the model's own.
 """
 
 from .capturing import CannotRunError, capture

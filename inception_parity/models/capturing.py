@@ -1,4 +1,4 @@
-"""`capture`: run any model once, and keep what every layer gave, and what every layer is."""
+"""`capture`: run any model once, and keep what every layer is and computes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,11 @@ def capture(
     out: Path | str | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> ModelTrace:
-    """Run `model` once on `inputs`, and return what every layer gave, and what it is.
+    """Run `model` once on `inputs`, and return what every layer is and what it computed.
 
-    The model is left as it was found: parameters and buffers are exchanged for copies
-    and put back, the same objects; no hook stays; a hybridized block stays compiled. A
-    model that makes its parameters when it is first called is called once before.
+    The model is left as it was: parameters and buffers are replaced by copies, and the
+    very same objects are put back; no hook stays; a hybridized block stays compiled. A
+    model that creates its parameters in its first call is called once before.
 
     Args:
         model: a PyTorch module, a Keras 3 model (functional, sequential or subclassed), a
@@ -58,16 +59,16 @@ def capture(
         inputs: an array, or a sequence of arrays if the model takes several. Images are
             (N, C, H, W), whatever the model's own layout. Floating-point values are
             rounded to float32 once, so that every dtype starts from the same numbers.
-        dtype: `float64` or `float32`, in which the model is run; by default float64 where
-            it can be, else float32, which `notes` says.
+        dtype: `float64` or `float32`, in which the model is run; by default float64 if
+            possible, else float32, and `notes` says so.
         layout: the model's own, `NCHW` or `NHWC`; by default what its layers say.
         training: run in training mode. Batch norm then uses the batch's statistics and
             dropout is random; statistics that it updates are thrown away.
-        weights: (layer, role) -> values in the shared layout, to be used for this run in
-            place of the model's own.
-        like: an earlier trace of this model, whose names `weights` has.
-        out: a folder to make, for keeping; by default the trace goes with the object.
-        progress: called with the name of each layer that was recorded.
+        weights: (layer, role) -> values in the shared layout, to be used in this run instead
+            of the model's own.
+        like: an earlier trace of this model, with the names that `weights` uses.
+        out: a folder to create and keep; by default the trace is removed with the object.
+        progress: called with the name of each layer as it is recorded.
 
     Returns:
         The trace: `layers`, `array(name)`, `weight(layer, role)`, `inputs`, `outputs`.
@@ -85,23 +86,26 @@ def capture(
     title = capturer.title(model)
     _attempt(title, arrays, lambda: capturer.build(model, arrays, layout))
     replaced = _replaced(weights or {}, like)
-    job = _Job(capturer, model, arrays, layout, training, replaced, progress)
+    prepared = _Capture(capturer, model, arrays, layout, training, replaced, progress)
     if dtype is not None:
-        return job.run(dtype, _place(out))
+        return prepared.run(dtype, _place(out))
     try:
-        return job.run("float64", _place(out))
+        return prepared.run("float64", _place(out))
     except CannotRunError as error:
-        return job.run("float32", _place(out), f"run in float32: in float64 {error}")
+        return prepared.run("float32", _place(out), f"run in float32: in float64 {error}")
 
 
-class _Job:
-    def __init__(
-        self, capturer: Capturer, model: Any, inputs: list[NDArray[Any]], layout: str,
-        training: bool, replaced: Mapping[Any, NDArray[Any]],
-        progress: Callable[[str], None],
-    ) -> None:  # fmt: skip
-        self.capturer, self.model, self.inputs, self.layout = capturer, model, inputs, layout
-        self.training, self.replaced, self.progress = training, replaced, progress
+@dataclass(frozen=True)
+class _Capture:
+    """What a model is run with, whatever the dtype."""
+
+    capturer: Capturer
+    model: Any
+    inputs: list[NDArray[Any]]
+    layout: str
+    training: bool
+    replaced: Mapping[Any, NDArray[Any]]
+    progress: Callable[[str], None]
 
     def run(self, dtype: str, place: tuple[Path, Home | None], note: str = "") -> ModelTrace:
         capturer, model = self.capturer, self.model
@@ -156,7 +160,7 @@ def _replaced(
 
 
 def _capturer(model: Any) -> Capturer:
-    """Return what can run a model, told by its class's bases; nothing is imported for that."""
+    """Return what captures a model, by the bases of its class; no framework is imported."""
     if isinstance(model, (str, Path)) and not Path(model).is_file():
         raise InputError(f"{model}: no such ONNX file")
     if isinstance(model, (str, Path)) or type(model).__module__.startswith("onnx"):
@@ -216,7 +220,7 @@ def _arrays(inputs: Any) -> list[NDArray[Any]]:
 
 
 def _attempt(title: str, inputs: Sequence[NDArray[Any]], run: Callable[[], Any]) -> None:
-    """Run what may raise anything, since the model is the user's."""
+    """Run something of the user's model, which may raise anything."""
     try:
         run()
     except (InputError, MemoryError):

@@ -1,4 +1,4 @@
-"""`compare`: two captured models, layer by layer, where they begin to differ, and why."""
+"""`compare`: two models layer by layer, where they begin to differ, and why."""
 
 from __future__ import annotations
 
@@ -15,20 +15,17 @@ from ..comparison.comparing import (
     WRONG,
     Comparison,
     Report,
-    measure,
-    value_problem,
 )
 from ..errors import InputError
-from ..traces.trace import Endpoint
 from .capturing import capture
 from .explaining import explain
-from .graph import ComparedLayer, ModelGraph, graph_of, squeezed
+from .graph import ComparedLayer, ModelGraph, graph_of
+from .judging import Judge
 from .layers import plain
 from .match import Corrections, Match, match_graphs
 from .matched_weights import Copied, count_compared, to_copy, weight_differences
 from .recorder import ModelTrace
 from .report import ModelReport, SettingDifference
-from .rounding import Limits
 
 Array = NDArray[Any]
 
@@ -52,15 +49,15 @@ def compare(
         a: the original: a model as `capture` takes it, or a trace from `capture`.
         b: the port, likewise. It is b that is judged.
         inputs: what both are fed, as `capture` takes it; not needed for two traces.
-        match: layers of a -> layers of b, where the match that is found is wrong; a layer
-            -> None, if it has no counterpart and needn't have one; and under the key None
-            a list of b's layers of that sort.
+        match: corrections of the match that is found: a's layer -> b's; a's layer -> None,
+            if it needs no counterpart; and under the key None a list of b's layers that
+            need none.
         dtype: `float64` or `float32`; by default float64 wherever a framework can.
-        layout_a: a's layout, `NCHW` or `NHWC`, where it isn't recognised.
+        layout_a: a's layout, `NCHW` or `NHWC`, if it isn't recognised.
         layout_b: b's.
-        copy_weights: give b the weights of a for the comparison, at matched layers whose
-            shapes allow it; afterwards b has its own again.
-        diagnosis: look for the cause at the first layers that are wrong by themselves.
+        copy_weights: give b the weights of a for the comparison, in matched layers whose
+            shapes allow it; afterwards b has its own weights again.
+        diagnosis: look for the cause at the first layers that are wrong in themselves.
         progress: called with a line that says what is being done.
 
     Returns:
@@ -69,7 +66,7 @@ def compare(
     Raises:
         InputError: something given can't be used, or a model can't be run.
     """
-    wanted = dtype if dtype != "float32" else None  # the reference is as exact as can be
+    wanted = dtype if dtype != "float32" else None  # the reference is as exact as possible
     one = _traced(a, inputs, wanted, layout_a, lambda name: progress(f"first model: {name}"))
     other = _traced(b, inputs, dtype, layout_b, lambda name: progress(f"second model: {name}"))
     _require_same_inputs(one, other)
@@ -77,17 +74,14 @@ def compare(
     if copy_weights:
         other, copied = _with_copied(one, other, b, inputs, layout_b, match, progress)
     floors = None
-    if (
-        other.run.dtype == "float32"
-        and one.run.dtype == "float64"
-        and not isinstance(a, ModelTrace)
-    ):
+    dtypes = one.run.dtype, other.run.dtype
+    if dtypes == ("float64", "float32") and not isinstance(a, ModelTrace):
         floors = capture(a, inputs, dtype="float32", layout=layout_a)
     progress("comparing")
-    return judge(one, other, match, floors, copied, diagnosis, progress)
+    return compare_traces(one, other, match, floors, copied, diagnosis, progress)
 
 
-def judge(
+def compare_traces(
     a: ModelTrace,
     b: ModelTrace,
     corrections: Corrections | None = None,
@@ -98,20 +92,19 @@ def judge(
 ) -> ModelReport:
     """Compare two traces; `floors` is a's trace in b's dtype. The rest is as in `compare`."""
     of_a, of_b = graph_of(a), graph_of(b)
-    limits = Limits(a, b, floors)
+    judge = Judge(a, b, floors)
 
-    def agree(one: str, other: str) -> bool:
-        return not _compared(of_a.nodes[one], of_b.nodes[other], a, b, limits).fails
+    def compared(one: str, other: str) -> Comparison:
+        return judge.layers(of_a.nodes[one], of_b.nodes[other])
 
-    match = match_graphs(of_a, of_b, corrections, agree)
-    endpoints = [
-        _compared(of_a.nodes[one], of_b.nodes[other], a, b, limits)
-        for one, other in match.pairs.items()
-    ]
+    match = match_graphs(of_a, of_b, corrections, lambda *pair: not compared(*pair).fails)
+    endpoints = [compared(one, other) for one, other in match.pairs.items()]
     _find_guilty(endpoints, of_a, of_b, match)
     endpoints += _unmatched(of_a, of_b, match)
-    outputs = _outputs(a, b, limits)
-    _blame_outputs(outputs, endpoints, of_a, a)
+    outputs = judge.outputs()
+    if not any(e.fails for e in endpoints):  # an output is wrong in itself only if no layer is
+        for output in outputs:
+            output.guilty = output.fails
     endpoints = _in_order(endpoints, of_a) + outputs
     if not any(e.guilty for e in endpoints):
         for endpoint in endpoints:
@@ -128,7 +121,7 @@ def judge(
     )  # fmt: skip
     made.describe = {name: node.describe() for name, node in of_b.nodes.items()}
     if diagnosis:
-        explain(made, of_a, of_b, limits, progress)
+        explain(made, of_a, of_b, judge, progress)
     return made
 
 
@@ -167,67 +160,16 @@ def _with_copied(
     return made, copied
 
 
-def _compared(
-    one: ComparedLayer, other: ComparedLayer, a: ModelTrace, b: ModelTrace, limits: Limits
-) -> Comparison:
-    return _arrays(one.name, one.describe(), a, one.value, b, other.value, limits)
-
-
-def _arrays(
-    name: str, kind: str, a: ModelTrace, of_a: str, b: ModelTrace, of_b: str, limits: Limits
-) -> Comparison:
-    """Compare one endpoint of a with one of b."""
-    result = Comparison(name, kind, True, WRONG, floor=limits.floor(of_a))
-    mine, theirs = a.endpoints[of_a], b.endpoints[of_b]
-    if squeezed(mine.shape) != squeezed(theirs.shape):
-        result.problem = f"shape {_shape(theirs)}, but should be {_shape(mine)}"
-        return result
-    reference = np.asarray(a.array(of_a)).reshape(squeezed(mine.shape))
-    array = np.asarray(b.array(of_b)).reshape(squeezed(theirs.shape))
-    if array.dtype.kind != "f" or reference.dtype.kind != "f":
-        same = np.array_equal(array, reference)
-        result.verdict = IDENTICAL if same else WRONG
-        result.problem = "" if same else "differs"
-        return result
-    result.problem = value_problem(array, reference)
-    if result.problem:
-        return result
-    exact = reference.astype(np.float64)
-    dtype = "float64" if limits.exact else "float32"
-    measure(result, array, exact, dtype)
-    limits.judge(result)
-    return result
-
-
-def _shape(endpoint: Endpoint) -> str:
-    return "x".join(map(str, squeezed(endpoint.shape)))
-
-
 def _find_guilty(endpoints: list[Comparison], a: ModelGraph, b: ModelGraph, match: Match) -> None:
-    """Mark what is wrong though what it was computed from agrees, on both sides."""
+    """Mark the layers that are wrong although all their inputs agree, on both sides."""
     fails = {e.name for e in endpoints if e.fails}
     backwards = {other: one for one, other in match.pairs.items()}
     for endpoint in endpoints:
         if endpoint.name in fails:
-            before = set(_matched_before(a, endpoint.name, set(match.pairs)))
-            theirs = _matched_before(b, match.pairs[endpoint.name], set(backwards))
+            before = set(a.before(endpoint.name, match.pairs)[0])
+            theirs, _ = b.before(match.pairs[endpoint.name], backwards)
             before |= {backwards[name] for name in theirs}
             endpoint.guilty = not before & fails
-
-
-def _matched_before(graph: ModelGraph, name: str, matched: set[str]) -> list[str]:
-    """Return the nearest layers before one that have a counterpart."""
-    found, todo, seen = [], list(graph.nodes[name].inputs), set()
-    while todo:
-        source = todo.pop()
-        if source in seen:
-            continue
-        seen.add(source)
-        if source in matched:
-            found.append(source)
-        else:
-            todo += graph.nodes[source].inputs
-    return found
 
 
 def _unmatched(a: ModelGraph, b: ModelGraph, match: Match) -> list[Comparison]:
@@ -241,32 +183,6 @@ def _unmatched(a: ModelGraph, b: ModelGraph, match: Match) -> list[Comparison]:
                 kind = graph.nodes[name].describe()
                 found.append(Comparison(name, kind, True, WRONG, problem))
     return found
-
-
-def _outputs(a: ModelTrace, b: ModelTrace, limits: Limits) -> list[Comparison]:
-    """Compare what the models return, by position."""
-    found = []
-    for mine, theirs in zip(a.outputs, b.outputs, strict=False):
-        result = _arrays(mine, "output", a, mine, b, theirs, limits)
-        result.leaf = False
-        found.append(result)
-    for names, others, problem in (
-        (a.outputs, b.outputs, "missing: the second model doesn't return it"),
-        (b.outputs, a.outputs, "surplus: the first model doesn't return it"),
-    ):
-        surplus = names[len(others) :]
-        found += [Comparison(n, "output", False, WRONG, problem) for n in surplus]
-    return found
-
-
-def _blame_outputs(
-    outputs: list[Comparison], endpoints: list[Comparison], graph: ModelGraph, a: ModelTrace
-) -> None:
-    """An output is wrong by itself only if no layer is."""
-    if not any(e.guilty for e in endpoints):
-        unmatched = any(e.fails for e in endpoints)
-        for output in outputs:
-            output.guilty = output.fails and not unmatched
 
 
 def _in_order(endpoints: list[Comparison], a: ModelGraph) -> list[Comparison]:

@@ -1,8 +1,9 @@
-"""Why two models differ: the cause at the first wrong layer, and what it hides."""
+"""Why two models differ: the cause at the first layers that are wrong, and what they hide."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,98 +12,84 @@ from numpy.typing import NDArray
 from ..comparison.limits import LIMIT_FLOAT64
 from ..diagnosis import SuspectLayer, diagnose
 from ..diagnosis.forward import CannotComputeError, compute
+from ..diagnosis.suspect import distance
 from .graph import ComparedLayer, ModelGraph, squeezed
+from .judging import Judge
 from .matched_weights import array_of
-from .recorder import ModelTrace
 from .report import ModelReport
-from .rounding import Limits
 
 Array = NDArray[Any]
 
 MOST_DIAGNOSED = 3
 
 
-def suspect_of(
-    a: ModelGraph, one: ComparedLayer, b: ModelTrace, other: ComparedLayer | None, limit: float
-) -> SuspectLayer:
-    """Return a layer of a, with what b made of it, for diagnosis; None: b has no such layer."""
-    observed = None
-    reference = np.asarray(a.trace.array(one.value), dtype=np.float64)
-    if other is not None:
-        found = np.asarray(b.array(other.value), dtype=np.float64)
-        same = squeezed(found.shape) == squeezed(reference.shape)
-        observed = found.reshape(reference.shape) if same else found
-    return SuspectLayer(
-        one.name,
-        one.kind,
-        tuple(np.asarray(a.trace.array(source), dtype=np.float64) for source in one.sources),
-        reference,
-        observed,
-        one.settings,
-        _float64(a, one),
-        b.run.backend,
-        b.run.dtype,
-        limit,
-    )
-
-
-def unmatched_before(graph: ModelGraph, name: str, matched: set[str]) -> list[str]:
-    """Return the layers without a counterpart between one and the nearest that have one."""
-    found: list[str] = []
-    todo = list(graph.nodes[name].inputs)
-    while todo:
-        source = todo.pop(0)
-        if source not in matched and source not in found:
-            found.append(source)
-            todo += graph.nodes[source].inputs
-    return found
-
-
-def _float64(graph: ModelGraph, node: ComparedLayer) -> dict[str, Array]:
-    found = {role: array_of(graph, node, role) for role in node.weights}
-    return {role: array.astype(np.float64) for role, array in found.items() if array is not None}
-
-
 def explain(
-    made: ModelReport, a: ModelGraph, b: ModelGraph, limits: Limits, progress: Callable[[str], None]
+    made: ModelReport, a: ModelGraph, b: ModelGraph, judge: Judge, progress: Callable[[str], None]
 ) -> None:
-    """Look for causes at the first guilty layers, and for other layers that are wrong alone."""
-    guilty = [e for e in made.report.guilty if e.name in made.match.pairs]
+    """Look for the causes at the first guilty layers, and for others that are wrong in themselves.
+
+    Args:
+        made: the report, to which what is found is added.
+        a: the first model's graph.
+        b: the second one's.
+        judge: what judged them, which knows what is rounding.
+        progress: called with a line that says what is being done.
+    """
+    pairs = made.match.pairs
+    guilty = [e for e in made.report.guilty if e.name in pairs]
     for endpoint in guilty[:MOST_DIAGNOSED]:
         progress(f"looking for the cause at {endpoint.name}")
-        one, other = a.nodes[endpoint.name], b.nodes[made.match.pairs[endpoint.name]]
-        limit = limits.of(endpoint)
-        between = (
-            unmatched_before(a, one.name, set(made.match.pairs)),
-            unmatched_before(b, other.name, set(made.match.pairs.values())),
-        )
+        one, other = a.nodes[endpoint.name], b.nodes[pairs[endpoint.name]]
+        between = a.before(one.name, pairs)[1], b.before(other.name, set(pairs.values()))[1]
         if any(between):
             made.between[endpoint.name] = between
-        made.diagnoses[endpoint.name] = diagnose(suspect_of(a, one, made.b, other, limit))
+        seen = np.asarray(made.b.array(other.value), dtype=np.float64)
+        suspect = replace(
+            _reference_layer(a, one), observed=_fitted(seen, made.a.endpoints[one.value].shape),
+            backend=made.b.run.backend, dtype=made.b.run.dtype, limit=judge.limit(endpoint),
+        )  # fmt: skip
+        made.diagnoses[endpoint.name] = diagnose(suspect)
     differ = {d.a for d in made.settings} | {d.a for d in made.weights}
-    failing = [e.name for e in made.report.endpoints if e.fails and not e.guilty]
-    for name in failing:
-        if name in differ and name in made.match.pairs:
+    for endpoint in made.report.endpoints:
+        name = endpoint.name
+        if endpoint.fails and not endpoint.guilty and name in differ and name in pairs:
             progress(f"{name} by itself")
-            apart = _alone(a, a.nodes[name], b, b.nodes[made.match.pairs[name]])
+            apart = _alone(a, a.nodes[name], b, b.nodes[pairs[name]])
             if apart is not None and apart > LIMIT_FLOAT64:
                 made.alone[name] = apart
 
 
-def _alone(a: ModelGraph, one: ComparedLayer, b: ModelGraph, other: ComparedLayer) -> float | None:
-    """Return how far b's layer is from a's if it is given a's input: what it does wrong itself."""
-    reference = np.asarray(a.trace.array(one.value), dtype=np.float64)
-    inputs = tuple(np.asarray(a.trace.array(s), dtype=np.float64) for s in one.sources)
-    layer = SuspectLayer(
-        one.name, other.kind, inputs, reference, None, other.settings, _float64(b, other)
+def _reference_layer(a: ModelGraph, one: ComparedLayer) -> SuspectLayer:
+    """Return a layer of a with nothing observed yet."""
+    inputs, reference = (
+        [np.asarray(a.trace.array(name), dtype=np.float64) for name in names]
+        for names in (one.sources, [one.value])
     )
+    return SuspectLayer(
+        one.name, one.kind, tuple(inputs), reference[0], None, one.settings, _weights(a, one)
+    )
+
+
+def _weights(graph: ModelGraph, node: ComparedLayer) -> dict[str, Array]:
+    found = {role: array_of(graph, node, role) for role in node.weights}
+    return {role: array.astype(np.float64) for role, array in found.items() if array is not None}
+
+
+def _fitted(array: Array, shape: tuple[int, ...]) -> Array:
+    """Return an array in `shape`, if only trailing ones tell the two apart; else as it is."""
+    return array.reshape(shape) if squeezed(array.shape) == squeezed(shape) else array
+
+
+def _alone(a: ModelGraph, one: ComparedLayer, b: ModelGraph, other: ComparedLayer) -> float | None:
+    """Return how far b's layer is from a's when it is given a's input; None if that is unknown."""
+    layer = _reference_layer(a, one)
+    reference = layer.reference
     try:
-        found = compute(layer)
+        found = compute(
+            replace(layer, kind=other.kind, attributes=other.settings, weights=_weights(b, other))
+        )
     except (CannotComputeError, KeyError, TypeError, ValueError):
         return None
-    if squeezed(found.shape) != squeezed(reference.shape):
-        return float("inf")
-    norm = float(np.linalg.norm(reference))
-    return (
-        float(np.linalg.norm(found.reshape(reference.shape) - reference)) / norm if norm else None
-    )
+    if not reference.any() or not np.isfinite(found).all():
+        return None
+    return distance(_fitted(found, reference.shape), reference)

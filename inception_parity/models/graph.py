@@ -1,13 +1,13 @@
-"""What two captured models have in common, freed of what each framework adds.
+"""The layers of a captured model that are compared, without what only its framework adds.
 
 Layers that pass values on (dropout, flatten, casts) are taken out; zero padding
-becomes part of the convolution or pool that it is for; a bias added apart becomes
-the convolution's own.
+becomes part of the convolution or pool that it is for; a bias added separately
+becomes the convolution's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -57,6 +57,19 @@ class ModelGraph:
         for node in self.nodes.values():
             for source in node.inputs:
                 self.followers[source].append(node.name)
+
+    def before(self, name: str, matched: Container[str]) -> tuple[list[str], list[str]]:
+        """Return the nearest matched layers before one, and the unmatched ones on the way."""
+        nearest: list[str] = []
+        between: list[str] = []
+        todo = list(self.nodes[name].inputs)
+        while todo:
+            source = todo.pop(0)
+            found = nearest if source in matched else between
+            if source not in found:
+                found.append(source)
+                todo += self.nodes[source].inputs if found is between else ()
+        return nearest, between
 
     def kernel(self, name: str) -> tuple[int, ...]:
         """Return the shape of a node's kernel, or () without one; a norm's scale isn't one."""

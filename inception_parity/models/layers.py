@@ -1,19 +1,18 @@
-"""What a captured layer is, in words that are the same for every framework.
+"""What a captured layer is, described alike for every framework.
 
 Kinds and settings are those of `diagnosis.suspect`: conv, dense, norm, max_pool, avg_pool,
 adaptive_pool, global_pool, act, concat, add, flatten, lrn, …; sizes are
 (height, width), pads ((top, bottom), (left, right)). A kind that is not among them
-is the framework's own name of the function: it is compared, but not explained.
+is the framework's own name of the function: it is compared, but mistakes in it aren't explained.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# These pass values on. Dropout does in inference; reshaping only moves them.
+# These pass values on: dropout does so in inference, and reshaping only moves them.
 TRANSPARENT = frozenset({"cast", "dropout", "flatten", "identity", "permute", "reshape"})
 
 Settings = dict[str, Any]
@@ -28,7 +27,7 @@ class CapturedLayer:
         kind: what it is, as above.
         settings: what it is set to.
         weights: role (`weight`, `bias`, `running_mean`, …) -> the array's name in the trace.
-        inputs: the endpoints that it was computed from, as far as they are known.
+        inputs: the endpoints that it was computed from, as far as known.
         block: the dotted path of the model's part that it is in.
         own: what the framework itself calls it.
     """
@@ -97,17 +96,6 @@ def per_axis(value: Any, axes: int) -> tuple[int, ...]:
 def both_sides(value: Any, axes: int) -> tuple[tuple[int, int], ...]:
     """Return ((before, after), …) from a padding that is the same on both sides."""
     return tuple((p, p) for p in per_axis(value, axes))
-
-
-def same_pads(
-    sizes: Sequence[int], kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
-) -> tuple[tuple[int, int], ...]:
-    """Return the padding of TensorFlow's SAME: what doesn't divide by two goes to the end."""
-    pads = []
-    for length, k, s, d in zip(sizes, kernel, stride, dilation, strict=True):
-        zeros = max((math.ceil(length / s) - 1) * s + (k - 1) * d + 1 - length, 0)
-        pads.append((zeros // 2, zeros - zeros // 2))
-    return tuple(pads)
 
 
 def no_pads(axes: int) -> tuple[tuple[int, int], ...]:

@@ -1,7 +1,7 @@
-"""Layouts of other people's arrays: which are channels-last, and what they are in the shared one.
+"""Layouts of other people's arrays: which are channels-last, and how they look in the shared one.
 
-A tensor is known as channels-last from what made it; it is followed through layers
-that keep its layout, through flattening and through transposition.
+What made a tensor tells whether it is channels-last; the layout is then followed
+through layers that keep it, through flattening and through transposition.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Which layer of one model is which of another, where names, order and frameworks differ.
+"""Finds corresponding layers of two models whose names, order and frameworks differ.
 
-Layers are matched by what they are: kind, shapes, weights, settings, and by what is
-before and after them, in the graph. The surest pair is taken first; each pair makes
-its neighbours surer. No pair may contradict another's order.
+Layers are matched by what they are (kind, shapes, weights, settings) and by what comes
+before and after them in the graph. The surest pair is taken first; each pair makes its
+neighbours surer. No pair may contradict another's order.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from ..errors import InputError, nearest
 from .graph import ComparedLayer, ModelGraph
 
 ROUNDS = 4  # how far the surroundings are looked at
-LEAST = 3.0  # a pair that has less in common is none
+LEAST = 3.0  # two layers with less in common are no pair
 
-# Kinds that one may have been written for another by mistake.
+# Kinds that may have been confused with each other by mistake.
 _FAMILIES = {
     "max_pool": "pool", "avg_pool": "pool", "adaptive_pool": "pool", "global_pool": "pool",
     "add": "join", "mul": "join", "concat": "join",
@@ -27,14 +27,14 @@ _FAMILIES = {
 
 @dataclass
 class Match:
-    """What was found to be the same layer.
+    """Which layers correspond.
 
     Args:
         pairs: a's layer -> b's.
         only_a: layers of a without a counterpart.
         only_b: layers of b without one.
-        accepted: those among them that the user says have none.
-        folded: layers of either that the other computes within another: name -> which.
+        accepted: those of them that the user says need none.
+        folded: layers of one model that the other computes within another layer -> that one.
         given: a's layers whose pair the user gave.
     """
 
@@ -60,9 +60,9 @@ def match_graphs(
     Args:
         a: one.
         b: the other.
-        corrections: what the user knows better: a's layer -> b's, or None if it has no
-            counterpart and needn't have one; under the key None, b's layers that have none.
-        agree: tells whether a's layer and b's give the same values, asked where that decides.
+        corrections: the user's: a's layer -> b's, or None if it needs no counterpart; under
+            the key None, b's layers that need none.
+        agree: tells whether a's layer and b's give the same values; asked if that decides.
 
     Raises:
         InputError: a correction names a layer that isn't there, or one twice.

@@ -1,4 +1,4 @@
-"""Weights of matched layers: whether they are the same, how they differ, and carrying them over."""
+"""Weights of matched layers: whether and how they differ, and copying them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .match import Match
 
 Array = NDArray[Any]
 
-ROUNDED = 1e-6  # relative L2; a conversion by way of float32 stays below
-# What a layer computes with where it has no such array.
+ROUNDED = 1e-6  # relative L2; a conversion through float32 stays below
+# What a layer without such an array computes with.
 NEUTRAL = {"bias": 0.0, "weight": 1.0, "running_mean": 0.0, "running_var": 1.0}
 
 
 @dataclass(frozen=True)
 class WeightDifference:
-    """An array that two matched layers don't have in common.
+    """An array that differs between two matched layers.
 
     Args:
         a: a's layer.
@@ -42,11 +42,11 @@ class WeightDifference:
 
 @dataclass
 class Copied:
-    """What of a's weights was given to b for a comparison.
+    """Which of a's weights were given to b for a comparison.
 
     Args:
         arrays: how many arrays.
-        left: what couldn't be, and why.
+        left: those that couldn't be, and why.
     """
 
     arrays: int
@@ -54,7 +54,7 @@ class Copied:
 
 
 def weight_differences(a: ModelGraph, b: ModelGraph, match: Match) -> list[WeightDifference]:
-    """Return every array that matched layers don't have in common, in a's order."""
+    """Return every array that differs between matched layers, in a's order."""
     found = []
     for one, other in match.pairs.items():
         if one in match.folded.values() or other in match.folded.values():
@@ -78,9 +78,9 @@ def count_compared(a: ModelGraph, b: ModelGraph, match: Match) -> int:
 def to_copy(
     a: ModelGraph, b: ModelGraph, match: Match
 ) -> tuple[dict[tuple[str, str], Array], Copied]:
-    """Return a's weights as b's layers take them, and what can't be carried over.
+    """Return a's weights as b's layers take them, and what can't be copied.
 
-    What a lacks and b has becomes what makes no difference: a bias 0, a scale 1.
+    An array that b has and a lacks gets the value that makes no difference: a bias 0, a scale 1.
     """
     values: dict[tuple[str, str], Array] = {}
     left = []

@@ -1,4 +1,4 @@
-"""Any Gluon block, hybridized or not: every operation is seen as MXNet is asked for it."""
+"""Captures any Gluon block, hybridized or not: every operation as it is invoked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 # Errors surface where they happen, and operations run in the order of the source.
 os.environ.setdefault("MXNET_ENGINE_TYPE", "NaiveEngine")
 
-# Not by way of `inception_mx`, which turns on `mx.np` for the whole process: here the
+# Not through `inception_mx`, which turns on `mx.np` for the whole process: here the
 # process is the user's, and MXNet is loaded already, since there is a block of it.
 import mxnet
 import numpy as np
@@ -233,15 +233,10 @@ class _Watch:
             output = call(block, *args)
         finally:
             self.stack.pop()
-        endpoints = self.recorder.writer.endpoints
         arrays = _arrays(output)
-        if path and not _is_layer(block) and len(arrays) == 1 and path not in endpoints:
-            producer = self.recorder.producer(arrays[0])
-            if producer:
-                self.recorder.writer.add(
-                    path, arrays[0].asnumpy(), kind=type(block).__name__, inputs=(producer,),
-                    leaf=False,
-                )  # fmt: skip
+        if not _is_layer(block) and len(arrays) == 1:
+            kind = type(block).__name__
+            self.recorder.block(path, arrays[0], kind, self.recorder.convert)
         return output
 
     def _operation(self, own: str, given: Any, attributes: dict[str, Any], output: Any) -> None:

@@ -1,4 +1,4 @@
-"""MXNet's operations in shared words: kinds and settings."""
+"""MXNet's operations as shared kinds and settings."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ import ast
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .kinds import (
+    Described,
+    activation_called,
+    adaptive_pool,
+    clip,
+    reduced,
+    window_pool,
+    zero_pad,
+)
 from .layers import Settings, both_sides, per_axis
 
 _NORM = ("weight", "bias", "running_mean", "running_var")
@@ -22,7 +31,6 @@ WEIGHTS = {  # the roles of what follows the first input
 
 _ACTIVATIONS = ("relu", "sigmoid", "tanh", "softrelu", "softsign", "softmax", "log_softmax",
                 "abs")  # fmt: skip
-_RENAMED = {"softrelu": "softplus"}
 _PLAIN = {"add": "add", "plus": "add", "subtract": "sub", "minus": "sub", "sub": "sub",
           "multiply": "mul", "mul": "mul", "divide": "div", "div": "div", "true_divide": "div",
           "maximum": "maximum", "minimum": "minimum"}  # fmt: skip
@@ -52,7 +60,7 @@ def value_of(given: Any) -> Any:
 
 def settings_of(
     own: str, attributes: Mapping[str, Any], fed: Sequence[Any], given: Sequence[Any]
-) -> tuple[str, Settings]:
+) -> Described:
     """Return an operation's kind and settings.
 
     Args:
@@ -67,7 +75,7 @@ def settings_of(
     if name in ("convolution", "deconvolution"):
         return _convolution(name, get)
     if name == "pooling":
-        return _pool(get, x)
+        return _pool(get)
     if name == "batchnorm":
         return "norm", {"eps": float(get.get("eps", 1e-3))}
     if name in ("layernorm", "groupnorm", "instancenorm"):
@@ -76,14 +84,11 @@ def settings_of(
         return "dense", {}
     if name == "activation" or name in _ACTIVATIONS:
         function = str(get.get("act_type", name))
-        return "act", {"function": _RENAMED.get(function, function)}
+        return "act", {"function": activation_called(function) or function}
     if name == "leakyrelu":
         return _leaky(get)
     if name == "clip":
-        low, high = float(get["a_min"]), float(get["a_max"])
-        relu6 = (low, high) == (0.0, 6.0)
-        return "act", {"function": "relu6"} if relu6 else {
-            "function": "clip", "low": low, "high": high}  # fmt: skip
+        return clip(float(get["a_min"]), float(get["a_max"]))
     if name == "lrn":
         defaults = {"alpha": 1e-4, "beta": 0.75}
         settings: Settings = {key: float(get.get(key, usual)) for key, usual in defaults.items()}
@@ -91,10 +96,7 @@ def settings_of(
     if name in ("concat", "concatenate"):
         return "concat", {"axis": int(get.get("dim", get.get("axis", 1))) % x.ndim}
     if name == "adaptiveavgpooling2d":
-        output = per_axis(get.get("output_size", 1) or 1, 2)
-        reduce = {"reduce": "mean"}
-        return ("global_pool", reduce) if set(output) == {1} else (
-            "adaptive_pool", {"output": output, **reduce})  # fmt: skip
+        return adaptive_pool(per_axis(get.get("output_size", 1) or 1, 2), "mean")
     if name in ("mean", "max"):
         return _reduced(name, get, x)
     if name == "pad":
@@ -104,14 +106,14 @@ def settings_of(
     return _arithmetic(name, get)
 
 
-def _arithmetic(name: str, get: Mapping[str, Any]) -> tuple[str, Settings]:
+def _arithmetic(name: str, get: Mapping[str, Any]) -> Described:
     scalar = name.removesuffix("_scalar").removesuffix("scalar")
     if scalar != name and scalar in _PLAIN:
         return _PLAIN[scalar], {"scalar": float(get.get("scalar", 0.0))}
     return _PLAIN.get(name) or _MOVES.get(name) or name, {}
 
 
-def _convolution(name: str, get: Mapping[str, Any]) -> tuple[str, Settings]:
+def _convolution(name: str, get: Mapping[str, Any]) -> Described:
     kernel = tuple(get["kernel"])
     axes = len(kernel)
     settings: Settings = {
@@ -124,46 +126,36 @@ def _convolution(name: str, get: Mapping[str, Any]) -> tuple[str, Settings]:
     return ("conv" if name == "convolution" else "conv_transpose"), settings
 
 
-def _pool(get: Mapping[str, Any], x: Any) -> tuple[str, Settings]:
-    how = str(get.get("pool_type", "max"))
+def _pool(get: Mapping[str, Any]) -> Described:
+    reduce = "max" if get.get("pool_type", "max") == "max" else "mean"
     if get.get("global_pool"):
-        return "global_pool", {"reduce": "max" if how == "max" else "mean"}
+        return "global_pool", {"reduce": reduce}
     kernel = tuple(get["kernel"])
-    axes = len(kernel)
-    settings: Settings = {
+    window: Settings = {
         "kernel": kernel,
-        "stride": per_axis(get.get("stride") or 1, axes),
-        "pads": both_sides(get.get("pad") or 0, axes),
-        "ceil": get.get("pooling_convention", "valid") == "full",
+        "stride": per_axis(get.get("stride") or 1, len(kernel)),
+        "pads": both_sides(get.get("pad") or 0, len(kernel)),
     }
-    if how == "max":
-        return "max_pool", {**settings, "dilation": (1,) * axes}
-    counts = get.get("count_include_pad")
-    return "avg_pool", {**settings, "count_include_pad": counts in (None, True)}
+    counts = get.get("count_include_pad") in (None, True)
+    return window_pool(reduce, window, get.get("pooling_convention", "valid") == "full", counts)
 
 
-def _leaky(get: Mapping[str, Any]) -> tuple[str, Settings]:
-    how = str(get.get("act_type", "leaky"))
-    if how == "prelu":
+def _leaky(get: Mapping[str, Any]) -> Described:
+    function = str(get.get("act_type", "leaky"))
+    if function == "prelu":
         return "prelu", {}
-    function = "leaky_relu" if how == "leaky" else how
+    function = "leaky_relu" if function == "leaky" else function
     return "act", {"function": function, "slope": float(get.get("slope", 0.25))}
 
 
-def _reduced(name: str, get: Mapping[str, Any], x: Any) -> tuple[str, Settings]:
+def _reduced(name: str, get: Mapping[str, Any], x: Any) -> Described:
     axis = get.get("axis")
     axes = () if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    where = sorted(int(a) % x.ndim for a in axes)
-    if x.ndim > 2 and where == list(range(2, x.ndim)):
-        return "global_pool", {"reduce": name}
-    return name, {"axes": where}
+    return reduced(name, (int(a) % x.ndim for a in axes), x.ndim)
 
 
-def _pad(get: Mapping[str, Any]) -> tuple[str, Settings]:
+def _pad(get: Mapping[str, Any]) -> Described:
     flat = [int(side) for side in get["pad_width"]]
     pads = [tuple(flat[i : i + 2]) for i in range(0, len(flat), 2)][2:]
-    return "pad", {
-        "pads": pads,
-        "mode": str(get.get("mode", "constant")),
-        "fill": float(get.get("constant_value", 0.0)),
-    }
+    mode, fill = str(get.get("mode", "constant")), float(get.get("constant_value", 0.0))
+    return zero_pad(pads, mode, fill)

@@ -1,4 +1,4 @@
-"""Any ONNX file: ONNX Runtime in float32, onnx's reference implementation in float64."""
+"""Captures any ONNX file: ONNX Runtime in float32, onnx's reference implementation in float64."""
 
 from __future__ import annotations
 

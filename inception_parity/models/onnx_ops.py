@@ -1,4 +1,4 @@
-"""ONNX's operators in shared words: kinds and settings."""
+"""ONNX's operators as shared kinds and settings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .layers import Settings, no_pads, same_pads
+from ..diagnosis.forward import same_pads
+from .kinds import Described, activation_called, clip, reduced, window_pool, zero_pad
+from .layers import Settings, no_pads
 from .layouts import LAST, Tag, shared_axis
 
 Array = NDArray[Any]
@@ -23,12 +25,6 @@ WEIGHTS = {  # the roles of what follows the first input
     "InstanceNormalization": ("weight", "bias"),
     "PRelu": ("weight",),
 }
-_ACTIVATIONS = {
-    "Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "Softmax": "softmax",
-    "LogSoftmax": "log_softmax", "Softplus": "softplus", "Softsign": "softsign", "Elu": "elu",
-    "Selu": "selu", "LeakyRelu": "leaky_relu", "HardSwish": "hard_swish", "Gelu": "gelu",
-    "Abs": "abs", "Mish": "mish",
-}  # fmt: skip
 _PLAIN = {
     "Add": "add", "Sum": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Max": "maximum",
     "Min": "minimum", "Flatten": "flatten", "Squeeze": "reshape", "Unsqueeze": "reshape",
@@ -43,7 +39,7 @@ def settings_of(
     x: Array,
     output: Array,
     tag: Tag,
-) -> tuple[str, Settings]:
+) -> Described:
     """Return an operator's kind and settings.
 
     Args:
@@ -54,13 +50,9 @@ def settings_of(
         output: what it gave.
         tag: the layout of `x`.
     """
-    if op in _ACTIVATIONS:
-        slope = {"slope": attributes["alpha"]} if "alpha" in attributes else {}
-        return "act", {"function": _ACTIVATIONS[op], **slope}
-    if op == "HardSigmoid":
-        torchs = abs(attributes.get("alpha", 0.2) - 1 / 6) < 1e-6
-        return "act", {"function": "hard_sigmoid"} if torchs else {
-            "function": "hard_sigmoid_onnx", "slope": attributes.get("alpha", 0.2)}  # fmt: skip
+    activation = activation_called(op)
+    if activation is not None:
+        return "act", _activation(activation, attributes)
     if op in _PLAIN:
         return _plain(op, given)
     if op in ("Conv", "ConvTranspose"):
@@ -93,7 +85,17 @@ def settings_of(
     return op, {}
 
 
-def _plain(op: str, given: Sequence[Array | None]) -> tuple[str, Settings]:
+def _activation(name: str, attributes: Mapping[str, Any]) -> Settings:
+    if name != "hard_sigmoid":
+        slope = {"slope": attributes["alpha"]} if "alpha" in attributes else {}
+        return {"function": name, **slope}
+    slope = attributes.get("alpha", 0.2)
+    if abs(slope - 1 / 6) < 1e-6:
+        return {"function": name}
+    return {"function": "hard_sigmoid_onnx", "slope": slope}
+
+
+def _plain(op: str, given: Sequence[Array | None]) -> Described:
     constants = [c for c in given if c is not None]
     number = len(constants) == 1 and constants[0].size == 1 and _PLAIN[op] in ("add", "sub", "mul",
                                                                                "div")  # fmt: skip
@@ -102,7 +104,7 @@ def _plain(op: str, given: Sequence[Array | None]) -> tuple[str, Settings]:
 
 def _convolution(
     op: str, attributes: Mapping[str, Any], given: Sequence[Array | None], x: Array
-) -> tuple[str, Settings]:
+) -> Described:
     axes = x.ndim - 2
     weight = given[1]
     kernel = attributes.get("kernel_shape") or (weight.shape[2:] if weight is not None else ())
@@ -129,44 +131,35 @@ def _window(
     return {"kernel": kernel, "stride": stride, "pads": pads, "dilation": dilation}
 
 
-def _pool(op: str, attributes: Mapping[str, Any], x: Array) -> tuple[str, Settings]:
-    settings = _window(attributes, tuple(attributes["kernel_shape"]), x, x.ndim - 2)
-    settings["ceil"] = bool(attributes.get("ceil_mode", 0))
-    if op == "MaxPool":
-        return "max_pool", settings
-    settings["count_include_pad"] = bool(attributes.get("count_include_pad", 0))
-    return "avg_pool", settings
+def _pool(op: str, attributes: Mapping[str, Any], x: Array) -> Described:
+    window = _window(attributes, tuple(attributes["kernel_shape"]), x, x.ndim - 2)
+    counts = bool(attributes.get("count_include_pad", 0))
+    reduce = "max" if op == "MaxPool" else "mean"
+    return window_pool(reduce, window, bool(attributes.get("ceil_mode", 0)), counts)
 
 
 def _reduced(
     op: str, attributes: Mapping[str, Any], given: Sequence[Array | None], x: Array, tag: Tag
-) -> tuple[str, Settings]:
+) -> Described:
     constant = given[1] if len(given) > 1 else None
     axes = attributes.get("axes", constant.reshape(-1).tolist() if constant is not None else [])
-    where = sorted(shared_axis(int(axis), x.ndim, tag) for axis in axes)
-    reduce = "mean" if op == "ReduceMean" else "max"
-    if x.ndim > 2 and where == list(range(2, x.ndim)):
-        return "global_pool", {"reduce": reduce}
-    return reduce, {"axes": where}
+    over = (shared_axis(int(axis), x.ndim, tag) for axis in axes)
+    return reduced("mean" if op == "ReduceMean" else "max", over, x.ndim)
 
 
-def _clip(given: Sequence[Array | None]) -> tuple[str, Settings]:
+def _clip(given: Sequence[Array | None]) -> Described:
     low, high = (None if c is None else float(np.reshape(c, -1)[0])
                  for c in (*given[1:3], None, None)[:2])  # fmt: skip
-    if (low, high) in ((0.0, 6.0), (0.0, None)):
-        return "act", {"function": "relu6" if high == 6.0 else "relu"}
-    return "act", {"function": "clip", "low": low, "high": high}
+    return clip(low, high)
 
 
-def _pad(
-    attributes: Mapping[str, Any], given: Sequence[Array | None], tag: Tag
-) -> tuple[str, Settings]:
+def _pad(attributes: Mapping[str, Any], given: Sequence[Array | None], tag: Tag) -> Described:
     flat = attributes.get("pads") or (given[1].tolist() if given[1] is not None else [])
     axes = len(flat) // 2
     pads = list(zip(flat[:axes], flat[axes:], strict=True))
     fill = given[2] if len(given) > 2 else None
-    return "pad", {
-        "pads": pads[1:-1] if tag == LAST else pads[2:],
-        "mode": attributes.get("mode", b"constant").decode(),
-        "fill": float(np.reshape(fill, -1)[0]) if fill is not None else 0.0,
-    }
+    return zero_pad(
+        pads[1:-1] if tag == LAST else pads[2:],
+        attributes.get("mode", b"constant").decode(),
+        float(np.reshape(fill, -1)[0]) if fill is not None else 0.0,
+    )

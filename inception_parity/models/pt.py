@@ -1,4 +1,4 @@
-"""Any PyTorch module: what its modules call is seen by a function mode and global hooks."""
+"""Captures any PyTorch module; a function mode and global hooks see what it calls."""
 
 from __future__ import annotations
 
@@ -173,11 +173,7 @@ class _Watch(TorchFunctionMode):
         self.quiet = True
         try:
             name = path if path not in self.recorder.writer.endpoints else f"{path}:block"
-            if name not in self.recorder.writer.endpoints:
-                source = (str(self.recorder.producer(made[0])),)
-                array = made[0].detach().cpu().numpy()
-                kind = type(module).__name__
-                self.recorder.writer.add(name, array, kind=kind, inputs=source, leaf=False)
+            self.recorder.block(name, made[0], type(module).__name__, self.recorder.convert)
         finally:
             self.quiet = False
 

@@ -1,11 +1,21 @@
-"""PyTorch's functions in shared words: kinds and settings."""
+"""PyTorch's functions as shared kinds and settings."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from .layers import Settings, both_sides, no_pads, per_axis, same_pads
+from ..diagnosis.forward import same_pads
+from .kinds import (
+    Described,
+    activation_called,
+    adaptive_pool,
+    clip,
+    reduced,
+    window_pool,
+    zero_pad,
+)
+from .layers import Settings, both_sides, no_pads, per_axis
 
 _CONV = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 _TRANSPOSED = ("input", "weight", "bias", "stride", "padding", "output_padding", "groups",
@@ -20,8 +30,8 @@ SIGNATURES: dict[str, tuple[str, ...]] = {
     **{f"conv_transpose{n}d": _TRANSPOSED for n in (1, 2, 3)},
     **{f"max_pool{n}d": _POOL for n in (1, 2, 3)},
     **{f"avg_pool{n}d": _AVG for n in (1, 2, 3)},
-    **{f"adaptive_{how}_pool{n}d": ("input", "output_size") for n in (1, 2, 3)
-       for how in ("avg", "max")},
+    **{f"adaptive_{reduce}_pool{n}d": ("input", "output_size") for n in (1, 2, 3)
+       for reduce in ("avg", "max")},
     "linear": ("input", "weight", "bias"),
     "batch_norm": ("input", "running_mean", "running_var", "weight", "bias", "training",
                    "momentum", "eps"),
@@ -59,13 +69,6 @@ ALIASES = {
 _NORM = ("weight", "bias", "running_mean", "running_var")
 WEIGHTS = {"batch_norm": _NORM, "instance_norm": _NORM}
 
-ACTIVATIONS = {
-    "relu": "relu", "relu6": "relu6", "sigmoid": "sigmoid", "tanh": "tanh", "silu": "silu",
-    "softplus": "softplus", "softsign": "softsign", "selu": "selu", "hardsigmoid": "hard_sigmoid",
-    "hardswish": "hard_swish", "mish": "mish", "elu": "elu", "leaky_relu": "leaky_relu",
-    "softmax": "softmax", "log_softmax": "log_softmax", "gelu": "gelu", "celu": "celu",
-    "logsigmoid": "log_sigmoid", "abs": "abs",
-}  # fmt: skip
 _RESHAPES = ("flatten", "view", "reshape", "squeeze", "unsqueeze", "unflatten", "view_as",
              "reshape_as")  # fmt: skip
 _SAME = ("contiguous", "clone", "detach", "identity", "requires_grad", "alias")
@@ -73,9 +76,7 @@ _CASTS = ("to", "float", "double", "type", "type_as", "half", "bfloat16", "cpu",
 _ARITHMETIC = ("add", "sub", "mul", "div", "rsub", "rdiv", "maximum", "minimum", "matmul")
 
 
-def settings_of(
-    function: str, given: dict[str, Any], fed: Sequence[Any], output: Any
-) -> tuple[str, Settings]:
+def settings_of(function: str, given: dict[str, Any], fed: Sequence[Any], output: Any) -> Described:
     """Return a call's kind and settings.
 
     Args:
@@ -84,11 +85,12 @@ def settings_of(
         fed: the tensors among them that aren't weights.
         output: what it gave.
     """
-    if function in ACTIVATIONS:
-        return "act", _activation(function, given)
+    activation = activation_called(function)
+    if activation is not None:
+        return "act", _activation(activation, given)
     if function in ("hardtanh", "clamp"):
         low, high = ("min_val", "max_val") if function == "hardtanh" else ("min", "max")
-        return "act", _clip(given.get(low), given.get(high))
+        return clip(given.get(low), given.get(high))
     if function in _RESHAPES:
         return ("flatten" if output.ndim == 2 else "reshape"), {}
     if function in _SAME:
@@ -104,12 +106,11 @@ def settings_of(
     if function in ("mean", "amax"):
         return _reduced(function, given, fed[0])
     if function in SIGNATURES:
-        kind, settings = _windowed(function, given, fed)
-        return kind, settings
+        return _windowed(function, given, fed)
     return function, {}
 
 
-def _windowed(function: str, given: dict[str, Any], fed: Sequence[Any]) -> tuple[str, Settings]:
+def _windowed(function: str, given: dict[str, Any], fed: Sequence[Any]) -> Described:
     """Return convolutions, pools, norms and other layers proper."""
     x = fed[0]
     if function.startswith("conv"):
@@ -117,13 +118,10 @@ def _windowed(function: str, given: dict[str, Any], fed: Sequence[Any]) -> tuple
     if function.startswith(("max_pool", "avg_pool")):
         return _pool(function, given, x)
     if function.startswith("adaptive"):
-        axes, reduce = int(function[-2]), "max" if "max" in function else "mean"
-        size = given["output_size"]
+        axes, size = int(function[-2]), given["output_size"]
         size = tuple(size) if isinstance(size, (tuple, list)) else (size,) * axes
-        output = tuple(x.shape[-axes + i] if s is None else s for i, s in enumerate(size))
-        if set(output) == {1}:
-            return "global_pool", {"reduce": reduce}
-        return "adaptive_pool", {"output": output, "reduce": reduce}
+        output = [x.shape[-axes + i] if s is None else s for i, s in enumerate(size)]
+        return adaptive_pool(output, "max" if "max" in function else "mean")
     if function == "linear":
         return "dense", {}
     if function == "batch_norm":
@@ -143,7 +141,7 @@ def _windowed(function: str, given: dict[str, Any], fed: Sequence[Any]) -> tuple
     return function, kept
 
 
-def _convolution(function: str, given: dict[str, Any], x: Any) -> tuple[str, Settings]:
+def _convolution(function: str, given: dict[str, Any], x: Any) -> Described:
     axes = int(function[-2])
     kernel = tuple(given["weight"].shape[2:])
     stride = per_axis(given.get("stride", 1), axes)
@@ -160,52 +158,40 @@ def _convolution(function: str, given: dict[str, Any], x: Any) -> tuple[str, Set
     return "conv", settings
 
 
-def _pool(function: str, given: dict[str, Any], x: Any) -> tuple[str, Settings]:
+def _pool(function: str, given: dict[str, Any], x: Any) -> Described:
     axes = int(function[-2])
     kernel = per_axis(given["kernel_size"], axes)
     stride = given.get("stride")
-    settings: Settings = {
+    window: Settings = {
         "kernel": kernel,
         "stride": kernel if stride is None or stride == [] else per_axis(stride, axes),
         "pads": both_sides(given.get("padding", 0), axes),
-        "ceil": bool(given.get("ceil_mode", False)),
     }
+    ceil = bool(given.get("ceil_mode", False))
     if function.startswith("max"):
-        settings["dilation"] = per_axis(given.get("dilation", 1), axes)
-        return "max_pool", settings
-    settings["count_include_pad"] = bool(given.get("count_include_pad", True))
+        window["dilation"] = per_axis(given.get("dilation", 1), axes)
+        return window_pool("max", window, ceil)
+    kind, settings = window_pool("mean", window, ceil, bool(given.get("count_include_pad", True)))
     if given.get("divisor_override"):
         settings["divisor"] = given["divisor_override"]
-    return "avg_pool", settings
+    return kind, settings
 
 
-def _reduced(function: str, given: dict[str, Any], x: Any) -> tuple[str, Settings]:
+def _reduced(function: str, given: dict[str, Any], x: Any) -> Described:
     dims = given.get("dim", given.get("axis"))
     dims = () if dims is None else dims if isinstance(dims, (tuple, list)) else (dims,)
-    axes = sorted(int(d) % x.ndim for d in dims)
     reduce = "mean" if function == "mean" else "max"
-    if x.ndim > 2 and axes == list(range(2, x.ndim)):
-        return "global_pool", {"reduce": reduce}
-    return function, {"axes": axes}
+    return reduced(reduce, (int(d) % x.ndim for d in dims), x.ndim, function)
 
 
-def _activation(function: str, given: dict[str, Any]) -> Settings:
-    name = ACTIVATIONS[function]
-    if function == "gelu" and given.get("approximate", "none") == "tanh":
-        name = "gelu_tanh"
-    settings: Settings = {"function": name}
-    if function in ("leaky_relu", "elu"):
-        key, default = ("negative_slope", 0.01) if function == "leaky_relu" else ("alpha", 1.0)
-        settings["slope"] = given.get(key, default)
-    return settings
-
-
-def _clip(low: Any, high: Any) -> Settings:
-    if low == 0 and high == 6:
-        return {"function": "relu6"}
-    return {"function": "relu"} if low == 0 and high is None else {
-        "function": "clip", "low": low, "high": high,
-    }  # fmt: skip
+def _activation(name: str, given: dict[str, Any]) -> Settings:
+    if name == "gelu" and given.get("approximate", "none") == "tanh":
+        return {"function": "gelu_tanh"}
+    if name == "leaky_relu":
+        return {"function": name, "slope": given.get("negative_slope", 0.01)}
+    if name == "elu":
+        return {"function": name, "slope": given.get("alpha", 1.0)}
+    return {"function": name}
 
 
 def _scalar(given: dict[str, Any], fed: Sequence[Any]) -> Settings:
@@ -213,9 +199,8 @@ def _scalar(given: dict[str, Any], fed: Sequence[Any]) -> Settings:
     return {} if len(fed) > 1 else {"scalar": given["other"]} if "other" in given else {}
 
 
-def _pad(given: dict[str, Any], x: Any) -> tuple[str, Settings]:
+def _pad(given: dict[str, Any], x: Any) -> Described:
     """torch states the last axis first."""
     flat = [int(side) for side in given["pad"]]
     pads = [(flat[i], flat[i + 1]) for i in range(0, len(flat), 2)][::-1]
-    value = given.get("value") or 0.0
-    return "pad", {"pads": pads, "mode": given.get("mode", "constant"), "fill": value}
+    return zero_pad(pads, given.get("mode", "constant"), given.get("value") or 0.0)

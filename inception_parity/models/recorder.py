@@ -1,4 +1,4 @@
-"""Records what a model computes while it runs: values, dataflow, settings, weights."""
+"""Records what a model computes as it runs: values, dataflow, settings, weights."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Slot:
 
 
 class Home:
-    """A temporary folder that goes when the last trace in it does."""
+    """A temporary folder that is removed with the last trace in it."""
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="inception-parity-"))
@@ -53,7 +53,7 @@ class Home:
 class ModelTrace(Trace):
     """A trace of any model: every layer's output, and what each layer is.
 
-    Its folder goes when the object does, unless it was captured into a folder of
+    Its folder is removed with the object, unless it was captured into a folder of
     the caller's.
     """
 
@@ -93,8 +93,10 @@ class ModelTrace(Trace):
                 inputs=tuple(record["inputs"]),
                 notes=tuple(record["notes"]),
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{file}: not a record of layers ({error!r})") from error
+        except KeyError as error:
+            raise InputError(f"{file}: not a record of layers (it has no {error})") from error
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise InputError(f"{file}: not a record of layers ({error})") from error
 
     def weight(self, layer: str, role: str) -> Array:
         """Return an array of a layer's weights, in the shared layout."""
@@ -114,7 +116,7 @@ def _layer(fields: dict[str, Any]) -> CapturedLayer:
 
 
 class Recorder:
-    """Takes what a framework reports, in the order in which it happens.
+    """Takes what a framework reports, in order of execution.
 
     Args:
         writer: where arrays go.
@@ -194,6 +196,12 @@ class Recorder:
         self._write(name, output, array, made.describe(), sources, leaf)
         self.progress(name)
         return name
+
+    def block(self, name: str, tensor: Any, kind: str, value: Callable[[Any], Array]) -> None:
+        """Record what a block returned, if it is a layer's output and the name isn't taken."""
+        producer = self.producer(tensor)
+        if name and producer and name not in self.writer.endpoints:
+            self.writer.add(name, value(tensor), kind=kind, inputs=(producer,), leaf=False)
 
     def output(self, tensor: Any, array: Array) -> None:
         """Record what the model returns."""

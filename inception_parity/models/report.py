@@ -15,16 +15,18 @@ from rich.text import Text
 from ..comparison.comparing import Comparison, Report
 from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS, LIMIT_MODELS_FLOAT32
 from ..diagnosis import Diagnosis
+from ..errors import few
 from .match import Match
 from .matched_weights import Copied, WeightDifference
 from .recorder import ModelTrace
 
 MOST = 12  # lines of a list that may be long
+FEW = 6  # names in a line
 
 
 @dataclass(frozen=True)
 class SettingDifference:
-    """Something that two matched layers are set to differently."""
+    """A setting that two matched layers don't have in common."""
 
     a: str
     b: str
@@ -39,16 +41,16 @@ class ModelReport:
 
     Args:
         report: every layer's comparison, by a's names; b's surplus layers by b's.
-        match: which layer was taken for which.
-        weights: arrays that matched layers don't have in common.
+        match: which layers correspond.
+        weights: arrays that differ between matched layers.
         arrays: how many arrays were compared.
-        settings: what matched layers are set to differently.
-        diagnoses: a's layer -> what is wrong there, for the first guilty ones.
-        alone: layers that carry an error on, and are wrong by themselves too -> by how much.
-        between: a's guilty layer -> layers of a, and of b, that are just before it and have no
+        settings: settings that differ between matched layers.
+        diagnoses: a's layer -> its diagnosis, for the first guilty ones.
+        alone: layers that inherit an error and are wrong in themselves too -> by how much.
+        between: a's guilty layer -> the layers of a, and of b, just before it that have no
             counterpart.
         describe: b's layer -> what it is.
-        copied: what of a's weights was given to b, if that was asked for.
+        copied: which of a's weights were given to b, if that was asked for.
         a: the reference's trace.
         b: the other's.
     """
@@ -73,12 +75,12 @@ class ModelReport:
 
     @property
     def first(self) -> Comparison | None:
-        """The first layer that is wrong by itself."""
+        """The first layer that is wrong in itself."""
         return self.report.first
 
     @property
     def diagnosis(self) -> Diagnosis | None:
-        """What the mistake is at the first layer that is wrong by itself, if it was looked for."""
+        """What the mistake is at the first layer that is wrong in itself, if it was looked for."""
         return self.diagnoses.get(self.first.name) if self.first is not None else None
 
     def show(self, console: Console, with_match: bool = False) -> None:
@@ -131,10 +133,9 @@ def _head(say: _Say, made: ModelReport) -> None:
 
 def _unmatched(say: _Say, made: ModelReport) -> None:
     match = made.match
-    folded = [f"{name} is folded into the other's {_partner(match.pairs, owner)}"
-              for name, owner in match.folded.items()]  # fmt: skip
-    if folded:
-        say(f"{len(folded)} folded: a batch norm that the other computes in its convolution", "dim")
+    if match.folded:
+        count = len(match.folded)
+        say(f"{count} folded: a batch norm that the other computes in its convolution", "dim")
     for who, names in (("first", match.only_a), ("second", match.only_b)):
         left = [n for n in names if n not in match.folded and n not in match.accepted]
         if left:
@@ -143,10 +144,6 @@ def _unmatched(say: _Say, made: ModelReport) -> None:
             _list(say, [f"{name} ({trace.layers[name].describe()})" for name in left])
     if match.accepted:
         say(f"without a counterpart, as told: {', '.join(match.accepted)}", "dim")
-
-
-def _partner(pairs: dict[str, str], name: str) -> str:
-    return pairs.get(name) or next((a for a, b in pairs.items() if b == name), name)
 
 
 def _weights(say: _Say, made: ModelReport) -> None:
@@ -179,9 +176,8 @@ def _settings(say: _Say, made: ModelReport) -> None:
     say(f"settings: {len(made.settings)} differ", "bold yellow")
     lines = []
     for (setting, mine, theirs), members in groups.items():
-        names = [_both(d.a, d.b) for d in members[:3]]
-        more = f" and {len(members) - 3} more" if len(members) > 3 else ""
-        lines.append(f"{setting} {mine}, second {theirs}: {', '.join(names)}{more}")
+        names = few([_both(d.a, d.b) for d in members], 3)
+        lines.append(f"{setting} {mine}, second {theirs}: {names}")
     _list(say, lines)
 
 
@@ -205,18 +201,18 @@ def _failure(say: _Say, made: ModelReport) -> None:
     agree = sum(not e.fails for e in report.endpoints[:index] if e.kind != "input")
     carrying = sum(e.fails and not e.guilty and not e.problem.startswith(("missing", "surplus"))
                    for e in report.endpoints)  # fmt: skip
-    say(f"        {agree} before it agree; {carrying} others carry an error on")
+    say(f"        {agree} before it agree; {carrying} others inherit an error")
     if guilty:
-        say(f"        wrong by themselves too: {_few(guilty)}")
+        say(f"        also wrong in themselves: {few(guilty, FEW)}")
     for name, (mine, theirs) in made.between.items():
         for who, trace, lone in (("first", made.a, mine), ("second", made.b, theirs)):
             if lone:
-                kinds = _few([f"{n} ({trace.layers[n].describe()})" for n in lone])
+                kinds = few([f"{n} ({trace.layers[n].describe()})" for n in lone], FEW)
                 say(f"        before {name}, only the {who} has {kinds}")
     if made.alone:
         worst = sorted(made.alone.items(), key=lambda item: -item[1])
         told = [f"{name} ({'shape' if apart == inf else f'{apart:.1e}'})" for name, apart in worst]
-        say(f"        wrong even with the first model's input: {_few(told)}")
+        say(f"        wrong even with the first model's input: {few(told, FEW)}")
     for diagnosis in made.diagnoses.values():
         for line in _diagnosis_lines(diagnosis, made):
             say(line)
@@ -246,17 +242,11 @@ def _diagnosis_lines(diagnosis: Diagnosis, made: ModelReport) -> list[str]:
 
 
 def _numbers(endpoint: Comparison, made: ModelReport) -> str:
-    if endpoint.problem:
-        return endpoint.problem
-    numbers = f"rel L2 {endpoint.rel_l2:.1e}, "
     if made.a.run.dtype == made.b.run.dtype == "float64":
-        numbers += f"limit {LIMIT_FLOAT64:.0e}"
-    elif endpoint.floor is not None and endpoint.floors is not None:
-        numbers += f"{endpoint.floors:.3g} floors, limit {LIMIT_FLOORS:g}"
-    else:
-        numbers += f"limit {LIMIT_MODELS_FLOAT32:.0e}"
-    index = ", ".join(map(str, endpoint.worst))
-    return f"{numbers}; largest difference {endpoint.max_abs:.3g} at [{index}]"
+        return endpoint.numbers(f"limit {LIMIT_FLOAT64:.0e}")
+    if endpoint.floors is not None:
+        return endpoint.numbers(f"{endpoint.floors:.3g} floors, limit {LIMIT_FLOORS:g}")
+    return endpoint.numbers(f"limit {LIMIT_MODELS_FLOAT32:.0e}")
 
 
 def _verdict(say: _Say, made: ModelReport) -> None:
@@ -295,8 +285,3 @@ def _list(say: _Say, lines: Sequence[str]) -> None:
         say(f"    {line}")
     if len(lines) > MOST:
         say(f"    … and {len(lines) - MOST} more")
-
-
-def _few(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:6])
-    return shown if len(names) <= 6 else f"{shown} and {len(names) - 6} more"

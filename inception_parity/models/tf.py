@@ -1,4 +1,4 @@
-"""Any Keras 3 model on TensorFlow, eager: layers as they are called, and raw operations."""
+"""Captures any Keras 3 model on TensorFlow, run eagerly: layers and raw operations."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class KerasCapturer(Capturer):
     def __init__(self) -> None:
         if keras.backend.backend() != "tensorflow":
             raise InputError(
-                f"Keras runs on {keras.backend.backend()}, but should on tensorflow; "
+                f"Keras runs on {keras.backend.backend()}, but should run on tensorflow; "
                 "set KERAS_BACKEND=tensorflow"
             )
 
@@ -179,13 +179,8 @@ class _Watch:
             output = call(layer, *args, **kwargs)
         finally:
             self.stack.pop()
-        if path and tf.is_tensor(output) and path not in self.recorder.writer.endpoints:
-            producer = self.recorder.producer(output)
-            if producer:
-                self.recorder.writer.add(
-                    path, self.shared(output), kind=type(layer).__name__, inputs=(producer,),
-                    leaf=False,
-                )  # fmt: skip
+        if tf.is_tensor(output):
+            self.recorder.block(path, output, type(layer).__name__, self.shared)
         return output
 
     def _layer(self, call: Any, layer: Any, args: Any, kwargs: Any) -> Any:

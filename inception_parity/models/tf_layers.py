@@ -1,4 +1,4 @@
-"""Keras' layers in shared words: kinds, settings, weights."""
+"""Keras' layers as shared kinds, settings and weights."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .layers import Settings, no_pads, per_axis, same_pads
-from .layouts import LAST, Tag, flat_to_first, flat_to_last, shared_axis
+from ..diagnosis.forward import same_pads
+from .kinds import Described, activation_called, adaptive_pool, clip, window_pool, zero_pad
+from .layers import Settings, no_pads, per_axis
+from .layouts import Tag, flat_to_first, flat_to_last, shared_axis
 from .recorder import Slot
 
 Array = NDArray[Any]
@@ -20,8 +22,6 @@ _OPENED = ("Functional", "Sequential", "Model", "SeparableConv1D", "SeparableCon
 
 _MERGES = {"Add": "add", "Subtract": "sub", "Multiply": "mul", "Concatenate": "concat",
            "Maximum": "maximum", "Minimum": "minimum", "Average": "average"}  # fmt: skip
-
-_ACTIVATIONS = {"swish": "silu", "relu6": "relu6", "hard_silu": "hard_swish"}
 
 
 def is_layer(layer: Any) -> bool:
@@ -51,10 +51,10 @@ def data_format(layer: Any) -> str | None:
 def activation(function: Any) -> Settings:
     """Return the settings of an activation function."""
     name = getattr(function, "__name__", type(function).__name__)
-    return {"function": _ACTIVATIONS.get(name, name)}
+    return {"function": activation_called(name) or name}
 
 
-def settings_of(layer: Any, fed: Sequence[Any], tag: Tag) -> tuple[str, Settings]:
+def settings_of(layer: Any, fed: Sequence[Any], tag: Tag) -> Described:
     """Return a layer's kind and settings.
 
     Args:
@@ -78,7 +78,7 @@ def settings_of(layer: Any, fed: Sequence[Any], tag: Tag) -> tuple[str, Settings
         return kind, {ours: getattr(layer, theirs) for theirs, ours in names.items()}
     if own.startswith("ZeroPadding"):
         pads = layer.padding if isinstance(layer.padding[0], tuple) else (layer.padding,)
-        return "pad", {"pads": pads, "mode": "constant", "fill": 0.0}
+        return zero_pad(pads)
     if own == "Permute":
         return "permute", {"order": (0, *layer.dims)}
     if own == "Rescaling":
@@ -111,7 +111,7 @@ def _pads(layer: Any, x: Any, kernel: Any, stride: Any, dilation: Any) -> Any:
     return no_pads(len(kernel))
 
 
-def _convolution(layer: Any, own: str, x: Any) -> tuple[str, Settings]:
+def _convolution(layer: Any, own: str, x: Any) -> Described:
     axes = len(layer.kernel_size)
     kernel, stride = per_axis(layer.kernel_size, axes), per_axis(layer.strides, axes)
     dilation = per_axis(layer.dilation_rate, axes)
@@ -124,25 +124,19 @@ def _convolution(layer: Any, own: str, x: Any) -> tuple[str, Settings]:
     return "conv", {**settings, "pads": pads, "groups": groups}
 
 
-def _pool(layer: Any, own: str, x: Any) -> tuple[str, Settings]:
-    average = "Average" in own
+def _pool(layer: Any, own: str, x: Any) -> Described:
+    reduce = "mean" if "Average" in own else "max"
     if own.startswith("Global"):
-        return "global_pool", {"reduce": "mean" if average else "max"}
+        return "global_pool", {"reduce": reduce}
     if own.startswith("Adaptive"):
-        size = per_axis(layer.output_size, len(x.shape) - 2)
-        reduce = {"reduce": "mean" if average else "max"}
-        return ("global_pool", reduce) if set(size) == {1} else (
-            "adaptive_pool", {"output": size, **reduce})  # fmt: skip
+        return adaptive_pool(per_axis(layer.output_size, len(x.shape) - 2), reduce)
     axes = len(layer.pool_size)
     kernel, stride = per_axis(layer.pool_size, axes), per_axis(layer.strides, axes)
     pads = _pads(layer, x, kernel, stride, (1,) * axes)
-    settings: Settings = {"kernel": kernel, "stride": stride, "pads": pads, "ceil": False}
-    if average:
-        return "avg_pool", {**settings, "count_include_pad": False}
-    return "max_pool", {**settings, "dilation": (1,) * axes}
+    return window_pool(reduce, {"kernel": kernel, "stride": stride, "pads": pads})
 
 
-def _activation(layer: Any, own: str) -> tuple[str, Settings]:
+def _activation(layer: Any, own: str) -> Described:
     if own == "Activation":
         return "act", activation(layer.activation)
     if own == "PReLU":
@@ -152,10 +146,7 @@ def _activation(layer: Any, own: str) -> tuple[str, Settings]:
         if slope or threshold:
             limits = {"slope": slope, "threshold": threshold, "high": layer.max_value}
             return "act", {"function": "leaky_relu", **limits}
-        high = layer.max_value
-        if high is None or high == 6:
-            return "act", {"function": "relu" if high is None else "relu6"}
-        return "act", {"function": "clip", "low": 0.0, "high": high}
+        return clip(0.0, layer.max_value)
     if own == "Softmax":
         return "act", {"function": "softmax"}
     slope = layer.alpha if own == "ELU" else layer.negative_slope
@@ -203,7 +194,3 @@ def kernel_slot(variable: Any, own: str, kind: str, tag: Tag) -> Slot:
                     lambda a: np.moveaxis(a, (0, 1), (-2, -1)))  # fmt: skip
     return Slot(id(variable), np.moveaxis(array, (-1, -2), (0, 1)),
                 lambda a: np.moveaxis(a, (0, 1), (-1, -2)))  # fmt: skip
-
-
-__all__ = ["LAST", "activation", "data_format", "fused_activation", "is_layer", "kernel_slot",
-           "settings_of", "weights_of"]  # fmt: skip

@@ -1,19 +1,17 @@
-"""TensorFlow's own operations in shared words, where no Keras layer stands for them."""
+"""TensorFlow's own operations as shared kinds and settings, outside of any Keras layer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .layers import Settings, no_pads, same_pads
+from ..diagnosis.forward import same_pads
+from .kinds import Described, activation_called, reduced, window_pool, zero_pad
+from .layers import Settings, no_pads
 from .layouts import LAST, Tag, shared_axis
 from .recorder import Slot
 from .tf_layers import kernel_slot
 
-_ACTIVATIONS = {"Relu": "relu", "Relu6": "relu6", "Sigmoid": "sigmoid", "Tanh": "tanh",
-                "Softmax": "softmax", "LogSoftmax": "log_softmax", "Softplus": "softplus",
-                "Selu": "selu", "Elu": "elu", "LeakyRelu": "leaky_relu", "Abs": "abs",
-                "Softsign": "softsign"}  # fmt: skip
 _PLAIN = {"AddV2": "add", "Add": "add", "AddN": "add", "Sub": "sub", "Mul": "mul",
           "RealDiv": "div", "Maximum": "maximum", "Minimum": "minimum", "Identity": "identity",
           "Cast": "cast", "StridedSlice": "slice", "Slice": "slice", "Squeeze": "reshape",
@@ -41,9 +39,9 @@ def settings_of(
         tag: the layout of the first of them.
     """
     axes = len(output.shape)
-    if own in _ACTIVATIONS:
-        settings = {"function": _ACTIVATIONS[own]}
-        return "act", settings | _slope(own, attributes), {}
+    activation = activation_called(own)
+    if activation is not None:
+        return "act", {"function": activation, **_slope(own, attributes)}, {}
     if own in _PLAIN:
         scalar = [t for t in inputs if not len(t.shape)]
         return _PLAIN[own], {"scalar": float(scalar[0])} if scalar and len(inputs) == 2 else {}, {}
@@ -51,11 +49,8 @@ def settings_of(
         return _convolution(own, inputs, attributes, variables)
     if own == "BiasAdd":
         variable = variables.get(1)
-        return (
-            "bias",
-            {},
-            {} if variable is None else {"bias": Slot(id(variable), variable.numpy())},
-        )
+        held = {} if variable is None else {"bias": Slot(id(variable), variable.numpy())}
+        return "bias", {}, held
     if own == "MatMul" and 1 in variables:
         return "dense", {}, {"weight": kernel_slot(variables[1], own, "dense", tag)}
     if own in ("MaxPool", "AvgPool"):
@@ -96,11 +91,11 @@ def _window(x: Any, attributes: Mapping[str, Any]) -> tuple[slice, tuple[int, ..
 
 def _padding(attributes: Mapping[str, Any], where: slice, sizes: Any, kernel: Any, stride: Any,
              dilation: Any) -> Any:  # fmt: skip
-    how = _text(attributes["padding"])
-    if how == "EXPLICIT":
+    padding = _text(attributes["padding"])
+    if padding == "EXPLICIT":
         flat = [int(side) for side in attributes["explicit_paddings"]]
         return [tuple(flat[2 * axis : 2 * axis + 2]) for axis in range(where.start, where.stop)]
-    return same_pads(sizes, kernel, stride, dilation) if how == "SAME" else no_pads(2)
+    return same_pads(sizes, kernel, stride, dilation) if padding == "SAME" else no_pads(2)
 
 
 def _convolution(
@@ -124,29 +119,22 @@ def _convolution(
     return "conv", settings, slots
 
 
-def _pool(own: str, x: Any, attributes: Mapping[str, Any]) -> tuple[str, Settings]:
+def _pool(own: str, x: Any, attributes: Mapping[str, Any]) -> Described:
     where, sizes = _window(x, attributes)
     kernel, stride = tuple(attributes["ksize"][where]), tuple(attributes["strides"][where])
     pads = _padding(attributes, where, sizes, kernel, stride, (1, 1))
-    settings: Settings = {"kernel": kernel, "stride": stride, "pads": pads, "ceil": False}
-    if own == "MaxPool":
-        return "max_pool", {**settings, "dilation": (1, 1)}
-    return "avg_pool", {**settings, "count_include_pad": False}
+    window: Settings = {"kernel": kernel, "stride": stride, "pads": pads}
+    return window_pool("max" if own == "MaxPool" else "mean", window)
 
 
-def _reduced(own: str, inputs: Sequence[Any], tag: Tag) -> tuple[str, Settings]:
-    x = inputs[0]
-    total = len(x.shape)
-    given = inputs[1].numpy().reshape(-1)
-    axes = sorted(shared_axis(int(axis), total, tag) for axis in given)
-    reduce = "mean" if own == "Mean" else "max"
-    if total > 2 and axes == list(range(2, total)):
-        return "global_pool", {"reduce": reduce}
-    return reduce, {"axes": axes}
+def _reduced(own: str, inputs: Sequence[Any], tag: Tag) -> Described:
+    axes = len(inputs[0].shape)
+    over = (shared_axis(int(axis), axes, tag) for axis in inputs[1].numpy().reshape(-1))
+    return reduced("mean" if own == "Mean" else "max", over, axes)
 
 
-def _pad(inputs: Sequence[Any], tag: Tag) -> tuple[str, Settings]:
+def _pad(inputs: Sequence[Any], tag: Tag) -> Described:
     pads = [tuple(int(side) for side in pair) for pair in inputs[1].numpy()]
     spatial = pads[1:-1] if tag == LAST else pads[2:]
     fill = float(inputs[2]) if len(inputs) > 2 else 0.0
-    return "pad", {"pads": spatial, "mode": "constant", "fill": fill}
+    return zero_pad(spatial, fill=fill)

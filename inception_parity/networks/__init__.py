@@ -1,1 +1,1 @@
-"""What networks and backends there are, and what can be told of them without running one."""
+"""The catalogue of networks and backends, and what can be said of a network without running it."""

@@ -1,4 +1,4 @@
-"""What networks there are, their options and sizes, and what backends run them."""
+"""The networks, their options and sizes, and the backends that run them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 
 from ..errors import InputError, nearest
 
-# Of channels or classes. ImageNet-21k has 21,841 classes; a mistyped number is refused here,
-# and not by a machine that is out of memory.
+# Channels or classes. ImageNet-21k has 21,841 classes; a mistyped number is refused here,
+# and not by a machine that has run out of memory.
 MOST = 100_000
 
 
@@ -57,15 +57,15 @@ class Network:
     source: str
     options: tuple[Option, ...]
     outputs: tuple[str, ...] = ("logits",)  # in the order in which a network returns them
-    size: tuple[int, int] = (224, 224)  # (height, width) that the source has in mind
+    size: tuple[int, int] = (224, 224)  # (height, width), as in the source
     variants: tuple[dict[str, int | bool | float], ...] = ({},)  # that `check --all` runs
-    aux_weight: float = 0.3  # of each head in training: Szegedy et al. 2014, section 5
+    aux_weight: float = 0.3  # of each head's loss: Szegedy et al. 2014, section 5
 
     def resolve(self, settings: Mapping[str, Any]) -> dict[str, int | bool | float]:
-        """Return every option's value: those of `settings`, else the defaults.
+        """Return the value of every option: that of `settings`, or else the default.
 
         Raises:
-            InputError: an option that the network doesn't have, or a value of another type.
+            InputError: the network has no such option, or a value is of another type.
         """
         known = {option.name: option for option in self.options}
         for name in settings:
@@ -90,7 +90,7 @@ class BackendInfo:
 
     name: str
     title: str
-    package: str  # with its networks; none where a file is the network
+    package: str  # with its networks; empty where a file is the network
     framework: str  # the module to import
     extra: str  # of this distribution, that installs it
 
@@ -161,7 +161,7 @@ NETWORKS = {
             "InceptionV2",
             "Szegedy et al. 2015, table 1",
             (
-                Option("in_channels", 3, "channels of the images: 1 (grey) or 3 (RGB)"),
+                _IMAGES[0],
                 Option("num_classes", 10, "length of the logits"),
                 _USE_AUX,
                 _RETURN_AUX,
@@ -214,7 +214,7 @@ DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 
 def mxnet_has_wheel() -> bool:
-    """Return whether MXNet can be had for this platform and Python."""
+    """Return whether MXNet has a wheel for this platform and Python."""
     linux = sys.platform == "linux" and platform.machine() == "x86_64"
     return linux and sys.version_info < (3, 12)
 

@@ -52,12 +52,9 @@ def calls_of(net: Module, shape: tuple[int, int, int]) -> list[Call]:
     """
     calls: list[Call] = []
     for path, module in net.named_modules():
-        leaf = next(module.children(), None) is None
 
-        def hook(
-            module: Module, inputs: Any, output: Any, path: str = path, leaf: bool = leaf
-        ) -> None:
-            calls.append(Call(path, module, leaf, inputs, output))
+        def hook(module: Module, inputs: Any, output: Any, path: str = path) -> None:
+            calls.append(Call(path, module, is_leaf(module), inputs, output))
 
         module.hooks.append(hook)
     try:
@@ -66,6 +63,11 @@ def calls_of(net: Module, shape: tuple[int, int, int]) -> list[Call]:
         for _, module in net.named_modules():
             module.hooks.pop()
     return calls
+
+
+def is_leaf(module: Module) -> bool:
+    """Return whether a module of the oracle has no modules inside."""
+    return next(module.children(), None) is None
 
 
 def require_size(network: Network, options: dict[str, Any], size: tuple[int, int]) -> None:

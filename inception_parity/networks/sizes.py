@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import InputError
 from . import catalogue, summary
+from .empty_batch import is_leaf
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ def _measure(net: Any, shape: tuple[int, int, int]) -> tuple[int, int, int]:
     from inception_np.layers import Dropout, Flatten, Linear
 
     shapes = summary.output_shapes(net, shape[0], shape[1:])
-    leaves = [(m, shapes[p]) for p, m in net.named_modules() if p in shapes and summary.is_leaf(m)]
+    leaves = [(m, shapes[p]) for p, m in net.named_modules() if p in shapes and is_leaf(m)]
     dense = sum(summary.parameters(m) for m, _ in leaves if isinstance(m, Linear))
     multiply_adds = sum(summary.multiply_adds(m, output) for m, output in leaves)
     # A dropout or flatten leaves nothing but its input.

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import InputError
 from . import catalogue
+from .empty_batch import calls_of, is_leaf
 
 
 @dataclass(frozen=True)
@@ -93,21 +94,11 @@ def output_shapes(
     Raises:
         ValueError: the network doesn't take images of this size.
     """
-    shapes: dict[str, tuple[int, ...]] = {}
-    for path, module in net.named_modules():
-
-        def record(_: Any, args: Any, output: Any, path: str = path) -> None:
-            if not isinstance(output, tuple):
-                shapes[path] = (batch, *output.shape[1:])
-
-        module.hooks.append(record)
-    net(np.zeros((0, channels, *size)))
-    return shapes
-
-
-def is_leaf(module: Any) -> bool:
-    """Return whether a module of the oracle has no modules inside."""
-    return next(module.children(), None) is None
+    return {
+        call.path: (batch, *call.output.shape[1:])
+        for call in calls_of(net, (channels, *size))
+        if not isinstance(call.output, tuple)
+    }
 
 
 def parameters(module: Any) -> int:

@@ -1,1 +1,1 @@
-"""Pictures of matplotlib's."""
+"""Pictures, drawn with matplotlib."""

@@ -1,4 +1,4 @@
-"""Figures of matplotlib: made if it is installed, written whole."""
+"""Matplotlib's figures: created if it is installed, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def new(width: float, height: float) -> Any:
 
 
 def write(figure: Any, file: Path) -> None:
-    """Write a figure; the file's suffix says in which format, PNG without one.
+    """Write a figure in the format of the file's suffix, PNG without one.
 
     Raises:
         InputError: matplotlib has no such format, or the file can't be written.

@@ -1,4 +1,4 @@
-"""How a long run shows itself: a bar on a terminal, elsewhere a line a minute."""
+"""The progress of a long run: a bar on a terminal, elsewhere a line a minute."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Watch:
-    """Shows the batches of a training or a test, and heeds a signal between two of them.
+    """Shows the batches of a training or a test, and obeys a signal between two of them.
 
     Args:
         out: where an epoch's result goes.
@@ -65,7 +65,7 @@ class Watch:
         return self.asked
 
     def begin(self, what: str, total: int, done: int) -> None:
-        """Begin a stretch of `total` batches, `done` of which are behind us."""
+        """Begin a stretch of `total` batches, `done` of which were done earlier."""
         self._close()
         self.what, self.total, self.done = what, total, done
         self.images, self.since = 0, time.monotonic()
@@ -93,7 +93,7 @@ class Watch:
             self.err.print(text, highlight=False)
 
     def end(self, record: dict[str, Any]) -> None:
-        """Show what an epoch came to."""
+        """Show the result of an epoch."""
         self._close()
         self.out.print(
             f"epoch {record['epoch']:2d}   loss {record['train_loss']:.4f}   "

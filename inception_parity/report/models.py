@@ -19,7 +19,7 @@ FORMAT = "inception-parity models 1"
 
 
 def model_record(made: ModelReport, exit_code: int) -> dict[str, Any]:
-    """Return a comparison of two models as JSON has it; see docs/ports.md."""
+    """Return a comparison of two models as JSON has it; see docs/models.md."""
     match = made.match
     return {
         "format": FORMAT,

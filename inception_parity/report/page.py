@@ -1,4 +1,4 @@
-"""One HTML page for any number of comparisons: one file, that asks the network for nothing."""
+"""One HTML page for any number of comparisons: a single file that loads nothing."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 from ..checking.result import CheckResult
 from ..comparison.comparing import UNJUDGED, Report
 from ..diagnosis import Diagnosis
+from ..errors import few
 from ..files import write_whole
 from ..networks import catalogue
 from ..traces.trace import Trace
@@ -76,7 +77,7 @@ def _row(column: Column) -> dict[str, Any]:
 
 
 def _cards(sheet: Sheet) -> list[dict[str, Any]]:
-    """Return what stands on top of the page: where the error of a backend starts, in all runs."""
+    """Return the cards on top of the page: where each backend's error starts, over all its runs."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for column in sheet.columns:
         report, first = column.report, column.report.first
@@ -90,7 +91,7 @@ def _cards(sheet: Sheet) -> list[dict[str, Any]]:
         )  # fmt: skip
         run = report.dtype + (" isolated" if report.mode == "isolated" else "")
         if report.loader:
-            lost = terminal.few(report.loader)
+            lost = few(report.loader)
             card["lines"].append((run, f"doesn't hold the weights that it was given: {lost}"))
         if first is not None:
             card["lines"].append((run, terminal.numbers(first, report.dtype)))
@@ -100,7 +101,7 @@ def _cards(sheet: Sheet) -> list[dict[str, Any]]:
 
 
 def _go(sheet: Sheet, column: Column, name: str) -> str:
-    """Return, for the page's program, which endpoint of which run is meant."""
+    """Return which endpoint of which run a link leads to, for the page's program."""
     names = [node[0] for node in sheet.data["nodes"]]
     if name not in names:
         return ""
@@ -175,7 +176,7 @@ def of_traces(
     Args:
         report: their comparison.
         trace: what was judged.
-        reference: what it was held against.
+        reference: what it was compared with.
         command: the words that repeat it.
         diagnosis: what the mistake is, if it was looked for.
         progress: called with a line that says what is being done.

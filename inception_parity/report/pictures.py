@@ -81,7 +81,7 @@ def picture(
         pool: where the maps go.
         comparison: the endpoint's numbers.
         found: what the run left.
-        reference: what it is held against.
+        reference: what it is compared with.
         full: large maps of the worst channel as well, and a list of worst elements.
         means: what other runs needed of this reference, and will need again.
     """

@@ -11,6 +11,7 @@ from ..checking.result import CheckResult
 from ..comparison.comparing import Report
 from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS
 from ..diagnosis import Diagnosis
+from ..training_check.runner import TrainingResult
 
 FORMAT = "inception-parity report 1"
 
@@ -30,19 +31,26 @@ def exit_code(results: list[CheckResult]) -> int:
     return max((result.exit_code for result in results), default=0)
 
 
-def _check(result: CheckResult) -> dict[str, Any]:
-    subject, settings = result.subject, result.settings
+def common_record(result: CheckResult | TrainingResult) -> dict[str, Any]:
+    """Return what a check in inference and one in training have in common: what ran, and how."""
+    subject = result.subject
     return {
         "network": subject.network,
         "options": subject.options,
         "weights": {"provenance": subject.provenance, "sha256": subject.sha256},
         "images": list(subject.image_names),
         "size": list(subject.size),
-        "device": settings.device,
+        "device": result.settings.device,
         "seconds": result.seconds,
         "exit_code": result.exit_code,
-        "oracle_suspect": result.oracle_suspect,
         "outcomes": {name: asdict(outcome) for name, outcome in result.outcomes.items()},
+    }
+
+
+def _check(result: CheckResult) -> dict[str, Any]:
+    return {
+        **common_record(result),
+        "oracle_suspect": result.oracle_suspect,
         "reports": [
             report_record(report, result.diagnoses.get(report.cell)) for report in result.reports
         ],
@@ -51,7 +59,7 @@ def _check(result: CheckResult) -> dict[str, Any]:
 
 
 def report_record(report: Report, diagnosis: Diagnosis | None = None) -> dict[str, Any]:
-    """Return one comparison with all its endpoints, and what the mistake is, if known."""
+    """Return one comparison with all its endpoints, and the diagnosis, if there is one."""
     first, worst = report.first, report.worst
     return {
         "backend": report.backend,
@@ -73,7 +81,7 @@ def report_record(report: Report, diagnosis: Diagnosis | None = None) -> dict[st
 
 
 def _diagnosis(found: Diagnosis | None) -> dict[str, Any] | None:
-    """Return what the mistake is; None where nothing is wrong, or nobody looked."""
+    """Return the diagnosis, or None if nothing is wrong or no cause was looked for."""
     if found is None:
         return None
     return {

@@ -13,6 +13,7 @@ from ..comparison.agreement import Pair
 from ..comparison.comparing import UNJUDGED, Comparison, Report
 from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS
 from ..diagnosis import Diagnosis, Finding
+from ..errors import few
 from ..networks import catalogue
 from ..workers.request import Outcome
 
@@ -90,7 +91,7 @@ def show_matrix(console: Console, results: Sequence[CheckResult]) -> None:
 
 
 def _cell(result: CheckResult, backend: str) -> Text:
-    """Say in a few characters how a backend did: float64's error, the others' floors."""
+    """Sum up a backend in a few characters: float64's error, the others' floors."""
     outcome = result.outcomes[backend]
     if outcome.status != "ok":
         return Text(outcome.status, style="bold yellow")
@@ -128,7 +129,7 @@ def _table(reports: Sequence[Report], outcomes: Mapping[str, Outcome] | None = N
 
 
 def row(report: Report) -> tuple[str, ...]:
-    """Return a comparison in a line of words; HEADS say what they are."""
+    """Return a comparison as the cells of a table; HEADS are its columns."""
     worst, top1 = report.worst, report.top1
     most = max((e.floors for e in report.endpoints if e.floors is not None), default=None)
     agree = sum(not e.fails for e in report.endpoints)
@@ -168,9 +169,9 @@ def failure(report: Report, diagnosis: Diagnosis | None = None) -> Text:
     s = "endpoint before it agrees" if before == 1 else "endpoints before it agree"
     text.append(f"\n    {before} {s}; ")
     others = [e.name for e in report.guilty[1:]]
-    text.append(f"{len(failing) - 1 - len(others)} others carry an error on")
+    text.append(f"{len(failing) - 1 - len(others)} others inherit an error")
     if others:
-        text.append(f"\n    wrong by themselves too: {few(others)}")
+        text.append(f"\n    also wrong in themselves: {few(others)}")
     tolerance = report.tolerance
     text.append(
         f"\n    smallest relative L2 tolerance that would pass: {tolerance:.1e}"
@@ -183,7 +184,7 @@ def failure(report: Report, diagnosis: Diagnosis | None = None) -> Text:
 
 
 def cause(diagnosis: Diagnosis) -> Text:
-    """Return what the mistake is, what speaks for it, and the line that fixes it."""
+    """Return the cause, the evidence for it, and the line that fixes it."""
     text, found = Text(), diagnosis.cause
     singles, pairs = diagnosis.tried
     tried = f"{singles} explanations" + (f" and {pairs} pairs of them" if pairs else "")
@@ -213,16 +214,11 @@ def _evidence(found: Finding, short: bool = False) -> str:
 
 
 def numbers(endpoint: Comparison, dtype: str) -> str:
-    """Return an endpoint's difference and what it is judged by."""
-    if endpoint.problem:
-        return endpoint.problem
-    text = f"rel L2 {endpoint.rel_l2:.1e}, "
+    """Return an endpoint's difference and the limit that it is judged by."""
     if dtype == "float64":
-        text += f"limit {LIMIT_FLOAT64:.0e}"
-    else:
-        text += f"floor {endpoint.floor:.1e}: {endpoint.floors:.3g} floors, limit {LIMIT_FLOORS:g}"
-    index = ", ".join(map(str, endpoint.worst))
-    return f"{text}; largest difference {endpoint.max_abs:.3g} at [{index}]"
+        return endpoint.numbers(f"limit {LIMIT_FLOAT64:.0e}")
+    floor = "" if endpoint.floor is None else f"floor {endpoint.floor:.1e}: "
+    return endpoint.numbers(f"{floor}{endpoint.floors or 0:.3g} floors, limit {LIMIT_FLOORS:g}")
 
 
 def _pair_line(pair: Pair) -> str:
@@ -261,9 +257,3 @@ def verdict(result: CheckResult) -> Text:
         parts.append(f"{', '.join(clean)} agree{'s' if len(clean) == 1 else ''}")
     style = "bold green" if clean and not failing and not broken else "bold red"
     return Text(f"{'; '.join(parts)}. ({result.seconds:.1f} s)", style=style)
-
-
-def few(names: Sequence[str]) -> str:
-    """Return the first of `names`, and how many there are beyond them."""
-    shown = ", ".join(names[:MOST_LINES])
-    return shown if len(names) <= MOST_LINES else f"{shown} and {len(names) - MOST_LINES} more"

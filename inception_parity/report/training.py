@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,10 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..errors import few
 from ..networks import catalogue
 from ..training_check.judging import SHOWN, Judgement
 from ..training_check.runner import TrainingResult
 from ..training_check.trial import LAST
+from .record import common_record
 
 FORMAT = "inception-parity training report 1"
 MOST_NAMES = 4  # of arrays that don't agree
@@ -78,11 +79,6 @@ def _words(quantity: str, result: TrainingResult) -> str:
     return f"{what}, step {result.trial.steps if which == LAST else which}"
 
 
-def _names(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return ", ".join(names[:MOST_NAMES]) + more
-
-
 def _failure(found: Judgement) -> Text:
     text = Text(f"{found.backend} {found.dtype} {found.quantity}  ")
     text.append("FAIL", style="bold red")
@@ -90,7 +86,7 @@ def _failure(found: Judgement) -> Text:
         text.append(f"   {found.problem}")
     text.append(
         f"\n    against {found.against}: {len(found.wrong)} of {found.total} differ: "
-        f"{_names(found.wrong)}"
+        f"{few(found.wrong, MOST_NAMES)}"
     )
     if found.worst is not None and found.limit is not None:
         text.append(f"\n    worst {found.worst:.1e} at {found.at}, limit {found.limit:.0e}")
@@ -150,7 +146,7 @@ def _above(found: Judgement) -> str:
         f"{catalogue.BACKENDS[found.backend].title}, weights after step 1: {len(found.above)} of "
         f"{found.total} arrays are more than {found.limit:.0e} apart{worst}, and judged equal: no "
         "more than the optimiser's definition makes of the noise in gradients. "
-        f"{_names(found.above)}."
+        f"{few(found.above, MOST_NAMES)}."
     )
 
 
@@ -184,18 +180,9 @@ def record(results: list[TrainingResult]) -> dict[str, Any]:
 
 
 def _check(result: TrainingResult) -> dict[str, Any]:
-    subject, settings = result.subject, result.settings
     return {
-        "network": subject.network,
-        "options": subject.options,
-        "weights": {"provenance": subject.provenance, "sha256": subject.sha256},
-        "images": list(subject.image_names),
-        "size": list(subject.size),
-        "device": settings.device,
+        **common_record(result),
         "recipe": result.trial.record(),
-        "seconds": result.seconds,
-        "exit_code": result.exit_code,
-        "outcomes": {name: asdict(outcome) for name, outcome in result.outcomes.items()},
         "losses": {f"{b} {d}": losses for (b, d), losses in result.losses.items()},
         "loaders": {f"{b} {d}": lines for (b, d), lines in result.loaders.items()},
         "rows": [{**asdict(found), "fails": found.fails} for found in result.judgements],

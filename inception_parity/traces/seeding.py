@@ -1,4 +1,4 @@
-"""Weights that depend on a seed and names alone: for checks, and to begin a training with."""
+"""Weights that depend only on a seed and the arrays' names: for checks, and to train from."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .weights import SharedWeights, shapes
 
 
 def seeded(network: str, options: Mapping[str, Any], seed: int) -> SharedWeights:
-    """Return weights that depend on `seed` and the names alone, on every machine.
+    """Return weights that depend only on `seed` and the names, on every machine.
 
     Raw integers of PCG64, one stream per array, are scaled exactly, so that no
-    library's idea of a distribution comes in:
+    library's idea of a distribution matters:
 
     - kernels are uniform in ±5/4 sqrt(6 / fan-in), and every filter sums to
-      zero, so that the network answers to what differs within an image and
+      zero, so that the network responds to differences within an image and
       between images, and not to the mean that all of them share; the 5/4
-      makes up for what that costs the signal;
+      makes up for what the signal loses by that;
     - biases and batch norm's means are uniform in ±1/64: larger ones add the
       same logits to every image, and all photographs get one class;
     - batch norm's weight is uniform in 3/4 … 5/4, its variance in 1/2 … 3/2.
@@ -39,7 +39,7 @@ def seeded(network: str, options: Mapping[str, Any], seed: int) -> SharedWeights
 
 
 def xavier(network: str, options: Mapping[str, Any], seed: int) -> SharedWeights:
-    """Return weights to begin a training with, as d2l's networks do.
+    """Return weights to start a training from, as d2l's networks do.
 
     Source: Glorot and Bengio 2010, as in d2l: kernels are uniform in ±sqrt(6 / (fan-in + fan-out)),
     where a fan is channels times the kernel's area. Biases and batch norm's means are 0, its
@@ -65,7 +65,7 @@ def xavier(network: str, options: Mapping[str, Any], seed: int) -> SharedWeights
 
 
 def _odd_integers(text: str, count: int) -> NDArray[np.int64]:
-    """Return odd integers between -2^23 and 2^23 that depend on `text` alone."""
+    """Return odd integers between -2^23 and 2^23 that depend only on `text`."""
     entropy = int.from_bytes(hashlib.sha256(text.encode()).digest(), "little")
     raw = np.random.PCG64(entropy).random_raw(count)
     return 2 * (raw >> np.uint64(41)).astype(np.int64) + 1 - (1 << 23)

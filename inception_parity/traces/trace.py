@@ -1,4 +1,4 @@
-"""A trace: what one run of one network left at every endpoint, as a folder.
+"""A trace: a folder with the arrays that one run of a network left at every endpoint.
 
 `trace.json` holds the run (network, options, backend, dtype, content hashes of
 images and weights), the versions, and the endpoints in execution order; each
@@ -104,7 +104,7 @@ class TraceWriter:
         inputs: Sequence[str] = (),
         leaf: bool = True,
     ) -> None:
-        """Write `array`; one that is already there under another name is not written twice."""
+        """Write `array`, unless an equal one has been written under another name."""
         if name in self.endpoints:
             raise ValueError(f"endpoint {name} was recorded twice")
         array = np.ascontiguousarray(array)
@@ -119,7 +119,7 @@ class TraceWriter:
         )
 
     def hold(self, name: str, array: NDArray[Any]) -> None:
-        """Keep an array that the network held otherwise than it was given."""
+        """Keep an array that the network didn't hold as it was given."""
         (self.partial / HELD).mkdir(exist_ok=True)
         save_array(self.partial / HELD / f"{name}.npy", np.ascontiguousarray(array))
 
@@ -131,8 +131,8 @@ class TraceWriter:
         Args:
             run: what was run.
             versions: of the framework and of what it computes with.
-            seconds: what the forward pass took, recording included.
-            loader: what was found wrong with the weights when they were read back.
+            seconds: the duration of the forward pass, recording included.
+            loader: what was wrong with the weights when they were read back.
         """
         record = {
             "format": FORMAT,
@@ -203,14 +203,8 @@ class Trace:
         """Return the array of endpoint `name`, as a memory map."""
         endpoint = self.endpoints[name]
         file = self.folder / endpoint.file
-        try:
-            # An empty array can't be mapped.
-            empty = 0 in endpoint.shape
-            array = np.load(file, mmap_mode=None if empty else "r", allow_pickle=False)
-            if not isinstance(array, np.ndarray):
-                raise ValueError("an archive, but should be one array")
-        except Exception as error:  # NumPy raises whatever a broken header leads it to
-            raise InputError(f"{file}: can't read endpoint {name} ({error})") from error
+        # An empty array can't be mapped.
+        array = _load(file, f"can't read endpoint {name}", 0 not in endpoint.shape)
         if array.shape != endpoint.shape:
             raise InputError(
                 f"{file}: shape {array.shape}, but trace.json says {endpoint.shape} [{name}]"
@@ -218,18 +212,12 @@ class Trace:
         return array
 
     def held(self, name: str) -> NDArray[Any] | None:
-        """Return what the network held in place of the array `name`; None if what was given."""
+        """Return what the network held instead of the given array `name`; None if it held that."""
         file = self.folder / HELD / f"{name}.npy"
-        if not file.is_file():
-            return None
-        try:
-            array: NDArray[Any] = np.load(file, allow_pickle=False)
-            return array
-        except Exception as error:  # NumPy raises whatever a broken header leads it to
-            raise InputError(f"{file}: can't read it ({error})") from error
+        return _load(file, "can't read it", mapped=False) if file.is_file() else None
 
     def verify(self) -> None:
-        """Hold everything against what it says of itself: a trace may come from anywhere.
+        """Verify everything against the record: a trace may come from anywhere.
 
         Raises:
             InputError: the record or an array has changed since it was written,
@@ -260,6 +248,16 @@ class Trace:
                 raise InputError(
                     f"{self.folder}: its input isn't the images that its run names; run it again"
                 )
+
+
+def _load(file: Path, problem: str, mapped: bool) -> NDArray[Any]:
+    try:
+        array = np.load(file, mmap_mode="r" if mapped else None, allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            raise ValueError("an archive, but should be one array")
+    except Exception as error:  # NumPy raises whatever a broken header leads it to
+        raise InputError(f"{file}: {problem} ({error})") from error
+    return array
 
 
 def _record(file: Path) -> dict[str, Any]:

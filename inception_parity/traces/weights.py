@@ -35,7 +35,7 @@ class SharedWeights:
     options: dict[str, Any]
     provenance: str
     arrays: Arrays = field(repr=False)
-    history: Mapping[str, Any] = field(default_factory=dict)  # what `convert` says of them
+    history: Mapping[str, Any] = field(default_factory=dict)  # from `convert`
 
     @property
     def sha256(self) -> str:
@@ -80,7 +80,7 @@ def is_idle_bias(name: str, names: Container[str]) -> bool:
 
 
 def write(path: Path, weights: SharedWeights) -> None:
-    """Write a weight file; it appears whole or not at all.
+    """Write a weight file, which appears completely or not at all.
 
     Raises:
         InputError: the file can't be written there.
@@ -101,7 +101,7 @@ def write(path: Path, weights: SharedWeights) -> None:
 
 
 def read(path: Path) -> SharedWeights:
-    """Read a weight file, and check all of it.
+    """Read a weight file, and verify all of it.
 
     Raises:
         InputError: it can't be read, isn't a file of shared weights, its content
@@ -163,7 +163,7 @@ def read_safetensors(path: Path, kind: str | None) -> tuple[dict[str, str], Arra
 
 
 def require_match(arrays: Arrays, expected: Mapping[str, tuple[int, ...]], where: str) -> None:
-    """Raise InputError, naming all that is wrong, unless `arrays` are what is expected."""
+    """Raise InputError, naming everything that is wrong, unless `arrays` are as expected."""
     wrong = [f"{name}: missing" for name in expected if name not in arrays]
     for name, array in arrays.items():
         if name not in expected:

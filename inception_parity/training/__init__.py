@@ -1,1 +1,1 @@
-"""A training by one framework, from data through checkpoints to metrics; and races of several."""
+"""Training in one framework, from data through checkpoints to metrics, and races of several."""

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .. import files
-from ..backends import Adapter, Job, adapter, loaded
+from ..backends import Adapter, Job, adapter, loaded, trainable
 from ..data.feed import DataSet, Feed
 from ..errors import InputError
 from ..networks import catalogue
@@ -233,11 +233,11 @@ def train(
         InputError: something can't be written; the last checkpoint is intact.
         StoppedError: `watch.stop()` returned true; a checkpoint has been written.
         DivergedError: loss or weights became infinite or NaN; those of the last checkpoint aren't.
-        UnavailableError: the backend can't be loaded.
+        UnavailableError: the backend can't be loaded, or doesn't train.
     """
     plan = start.plan
     backend, net = network_of(plan, plan.backend, start.weights)
-    training = backend.training(net, plan.recipe)
+    training = trainable(backend).training(net, plan.recipe)
     training.set_state(start.optimizer)
     run = _Run(plan, replace(start.position), data, folder, watch, every, backend, net, training)
     if start.position.steps == 0:
@@ -301,6 +301,6 @@ def test(
         UnavailableError: the backend can't be loaded.
         StoppedError: `watch.stop()` returned true.
     """
-    backend, net = network_of(plan, name, arrays)
-    training = importlib.import_module(backend.package).Training(net)
+    _, net = network_of(plan, name, arrays)
+    training = importlib.import_module(catalogue.backend(name).package).Training(net)
     return evaluate(training, plan.feed, data, watch)

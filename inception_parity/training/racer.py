@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backends import Adapter, loaded
+from ..backends import TrainingAdapter, loaded
 from ..backends.recipe import Recipe
 from ..files import appearing
 from ..workers.request import Race
@@ -18,7 +18,7 @@ from ..workers.request import Race
 PAUSE = 0.005  # seconds between two looks for a file
 
 
-def run(backend: Adapter, job: Race, weights: Mapping[str, NDArray[Any]]) -> None:
+def run(backend: TrainingAdapter, job: Race, weights: Mapping[str, NDArray[Any]]) -> None:
     """Train on the batches that appear in the job's folder, and leave weights and losses.
 
     Raises:

@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import combinations
+from itertools import chain, combinations, count, islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.feed import Batch, DataSet
-from ..errors import InputError
+from ..errors import InputError, ReportedError
 from ..files import appearing, save_arrays
 from ..traces.weights import is_idle_bias, trained_names
 from ..workers.processes import Worker, workers
@@ -38,7 +38,7 @@ LOST = 0.1  # of the way that the weights have come: runners as far apart train 
 Runner = tuple[str, str]  # backend, dtype
 
 
-class FailedError(Exception):
+class FailedError(ReportedError):
     """A runner couldn't be started, crashed, or ran out of time."""
 
 
@@ -111,7 +111,7 @@ def race(
         with tempfile.TemporaryDirectory(prefix="inception-parity-") as made:
             folder = Path(made)
             weights = save_arrays(folder / "weights", begin)
-            comparer = _Comparer(runners, names, begin)
+            comparer = _WeightComparer(runners, names, begin)
             requests = [_request(plan, runner, steps, names, folder, weights) for runner in runners]
             with workers(requests, pythons, timeout) as running:
                 ready = _lay_out(_batches(plan, data, steps), folder)
@@ -146,14 +146,8 @@ def _request(
 
 
 def _batches(plan: Plan, data: DataSet, steps: int) -> Iterator[Batch]:
-    made = epoch = 0
-    while made < steps:
-        for batch in plan.feed.train(data.train, epoch):
-            yield batch
-            made += 1
-            if made == steps:
-                return
-        epoch += 1
+    epochs = (plan.feed.train(data.train, epoch) for epoch in count())
+    return islice(chain.from_iterable(epochs), steps)
 
 
 def _lay_out(batches: Iterator[Batch], folder: Path) -> Iterator[None]:
@@ -182,7 +176,7 @@ def _gather(
     return found
 
 
-class _Comparer:
+class _WeightComparer:
     """Compares the runners' weights."""
 
     def __init__(

@@ -1,1 +1,1 @@
-"""A few steps of training in several backends, held against the oracle's derivatives."""
+"""A few steps of training in several backends, compared with each other and with the oracle."""

@@ -13,18 +13,18 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backends import Adapter, Job
+from ..backends import Adapter
 from ..backends.base import Factors
+from ..backends.recording import run_of
 from ..traces.trace import Trace, TraceWriter
 from ..traces.weights import is_statistic
 from ..versions import recorded
-from .steps import run_of
+from ..workers.request import Train
 from .trial import FIRST, Trial, batches, dropout_factors
 
 DIRECTIONS = 3  # in the space of the weights, and one more in that of the images
@@ -46,25 +46,22 @@ def spread(weights: NDArray[Any]) -> float:
 def record_oracle(
     backend: Adapter,
     net: Any,
-    job: Job,
-    trial: Trial,
+    job: Train,
     images: NDArray[np.float64],
     weights: Mapping[str, NDArray[Any]],
-    out: Path,
 ) -> Trace:
-    """Leave a trace of the first step's forward pass and of derivatives in `out`.
+    """Leave a trace of the first step's forward pass and of derivatives.
 
     Args:
         backend: the oracle's.
         net: the network, with the weights loaded; it is left in training mode.
-        job: what it is.
-        trial: how it is trained.
+        job: what the network is, and how it is trained.
         images: (N, C, H, W), from which the trial's batches are made.
         weights: shared weights, as they were loaded.
-        out: the folder to make.
     """
     from inception_np import TrainingLoss
 
+    trial = Trial.read(job.recipe)
     recipe = trial.recipe
     x, labels = next(batches(images, int(job.options["num_classes"]), trial))
     loss = TrainingLoss(recipe.label_smoothing, recipe.aux_weight)
@@ -81,7 +78,7 @@ def record_oracle(
         return _imaginary(loss(net(x), labels))
 
     start = time.perf_counter()
-    with TraceWriter(out) as writer:
+    with TraceWriter(job.out) as writer:
         writer.add("loss", np.array([loss(net(x), labels)]), kind="loss")
         for name, array in backend.get_weights(net).items():
             if is_statistic(name):
@@ -98,7 +95,7 @@ def record_oracle(
         _place(net, weights, recipe.frozen, None)
         along = x + 1j * STEP * direction(IMAGES, x.shape, 0)
         writer.add(f"derivative {IMAGES}", _imaginary(loss(net(along), labels)), kind="derivative")
-        run = run_of(backend, job, trial, images, weights)
+        run = run_of(backend, job, images, weights, trial.text())
         return writer.close(run, recorded(backend.versions()), time.perf_counter() - start)
 
 

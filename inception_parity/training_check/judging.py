@@ -22,14 +22,16 @@ from ..comparison.comparing import IDENTICAL, ROUNDING, WRONG
 from ..comparison.limits import LIMIT_GRADIENT_NOISES, MOST_GRADIENT_NOISE
 from ..numerics import to_dtype
 from ..traces.trace import Trace
+from ..traces.weights import is_statistic
 from .derivatives import DIRECTIONS, IMAGES, direction, spread
 from .limits import (
     LATER,
     QUANTITIES,
     Weights,
-    endpoints_of,
+    endpoint,
     limits,
-    scale_endpoint,
+    names_of,
+    scale_of,
     size_of,
     steepness,
     usable,
@@ -47,7 +49,7 @@ EACH_OTHER = (
     f"statistics.{LAST}",
     f"weights.{LAST}",
 )
-Cell = tuple[str, str]  # backend, dtype
+Key = tuple[str, str]  # backend, dtype
 
 
 @dataclass
@@ -104,7 +106,7 @@ class Judgement:
 
 
 def judge(
-    traces: Mapping[Cell, Trace], oracle: Trace, weights: Weights, trial: Trial
+    traces: Mapping[Key, Trace], oracle: Trace, weights: Weights, trial: Trial
 ) -> list[Judgement]:
     """Return all judgements, backend by backend.
 
@@ -124,7 +126,7 @@ def judge(
         for quantity in QUANTITIES
         if not (quantity in LATER and trial.steps == 1)
         and not (quantity == "frozen" and not trial.recipe.frozen)
-        and not (quantity.startswith("statistics") and not endpoints_of(weights, quantity))
+        and not (quantity.startswith("statistics") and not any(map(is_statistic, weights)))
     ]
     found = [j for dtype in dtypes for each in quantities for j in comparer.all_of(each, dtype)]
     return sorted(found, key=lambda j: (backends.index(j.backend), dtypes.index(j.dtype)))
@@ -134,7 +136,7 @@ def judge(
 class Comparer:
     """Compares traces of training, quantity by quantity."""
 
-    traces: Mapping[Cell, Trace]
+    traces: Mapping[Key, Trace]
     oracle: Trace
     weights: Weights
     trial: Trial
@@ -167,37 +169,34 @@ class Comparer:
 
     def _with(self, quantity: str, trace: Trace, against: str, truth: Trace | None) -> Judgement:
         """Compare all arrays of a quantity with `truth`; without, they are differences already."""
-        endpoints = endpoints_of(self.weights, quantity, self.trial.recipe)
-        judgement = self._empty(quantity, trace, against, len(endpoints))
-        for endpoint in endpoints:
-            name = endpoint.removeprefix(quantity).strip() or endpoint
-            scale = scale_endpoint(quantity, endpoint, self.weights)
-            array = usable(trace, endpoint)
+        names = names_of(quantity, self.weights, self.trial.recipe)
+        judgement = self._empty(quantity, trace, against, len(names))
+        for name in names:
+            own, scale = endpoint(quantity, name), endpoint(quantity, scale_of(name, self.weights))
+            array = usable(trace, own)
             if isinstance(array, str):
-                judgement.refuse(name, array)
+                judgement.refuse(name or quantity, array)
             elif truth is None:
                 judgement.take(name, float(array.max()))
-            elif not {endpoint, scale} <= truth.endpoints.keys():
-                judgement.refuse(name, f"missing from {against}")
+            elif not {own, scale} <= truth.endpoints.keys():
+                judgement.refuse(name or quantity, f"missing from {against}")
             else:
-                known, norm = truth.array(endpoint), size_of(truth.array(scale))
+                known, norm = truth.array(own), size_of(truth.array(scale))
                 # The oracle has the loss of the first step only.
                 array = array[: len(known)] if quantity == "loss" else array
-                judgement.take(name, _apart(array, known, norm))
+                judgement.take(name or quantity, _apart(array, known, norm))
         return judgement.concluded()
 
     def each_other(self, quantity: str, column: Mapping[str, Trace]) -> list[Judgement]:
         """Compare the backends of a dtype: each array with the one nearest to the others."""
         if len(column) < 2:
             return []
-        endpoints = endpoints_of(self.weights, quantity, self.trial.recipe)
-        found = {b: self._empty(quantity, t, "each other", len(endpoints))
-                 for b, t in column.items()}  # fmt: skip
-        for endpoint in endpoints:
-            name = endpoint.removeprefix(quantity).strip() or endpoint
-            tried = {backend: usable(trace, endpoint) for backend, trace in column.items()}
+        names = names_of(quantity, self.weights, self.trial.recipe)
+        found = {b: self._empty(quantity, t, "each other", len(names)) for b, t in column.items()}
+        for name in names:
+            own, scale = endpoint(quantity, name), endpoint(quantity, scale_of(name, self.weights))
+            tried = {backend: usable(trace, own) for backend, trace in column.items()}
             arrays = {backend: a for backend, a in tried.items() if not isinstance(a, str)}
-            scale = scale_endpoint(quantity, endpoint, self.weights)
             norms = {b: size_of(column[b].array(scale)) for b in arrays if scale in column[b]}
             apart = _to_the_nearest(arrays, norms)
 
@@ -207,9 +206,9 @@ class Comparer:
             for backend, judgement in found.items():
                 problem = tried[backend]
                 if isinstance(problem, str):
-                    judgement.refuse(name, problem)
+                    judgement.refuse(name or quantity, problem)
                 elif backend in apart:
-                    judgement.take(name, apart[backend], allowance)
+                    judgement.take(name or quantity, apart[backend], allowance)
         return [judgement.concluded() for judgement in found.values()]
 
     def _steepness(self, name: str, column: Mapping[str, Trace]) -> float:
@@ -227,9 +226,8 @@ class Comparer:
         judgement = self._empty("derivative", trace, "the oracle", DIRECTIONS + 1)
         quantity, weights = f"gradient.{FIRST}", self.weights
         products, square = np.zeros(DIRECTIONS), 0.0
-        for endpoint in endpoints_of(weights, quantity, self.trial.recipe):
-            name = endpoint.removeprefix(f"{quantity} ")
-            gradient = usable(trace, endpoint)
+        for name in names_of(quantity, weights, self.trial.recipe):
+            gradient = usable(trace, endpoint(quantity, name))
             if isinstance(gradient, str):
                 judgement.problem = judgement.problem or f"{name}: {gradient}"
                 continue
@@ -256,7 +254,7 @@ class Comparer:
         judgement = self._empty("frozen", trace, "as loaded", len(frozen))
         judgement.limit = 0.0
         for name in frozen:
-            array = usable(trace, f"weights.{self.trial.last} {name}")
+            array = usable(trace, endpoint(f"weights.{self.trial.last}", name))
             if isinstance(array, str):
                 judgement.refuse(name, array)
                 continue

@@ -65,14 +65,14 @@ def from_itself(quantity: str, double: Sequence[Trace], weights: Weights, recipe
         norms = usable(trace, f"perturbed {quantity}")
         if isinstance(norms, str):
             continue
-        here = [name for name in trace.endpoints if name.startswith(f"{quantity} ")]
+        here = [name for name in trace if name.startswith(f"{quantity} ")]
         apart = dict(zip(here, norms.tolist(), strict=True))
         worst = 0.0
-        for endpoint in endpoints_of(weights, quantity, recipe):
-            scale = scale_endpoint(quantity, endpoint, weights)
+        for name in names_of(quantity, weights, recipe):
+            scale = endpoint(quantity, scale_of(name, weights))
             size = size_of(trace.array(scale)) if scale in trace else 0.0
             if size:
-                worst = max(worst, apart.get(endpoint, 0.0) / size)
+                worst = max(worst, apart.get(endpoint(quantity, name), 0.0) / size)
         found.append(worst)
     return min(found, default=0.0)
 
@@ -99,7 +99,7 @@ def steepness(
     """
     found = []
     for trace in traces:
-        gradient = usable(trace, f"gradient.{FIRST} {name}")
+        gradient = usable(trace, endpoint(f"gradient.{FIRST}", name))
         if isinstance(gradient, str):
             continue
         wide = gradient.astype(np.float64)
@@ -114,21 +114,26 @@ def steepness(
     return min([*found, MOST_GRADIENT_NOISE]) if found else 0.0
 
 
-def endpoints_of(weights: Weights, quantity: str, recipe: Recipe | None = None) -> list[str]:
-    """Return the endpoints that a quantity consists of; without a recipe, all arrays have it."""
+def endpoint(quantity: str, name: str) -> str:
+    """Return the endpoint with a quantity of an array, or the whole quantity for no name."""
+    return f"{quantity} {name}" if name else quantity
+
+
+def names_of(quantity: str, weights: Weights, recipe: Recipe) -> list[str]:
+    """Return the arrays of which a quantity is judged; one without a name if it isn't of arrays."""
     if quantity in ("loss", "input gradient"):
-        return [quantity]
+        return [""]
     kind = quantity.partition(".")[0]
     names = [name for name in weights if is_statistic(name) is (kind == "statistics")]
-    if recipe is not None:
-        if kind == "weights" and recipe.optimizer == "Adam":
-            names = [name for name in names if not is_idle_bias(name, weights)]
-        if kind in ("gradient", "update"):
-            names = [name for name in names if name not in recipe.frozen]
-        if kind == "gradient":
-            # A frozen kernel has no gradient that its bias' rounding could be compared with.
-            names = [name for name in names if scale_of(name, weights) not in recipe.frozen]
-    return [f"{quantity} {name}" for name in names]
+    if kind == "weights" and recipe.optimizer == "Adam":
+        return [name for name in names if not is_idle_bias(name, weights)]
+    if kind == "update":
+        return [name for name in names if name not in recipe.frozen]
+    if kind == "gradient":
+        # A frozen kernel has no gradient that its bias' rounding could be compared with.
+        own = [name for name in names if name not in recipe.frozen]
+        return [name for name in own if scale_of(name, weights) not in recipe.frozen]
+    return names
 
 
 def scale_of(name: str, weights: Weights) -> str:
@@ -142,17 +147,11 @@ def scale_of(name: str, weights: Weights) -> str:
     return f"{name.removesuffix('bias')}weight" if is_idle_bias(name, weights) else name
 
 
-def scale_endpoint(quantity: str, endpoint: str, weights: Weights) -> str:
-    """Return the endpoint by whose size a difference in `endpoint` is judged; see `scale_of`."""
-    name = endpoint.removeprefix(f"{quantity} ")
-    return endpoint if name == endpoint else f"{quantity} {scale_of(name, weights)}"
-
-
-def usable(trace: Trace, endpoint: str) -> NDArray[Any] | str:
-    """Return an array, or why it can't be used."""
-    if endpoint not in trace.endpoints:
+def usable(trace: Trace, name: str) -> NDArray[Any] | str:
+    """Return the array of an endpoint, or why it can't be used."""
+    if name not in trace.endpoints:
         return "missing"
-    array = trace.array(endpoint)
+    array = trace.array(name)
     if not np.isfinite(array).all():
         return f"{int((~np.isfinite(array)).sum())} of {array.size} values are NaN or infinite"
     return array

@@ -9,22 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ..checking.running import (
-    keep_traces,
-    request_of,
-    run_beside_oracle,
-    state,
-    write_shared,
-)
+from ..checking.running import IMAGES, run_beside_oracle, state, trace_folder
 from ..checking.task import Settings, Subject, Task
 from ..errors import AGREE, BROKEN, DIVERGE, InputError
-from ..files import work_folder
 from ..networks import catalogue
 from ..networks.summary import values_per_channel
 from ..traces.trace import Trace, folder_name
 from ..traces.weights import is_idle_bias
-from ..workers.request import Outcome, Request, Train
-from .judging import SHOWN, Cell, Judgement, judge
+from ..workers.request import Outcome, Train
+from .judging import SHOWN, Judgement, Key, judge
 from .trial import Trial
 
 MODE = "training"  # in the names of its traces
@@ -39,8 +32,8 @@ class TrainingResult:
     settings: Settings
     outcomes: dict[str, Outcome]
     judgements: list[Judgement]
-    losses: dict[Cell, list[float]]  # of every step
-    loaders: dict[Cell, list[str]]  # arrays that weren't held as they were loaded
+    losses: dict[Key, list[float]]  # of every step
+    loaders: dict[Key, list[str]]  # arrays that weren't held as they were loaded
     counts: dict[str, int]  # batch norm's path -> values that it averages over
     idle: tuple[str, ...]  # biases before batch norm, which no gradient moves
     seconds: float = 0.0
@@ -86,37 +79,33 @@ def check_training(
     start = time.monotonic()
     options = task.weights.options
     counts = values_per_channel(task.weights.network, options, task.size, trial.recipe.batch)
-    with work_folder(keep) as folder:
-        requests = _requests(task, trial, settings, counts, folder)
-        outcomes = run_beside_oracle(requests, settings, lambda running: progress(state(running)))
+    with trace_folder(task, keep) as folder:
+        jobs = _jobs(task, trial, settings, counts, folder)
+        outcomes = run_beside_oracle(
+            settings, folder, jobs, lambda running: progress(state(running))
+        )
         progress("comparing")
         result = _judged(task, trial, settings, outcomes, counts, folder)
         result.seconds = time.monotonic() - start
-        if keep is not None:
-            keep_traces(folder, keep)
     return result
 
 
-def _requests(
+def _jobs(
     task: Task, trial: Trial, settings: Settings, counts: dict[str, int], folder: Path
-) -> list[Request]:
-    """Write what all workers read; return what the oracle, first, and each backend is asked for."""
-    weights, images = task.weights, write_shared(task, folder)
-
-    def job(backend: str, dtype: str) -> Train:
-        return Train(
-            weights.network, weights.options, dtype, MODE, recipe=trial.text(), counts=counts,
-            images=images, out=folder / folder_name(backend, dtype, MODE),
-        )  # fmt: skip
-
-    oracle = catalogue.ORACLE
-    return [
-        request_of(settings, folder, oracle, [job(oracle, "float64")], "cpu"),
-        *(
-            request_of(settings, folder, backend, [job(backend, d) for d in settings.dtypes])
-            for backend in settings.backends
-        ),
-    ]
+) -> dict[str, list[Train]]:
+    """Return the jobs of the oracle, which has float64 alone, and of each backend."""
+    dtypes = {catalogue.ORACLE: ("float64",), **dict.fromkeys(settings.backends, settings.dtypes)}
+    return {
+        backend: [
+            Train(
+                task.weights.network, task.weights.options, dtype, MODE, recipe=trial.text(),
+                counts=counts, images=folder / IMAGES,
+                out=folder / folder_name(backend, dtype, MODE),
+            )
+            for dtype in dtypes[backend]
+        ]
+        for backend in dtypes
+    }  # fmt: skip
 
 
 def _judged(
@@ -128,7 +117,7 @@ def _judged(
     folder: Path,
 ) -> TrainingResult:
     """Read the traces, and judge them; a backend whose trace is missing or broken has failed."""
-    traces: dict[Cell, Trace] = {}
+    traces: dict[Key, Trace] = {}
     for dtype in settings.dtypes:
         for backend, outcome in outcomes.items():
             if outcome.status != "ok" or dtype in outcome.unsupported:

@@ -20,51 +20,43 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backends import Adapter
+from ..backends import TrainingAdapter
 from ..backends.base import Factors
-from ..backends.recording import compare_weights
-from ..files import digest
-from ..traces.trace import Run, Trace, TraceWriter
+from ..backends.recording import compare_weights, run_of
+from ..traces.trace import Trace, TraceWriter
 from ..traces.weights import is_statistic
 from ..versions import recorded
-from ..workers.request import Job
+from ..workers.request import Train
 from .trial import FIRST, LAST, Trial, batches, definition, dropout_factors
 
 MOMENTUM = 0.9  # share of the old statistics, in the oracle and by name in every framework
 
 
 def record_training(
-    backend: Adapter,
+    backend: TrainingAdapter,
     net: Any,
-    job: Job,
-    trial: Trial,
+    job: Train,
     images: NDArray[np.float64],
     weights: Mapping[str, NDArray[Any]],
-    counts: Mapping[str, int],
-    out: Path,
 ) -> Trace:
-    """Train a loaded network for the trial's steps, and leave a trace in `out`.
+    """Train a loaded network for a trial's steps, and leave a trace.
 
     Args:
         backend: where the network lives; not the oracle.
         net: the network, with the weights loaded; its dropout stays controlled.
-        job: what it is.
-        trial: how it is trained.
+        job: what the network is, and how it is trained.
         images: (N, C, H, W), from which the trial's batches are made.
         weights: shared weights, as they were loaded.
-        counts: batch norm's path -> values that it averages over.
-        out: the folder to make.
     """
-    classes = int(job.options["num_classes"])
-    with TraceWriter(out) as writer:
+    trial, classes = Trial.read(job.recipe), int(job.options["num_classes"])
+    with TraceWriter(job.out) as writer:
         problems = compare_weights(backend.get_weights(net), weights, job.dtype)
-        observer = _Observer(backend, net, trial, counts, writer)
+        observer = _Observer(backend, net, trial, job.counts, writer)
         backend.control_dropout(net, observer.factors_of)
         training = backend.training(net, trial.recipe, keep_gradients=True)
         start = time.perf_counter()
@@ -79,22 +71,8 @@ def record_training(
             observer.again(batches(images, classes, trial), weights)
         seconds = time.perf_counter() - start
         lines = [f"{name}: {problem}" for name, problem in problems.items()]
-        run = run_of(backend, job, trial, images, weights)
+        run = run_of(backend, job, images, weights, trial.text())
         return writer.close(run, recorded(backend.versions()), seconds, lines)
-
-
-def run_of(
-    backend: Adapter,
-    job: Job,
-    trial: Trial,
-    images: NDArray[np.float64],
-    weights: Mapping[str, NDArray[Any]],
-) -> Run:
-    """Return what a training trace says of what was run."""
-    return Run(
-        job.network, dict(job.options), backend.name, job.dtype, backend.device, "training",
-        digest({"images": images}), digest(dict(weights)), trial.text(),
-    )  # fmt: skip
 
 
 class _Observer:
@@ -102,7 +80,7 @@ class _Observer:
 
     def __init__(
         self,
-        backend: Adapter,
+        backend: TrainingAdapter,
         net: Any,
         trial: Trial,
         counts: Mapping[str, int],

@@ -30,13 +30,12 @@ class Worker:
     def __init__(self, request: Request, python: Path | None, timeout: float, threads: int) -> None:
         self.request = request
         self.backend = request.backend
-        self.result = request.result
-        self.deadline = time.monotonic() + timeout
         self.timeout = timeout
+        self.deadline = time.monotonic() + timeout
         self.outcome: Outcome | None = None
-        request_file = self.result.with_suffix(".request.json")
+        request_file = request.result.with_suffix(".request.json")
         request_file.write_text(request.dumps())
-        packages = self.result.parent / "packages"
+        packages = request.result.parent / "packages"
         self.process = subprocess.Popen(
             [str(python or sys.executable), "-m", "inception_parity.worker", str(request_file)],
             stdin=subprocess.PIPE,  # closes when we end, however we end
@@ -67,19 +66,17 @@ class Worker:
                 self.outcome = self._conclude()
             elif time.monotonic() > self.deadline:
                 self.end()
-                self.outcome = Outcome(
-                    self.backend,
-                    "timeout",
-                    f"not done after {self.timeout:g} s{self._last_words()}",
-                )
+                why = f"not done after {self.timeout:g} s{self._last_words()}"
+                self.outcome = Outcome(self.backend, "timeout", why)
         return self.outcome
 
     def _conclude(self) -> Outcome:
         self.end()  # whatever it started itself
         code = self.process.returncode
-        if code == 0 and self.result.is_file():
+        if code == 0 and self.request.result.is_file():
             try:
-                outcome = Outcome(self.backend, **json.loads(self.result.read_text()))
+                answer = json.loads(self.request.result.read_text())
+                outcome = Outcome(self.backend, **answer)
             except (ValueError, TypeError):
                 return Outcome(self.backend, "failed", "left a result that can't be read")
             if outcome.status == "refused":  # what the user gave it, not the backend

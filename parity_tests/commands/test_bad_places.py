@@ -59,7 +59,8 @@ def test_unwritable_place_is_refused_before_any_work(capsys, monkeypatch, words,
         raise AssertionError("work was done")
 
     monkeypatch.setattr("inception_parity.checking.runner.Collector", work)
-    monkeypatch.setattr("inception_parity.checking.runner._requests", work)
+    monkeypatch.setattr("inception_parity.checking.runner._jobs", work)
+    monkeypatch.setattr("inception_parity.checking.runner.write_shared", work)
     require_clear_error(call(capsys, *words), message)
     assert sorted(map(str, Path.cwd().rglob("*"))) == sorted(
         str(Path.cwd() / name) for name in ("full", "full/file", "file", "link")

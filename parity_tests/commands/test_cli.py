@@ -74,6 +74,17 @@ def test_help_explains_the_command_and_every_option(capsys, name):
             assert shown.lower() in done.out.lower(), f"{name} --help lacks {shown}"
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_ends_with_an_example_that_can_be_given(name):
+    command = COMMANDS[name]
+    text = command.help.replace("\\\n", " ")
+    examples = [line.split() for line in text.splitlines() if line.startswith("    ")]
+    assert examples
+    for program, first, *words in examples:
+        assert (program, first) == ("inception-parity", name)
+        command.make_context(name, words)  # raises if there is no such option
+
+
 def test_help_of_check_explains_exit_codes(capsys):
     text = " ".join(call(capsys, "check", "--help").out.split())
     for words in ("0: all agree", "1: something diverges", "2: bad usage", "3: a backend that"):

@@ -1,4 +1,4 @@
-"""ONNX files held against the models that they were made from."""
+"""ONNX files compared with the models that they were exported from."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from inception_np import SGD, Adam, RMSProp
 from inception_parity.networks import catalogue
 
 from ..conftest import chosen_backends
+from ..support.optimizers import STEPS, defined, in_keras, in_mxnet, in_torch, native_differences
 
 # Powers of two where MXNet's fused operators would round to float32.
 SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -26,87 +26,6 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "rmsprop-small-eps": ("RMSProp", {"lr": 2.0**-4, "decay": 0.875, "eps": 2.0**-20}),
 }
 FRAMEWORKS = ("pt", "tf", "mx")
-DROP = 2  # the step from which on lr is a quarter
-STEPS = 5
-
-
-def start() -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    return {"kernel": rng.standard_normal((3, 2, 2)), "bias": rng.standard_normal(3)}
-
-
-def gradients(step: int) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng((1, step))
-    return {
-        "kernel": rng.standard_normal((3, 2, 2)) * 10.0 ** rng.integers(-6, 1, (3, 2, 2)),
-        "bias": rng.standard_normal(3),
-    }
-
-
-def defined(kind: str, settings: dict[str, Any], steps: int) -> dict[str, np.ndarray]:
-    """Return what the definition makes of the weights."""
-    optimizer = getattr(importlib.import_module("inception_np"), kind)(**settings)
-    weights = start()
-    for step in range(steps):
-        if step == DROP:
-            optimizer.lr /= 4
-        optimizer.step(weights, gradients(step))
-    return weights
-
-
-def in_torch(make: Callable[[Any], Any], steps: int) -> dict[str, np.ndarray]:
-    import torch
-
-    weights = {n: torch.nn.Parameter(torch.from_numpy(w)) for n, w in start().items()}
-    optimizer = make(weights.values())
-    for step in range(steps):
-        if step == DROP:
-            optimizer.param_groups[0]["lr"] /= 4
-        for name, g in gradients(step).items():
-            weights[name].grad = torch.from_numpy(g)
-        optimizer.step()
-    return {name: w.detach().numpy() for name, w in weights.items()}
-
-
-def in_keras(make: Callable[[], Any], steps: int) -> dict[str, np.ndarray]:
-    import keras
-    import tensorflow as tf
-
-    floatx = keras.config.floatx()
-    keras.config.set_floatx("float64")  # also lr's dtype
-    try:
-        weights = {n: keras.Variable(w, dtype="float64") for n, w in start().items()}
-        optimizer = make()
-        for step in range(steps):
-            if step == DROP:
-                optimizer.learning_rate = optimizer.learning_rate / 4
-            rows = [(tf.constant(g), weights[n]) for n, g in gradients(step).items()]
-            optimizer.apply_gradients(rows)
-    finally:
-        keras.config.set_floatx(floatx)
-    return {name: w.numpy() for name, w in weights.items()}
-
-
-def in_mxnet(make: Callable[[], Any], steps: int, batch: int = 4) -> dict[str, np.ndarray]:
-    """Gluon's way: gradients of sums, which `step(batch)` makes those of means."""
-    from inception_mx._mxnet import gluon, mxnet
-
-    weights = {n: gluon.Parameter(n, shape=w.shape, dtype="float64") for n, w in start().items()}
-    for name, w in start().items():
-        weights[name].initialize(mxnet.init.Zero())
-        weights[name].set_data(mxnet.np.array(w, dtype="float64"))
-    trainer = gluon.Trainer(list(weights.values()), make())
-    for step in range(steps):
-        if step == DROP:
-            trainer.set_learning_rate(trainer.learning_rate / 4)
-        with mxnet.autograd.record():
-            loss = sum(
-                (weights[n].data() * mxnet.np.array(batch * g, dtype="float64")).sum()
-                for n, g in gradients(step).items()
-            )
-        loss.backward()
-        trainer.step(batch)
-    return {name: w.data().asnumpy() for name, w in weights.items()}
 
 
 def run(framework: str, kind: str, settings: dict[str, Any], steps: int) -> dict[str, Any]:
@@ -231,9 +150,7 @@ def test_native_optimizers_differ_where_it_is_said() -> None:
     """What docs/training-check.md shows: a native optimiser is the definition, or visibly isn't."""
     if not {"pt", "tf", "mx"} <= set(chosen_backends()):
         pytest.skip("shows pt, tf and mx beside each other")
-    from benchmarks.native_optimizers import rows
-
-    for title, native, what, apart in rows():
+    for title, native, what, apart in native_differences():
         if what == "the definition itself":
             assert apart < 1e-14, (title, native)
         else:

@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from inception_parity.backends import Job, adapter
+from inception_parity.backends import adapter
 from inception_parity.backends.recipe import Recipe
 from inception_parity.traces.trace import Trace
 from inception_parity.training_check.derivatives import record_oracle
 from inception_parity.training_check.steps import record_training
 from inception_parity.training_check.trial import PRESETS, Trial
+from inception_parity.workers.request import Train
 
 CLASSES = 5
 SIZE, BATCH = 12, 4
@@ -142,8 +143,11 @@ def trial(preset: str = "momentum", steps: int = 3, **changes: Any) -> Trial:
     return Trial(replace(recipe, **changes), steps)
 
 
-def job(dtype: str) -> Job:
-    return Job("headed", {"num_classes": CLASSES}, dtype, "training")
+def job(trial: Trial, out: Path, dtype: str = "float64") -> Train:
+    return Train(
+        "headed", {"num_classes": CLASSES}, dtype, "training", recipe=trial.text(), counts=COUNTS,
+        images=Path(), out=out,
+    )  # fmt: skip
 
 
 def train(
@@ -177,7 +181,7 @@ def train(
 
     by.training = made  # type: ignore[method-assign]
     net = build(framework, dtype)
-    return record_training(by, net, job(dtype), trial, images(), weights(), COUNTS, out)
+    return record_training(by, net, job(trial, out, dtype), images(), weights())
 
 
 def oracle(trial: Trial, out: Path) -> Trace:
@@ -185,4 +189,4 @@ def oracle(trial: Trial, out: Path) -> Trace:
 
     net = in_numpy()
     inception_np.set_weights(net, weights())
-    return record_oracle(adapter("np"), net, job("float64"), trial, images(), weights(), out)
+    return record_oracle(adapter("np"), net, job(trial, out), images(), weights())

@@ -34,7 +34,7 @@ def test_distances_are_those_by_hand():
         runners[1]: (1.5, np.array([3.0, 4.0, 13.0])),
         runners[2]: (2.0, np.array([0.0, 0.0, 12.0])),
     }
-    step = racing._Comparer(runners, names, begin).step(7, found)
+    step = racing._WeightComparer(runners, names, begin).step(7, found)
     assert step.step == 7
     assert step.loss == {"pt float64": 1.0, "tf float64": 1.5, "pt float32": 2.0}
     assert step.distance == pytest.approx(

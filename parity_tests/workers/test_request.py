@@ -29,8 +29,8 @@ JOBS = (
                   oracle=Path("a")),
     Train("googlenet", OPTIONS, "float32", "training", recipe="{}", counts={"b1.norm": 8},
           images=Path("i"), out=Path("d")),
-    Race(recipe={"epochs": 1}, dtype="float32", steps=2, names=("fc.bias",), label="pt",
-         out=Path("e")),
+    Race("googlenet", OPTIONS, "float32", recipe={"epochs": 1}, steps=2, names=("fc.bias",),
+         label="pt", out=Path("e")),
     Experiment(topics=("pooling",), out=Path("f")),
 )  # fmt: skip
 

@@ -46,11 +46,18 @@ pathlib.Path(request["result"]).write_text("{}")
 """
 NO_TRACE = 'pathlib.Path(request["result"]).write_text("{}")\n'
 CUT_ARRAY = (
-    SOUND
-    + """
-array = pathlib.Path(request["jobs"][0]["out"]) / "0007.npy"
-array.write_bytes(array.read_bytes()[:-8])
+    """
+from inception_parity.traces.trace import TraceWriter
+close = TraceWriter.close
+
+def cut(writer, *arguments):
+    array = writer.partial / "0007.npy"
+    array.write_bytes(array.read_bytes()[:-8])
+    return close(writer, *arguments)
+
+TraceWriter.close = cut
 """
+    + SOUND
 )
 MEGABYTES = """
 for stream in (sys.stdout, sys.stderr):

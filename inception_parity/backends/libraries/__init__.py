@@ -1,8 +1,8 @@
-"""Adapters that run other people's networks, from their own files, by their own loading.
+"""Adapters that run libraries' networks, from the libraries' files, with their own loaders.
 
 They leave traces under our names, so that a library's network is compared as any
-backend is. What its own functions read from a file is also held against what ours read
-from it, array by array.
+backend is. The arrays that the library reads from a file are also compared with those
+that our reader finds in it.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -17,17 +16,13 @@ from ...libraries import gluon as names
 from ...networks.catalogue import Network
 from ...traces import weights
 from .. import mx
+from .from_file import FromFile
 
 mxnet.npx.reset_np()  # the zoo is of the older interface; this process runs nothing else
 
 
-class Backend(mx.Backend):
+class Backend(FromFile, mx.Backend):
     """The zoo's network, beside MXNet's adapter."""
-
-    def __init__(self, device: str, file: Path) -> None:
-        super().__init__(device)
-        self.file = file
-        self.network, self.options = "", dict[str, Any]()
 
     def build(self, network: Network, options: Mapping[str, Any], dtype: str) -> Any:
         self.network, self.options = network.name, dict(options)
@@ -58,9 +53,6 @@ class Backend(mx.Backend):
 
     def to_native(self, array: NDArray[Any], dtype: str) -> Any:
         return mxnet.nd.array(array, dtype=dtype, ctx=self.context)
-
-    def set_weights(self, net: Any, shared: Mapping[str, NDArray[Any]]) -> None:
-        """Leave the weights as they are: those of the file."""
 
     def get_weights(self, net: Any) -> dict[str, NDArray[Any]]:
         found = net._collect_params_with_prefix()

@@ -18,17 +18,13 @@ from ...libraries import keras as names
 from ...networks.catalogue import Network
 from ...traces import weights
 from .. import tf
+from .from_file import FromFile
 
 _SUFFIXES = {"newer": ".weights.h5", "older": ".h5"}  # by which Keras chooses how to read
 
 
-class Backend(tf.Backend):
+class Backend(FromFile, tf.Backend):
     """Keras' network, beside the adapter of Keras."""
-
-    def __init__(self, device: str, file: Path) -> None:
-        super().__init__(device)
-        self.file = file
-        self.network, self.options = "", dict[str, Any]()
 
     def build(self, network: Network, options: Mapping[str, Any], dtype: str) -> Any:
         self.network, self.options = network.name, dict(options)
@@ -79,9 +75,6 @@ class Backend(tf.Backend):
                 yield stage, blocks[stage], True
         yield "maxpool1", pools[0], True
         yield "maxpool2", pools[1], True
-
-    def set_weights(self, net: Any, shared: Mapping[str, NDArray[Any]]) -> None:
-        """Leave the weights as they are: those of the file."""
 
     def get_weights(self, net: Any) -> dict[str, NDArray[Any]]:
         convs, norms = self.layers(net)

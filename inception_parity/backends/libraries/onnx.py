@@ -1,4 +1,4 @@
-"""An ONNX file of somebody's network: the network itself, whatever exported it.
+"""An ONNX file that was exported elsewhere: the file is the network.
 
 Nothing but its images, its first output and its initialisers is known, so that a
 comparison has the logits and the weights, and no stages.

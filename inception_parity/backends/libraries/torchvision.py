@@ -15,6 +15,7 @@ from ...libraries import STAGES, torchvision
 from ...networks.catalogue import Network
 from ...traces import weights
 from .. import pt
+from .from_file import FromFile
 
 
 def models() -> Any:
@@ -47,17 +48,15 @@ def state_dict(file: Path) -> dict[str, Any]:
     return dict(load_file(file))
 
 
-class Backend(pt.Backend):
+class Backend(FromFile, pt.Backend):
     """torchvision, beside PyTorch's adapter."""
 
     names = staticmethod(torchvision.names)
     path = staticmethod(torchvision.path)
 
     def __init__(self, device: str, file: Path) -> None:
-        super().__init__(device)
-        self.file = file
+        super().__init__(device, file)
         self.models = self.load_models()
-        self.network, self.options = "", dict[str, Any]()
 
     def load_models(self) -> Any:
         """Import the library."""
@@ -100,9 +99,6 @@ class Backend(pt.Backend):
         yield "", net, False
         for stage in STAGES[self.network]:
             yield stage, net.get_submodule(self.path(self.network, stage)), True
-
-    def set_weights(self, net: Any, shared: Mapping[str, NDArray[Any]]) -> None:
-        """Leave the weights as they are: those of the file."""
 
     def get_weights(self, net: Any) -> dict[str, NDArray[Any]]:
         state = {name: self.to_shared(tensor).copy() for name, tensor in net.state_dict().items()}

@@ -1,0 +1,94 @@
+"""Compares endpoints of two captured models, and judges what difference is rounding."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..comparison.comparing import (
+    IDENTICAL,
+    ROUNDING,
+    WRONG,
+    Comparison,
+    measure,
+    value_problem,
+)
+from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS, LIMIT_MODELS_FLOAT32
+from ..numerics import UNIT_ROUNDOFF, relative_l2
+from ..traces.trace import Endpoint
+from .graph import ComparedLayer, squeezed
+from .recorder import ModelTrace
+
+
+class Judge:
+    """Compares b's endpoints with a's.
+
+    Args:
+        a: the reference.
+        b: the trace to be judged.
+        floors: a's trace in b's dtype, which tells a's own rounding; None if there is none.
+    """
+
+    def __init__(self, a: ModelTrace, b: ModelTrace, floors: ModelTrace | None) -> None:
+        self.a, self.b, self.floors = a, b, floors
+        self.exact = a.run.dtype == b.run.dtype == "float64"
+
+    def limit(self, result: Comparison) -> float:
+        """Return the relative L2 up to which a difference is rounding."""
+        if self.exact:
+            return LIMIT_FLOAT64
+        return LIMIT_MODELS_FLOAT32 if result.floor is None else LIMIT_FLOORS * result.floor
+
+    def layers(self, one: ComparedLayer, other: ComparedLayer) -> Comparison:
+        """Compare a layer of b with one of a."""
+        return self._compared(one.name, one.describe(), True, one.value, other.value)
+
+    def outputs(self) -> list[Comparison]:
+        """Compare what the models return, by position."""
+        found = [
+            self._compared(mine, "output", False, mine, theirs)
+            for mine, theirs in zip(self.a.outputs, self.b.outputs, strict=False)
+        ]
+        for names, others, problem in (
+            (self.a.outputs, self.b.outputs, "missing: the second model doesn't return it"),
+            (self.b.outputs, self.a.outputs, "surplus: the first model doesn't return it"),
+        ):
+            surplus = names[len(others) :]
+            found += [Comparison(n, "output", False, WRONG, problem) for n in surplus]
+        return found
+
+    def _compared(self, name: str, kind: str, leaf: bool, of_a: str, of_b: str) -> Comparison:
+        result = Comparison(name, kind, leaf, WRONG, floor=self._floor(of_a))
+        mine, theirs = self.a.endpoints[of_a], self.b.endpoints[of_b]
+        shape = squeezed(mine.shape)
+        if squeezed(theirs.shape) != shape:
+            result.problem = f"shape {_shape(theirs)}, but should be {_shape(mine)}"
+            return result
+        reference = np.asarray(self.a.array(of_a)).reshape(shape)
+        array = np.asarray(self.b.array(of_b)).reshape(shape)
+        if array.dtype.kind != "f" or reference.dtype.kind != "f":
+            same = np.array_equal(array, reference)
+            result.verdict, result.problem = (IDENTICAL, "") if same else (WRONG, "differs")
+            return result
+        result.problem = value_problem(array, reference)
+        if result.problem:
+            return result
+        measure(result, array, reference.astype(np.float64), "float64" if self.exact else "float32")
+        if result.verdict != IDENTICAL and result.rel_l2 is not None:
+            if result.floor is not None:
+                result.floors = result.rel_l2 / result.floor
+            result.verdict = ROUNDING if result.rel_l2 <= self.limit(result) else WRONG
+        return result
+
+    def _floor(self, name: str) -> float | None:
+        """Return a's own rounding at an endpoint, at least one roundoff; None if unknown."""
+        if self.exact or self.floors is None or name not in self.floors.endpoints:
+            return None
+        truth = self.a.array(name).astype(np.float64)
+        found = self.floors.array(name).astype(np.float64)
+        if found.shape != truth.shape:
+            return float("inf")
+        return max(UNIT_ROUNDOFF["float32"], relative_l2(found, truth) if truth.any() else 0.0)
+
+
+def _shape(endpoint: Endpoint) -> str:
+    return "x".join(map(str, squeezed(endpoint.shape)))
