@@ -48,8 +48,8 @@ def convert_command(
     to: str = Option(SHARED, help="`shared`, `onnx`, or whose file to write."),
     backends: str | None = Option(
         None,
-        help="Networks of ours to run beside it; by default pt,tf,mx, but for ONNX none that "
-        "isn't needed.",
+        help="Backends whose networks run beside it; by default pt,tf,mx, and for ONNX only those "
+        "that are needed.",
     ),
     size: str | None = Option(None, help="Image size of the ONNX file: `299`, or `299x320` (HxW)."),
     prove: bool = Option(True, "--verify/--no-verify", help="Run both sides, and compare them."),
