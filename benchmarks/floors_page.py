@@ -27,23 +27,23 @@ TEXT = """# Noise floors
 
 Made by `python -m benchmarks.floors_page`.
 
-A float32 network differs from the float64 oracle at every endpoint. Whether that is rounding or a
-mistake can't be read off a tolerance: the same error is noise deep in the network and a wrong pad
-near its beginning. So every endpoint has a floor of its own: the difference that rounding alone
-could make there.
+A float32 network differs from the float64 oracle at every endpoint. No single tolerance tells
+rounding from a mistake: the same error may be noise deep in the network and a wrong pad near its
+beginning. So every endpoint has a floor of its own: the difference that rounding alone could cause
+there.
 
 The floor comes from the oracle. It is run again, in float64, with every number that a backend would
 have rounded (images, weights, the output of every layer) moved up or down by one unit roundoff of
-the dtype, by the toss of a coin; the relative L2 difference that this makes is measured at every
+the dtype, by the toss of a coin; the relative L2 difference that this causes is measured at every
 endpoint, and the worst of {seeds} seeds is the floor, and at least one unit roundoff (the coins may
-cancel where an endpoint has a few values only). No backend under test has a say in it.
+cancel where an endpoint has only a few values). No backend under test has any influence on it.
 
-*Propagated* floors let the noise of all layers before arrive. *Isolated* ones give each layer the
-oracle's own input, moved once, as isolated runs give it to a backend's layer.
+*Propagated* floors include the noise of all layers before an endpoint. *Isolated* ones give each
+layer the oracle's own input, moved once, as an isolated run gives it to a backend's layer.
 
-What a float32 layer adds beyond its floor is how it sums: a dot product of 4,000 terms in float32
-rounds 4,000 times, and the floor knows nothing of that. It grows with the root of the length, and
-comes to a few floors; that is what the limit is for.
+A float32 layer also rounds while it sums: a dot product of 4,000 terms rounds 4,000 times, which
+the floor doesn't include. That error grows with the root of the length and comes to a few floors;
+the limit leaves room for it.
 
 ## The limit
 

@@ -1,4 +1,4 @@
-"""Mistakes of convolutions and dense layers: kernels, biases, and which number is another."""
+"""Mistakes of convolutions and dense layers: kernels, biases, single numbers."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def input_channels(layer: SuspectLayer) -> Iterator[Candidate]:
 
 
 def flatten_order(layer: SuspectLayer) -> Iterator[Candidate]:
-    """A dense layer whose input was flattened in another order than its kernel expects."""
+    """A dense layer whose input was flattened in a different order than its kernel expects."""
     features = layer.weights["weight"].shape[1]
     grids = [tuple(layer.get("grid"))] if layer.get("grid") else []
     sides = [s for s in range(2, 17) if features % s**2 == 0 and features > s**2]
@@ -137,7 +137,7 @@ def flatten_order(layer: SuspectLayer) -> Iterator[Candidate]:
 
 
 def bias(layer: SuspectLayer) -> Iterator[Candidate]:
-    """Bias missing, doubled, shifted, or another one."""
+    """The bias is missing, doubled, shifted, or another one."""
     b = layer.weights.get("bias")
     zero = np.zeros(len(layer.weights["weight"]))
     if b is not None and b.any():
@@ -192,7 +192,7 @@ def scaled(layer: SuspectLayer) -> Iterator[Candidate]:
 
 
 def one_weight(layer: SuspectLayer) -> Iterator[Candidate]:
-    """A few single numbers of the kernel are others: found by what their inputs look like."""
+    """A few single numbers of the kernel are wrong: found by the inputs that they multiply."""
     if layer.get("groups") != 1:
         return
     left = residual(layer)
@@ -241,7 +241,7 @@ def _taps(layer: SuspectLayer) -> Iterator[tuple[tuple[int, ...], Array]]:
 
 
 def other_weights(layer: SuspectLayer) -> Iterator[Candidate]:
-    """The right layer with other weights, where outputs suffice to find them by least squares."""
+    """The right layer with other weights, if there are enough outputs to solve for them."""
     w, b = layer.weights["weight"], layer.weights.get("bias")
     unknowns = w[0].size + 1
     rows = layer.seen.size // layer.seen.shape[1]
@@ -274,7 +274,7 @@ def other_weights(layer: SuspectLayer) -> Iterator[Candidate]:
 
 
 def held(layer: SuspectLayer) -> Iterator[Candidate]:
-    """The weights that the network was read back to hold: no guess, but no reason either."""
+    """The weights read back from the network: no guess, but no cause either."""
     if layer.held:
         names = ", ".join(layer.held)
         far = max(

@@ -95,7 +95,7 @@ def take(array: Array, channels: Channels) -> Array:
 
 
 def pad(x: Array, pads: Pads, mode: str, fill: float) -> Array:
-    """Surround (N, C, H, W); negative pads cut off."""
+    """Pad (N, C, H, W); negative pads crop."""
     (top, bottom), (left, right) = pads
     height, width = x.shape[2:]
     x = x[:, :, max(0, -top) : height - max(0, -bottom), max(0, -left) : width - max(0, -right)]

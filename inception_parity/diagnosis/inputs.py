@@ -1,4 +1,4 @@
-"""Mistakes before the first layer: channel order, scale, layout, the way of resizing."""
+"""Mistakes before the first layer: channel order, scale, layout, resizing."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def colours(layer: SuspectLayer) -> Iterator[Candidate]:
 
 
 def convention(layer: SuspectLayer) -> Iterator[Candidate]:
-    """Images scaled by another convention than theirs, in either channel order."""
+    """Images scaled by another convention."""
     x = layer.inputs[0]
     for what, scale, shift in CONVENTIONS:
         if max(np.size(scale), np.size(shift)) == 3 != x.shape[1]:
@@ -75,7 +75,7 @@ def convention(layer: SuspectLayer) -> Iterator[Candidate]:
 
 
 def affine(layer: SuspectLayer) -> Iterator[Candidate]:
-    """Images times something plus something, per channel: solved for."""
+    """Images scaled and shifted per channel, by numbers that are solved for."""
     if not layer.same_shape or layer.inputs[0].ndim != 4:
         return
     orders = [tuple(range(layer.inputs[0].shape[1]))]
@@ -172,7 +172,7 @@ def quantised(layer: SuspectLayer) -> Iterator[Candidate]:
 
 
 def resized(layer: SuspectLayer) -> Iterator[Candidate]:
-    """The image files decoded and resized in another way; where the files are known."""
+    """The image files decoded and resized in another way, if the files are known."""
     if layer.kind != "input" or not layer.sources or not layer.same_shape:
         return
     if len(layer.sources) != len(layer.seen):

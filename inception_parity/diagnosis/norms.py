@@ -26,7 +26,7 @@ _AFFINE: Fix = words(
 
 
 def _terms(layer: SuspectLayer) -> tuple[Array, Array, Array, Array, float]:
-    """Return weight, bias, mean, variance and eps, the missing ones as what they stand for."""
+    """Return weight, bias, mean, variance and eps, with neutral values for missing ones."""
     w = layer.weights
     count = layer.reference.shape[1]
     ones, zeros = np.ones(count), np.zeros(count)
@@ -53,7 +53,7 @@ def _line(layer: SuspectLayer) -> tuple[Array, Array] | None:
 
 
 def eps(layer: SuspectLayer) -> Iterator[Candidate]:
-    """Another eps, whichever: the slopes of the channels tell; or eps outside of the root."""
+    """Another eps, which the channels' slopes reveal; or eps outside the root."""
     weight, _, _, var, right = _terms(layer)
     line = _line(layer)
     outside = f"eps is added to the root, and not under it ({right:g})"
@@ -176,7 +176,7 @@ def affine(layer: SuspectLayer) -> Iterator[Candidate]:
 
 
 def fitted(layer: SuspectLayer) -> Iterator[Candidate]:
-    """Another bias or mean, another weight or variance: which of them would explain it."""
+    """Another bias or mean, or another weight or variance: whichever would explain it."""
     line = _line(layer)
     if line is None:
         return
@@ -205,7 +205,7 @@ def fitted(layer: SuspectLayer) -> Iterator[Candidate]:
 
 
 def lrn_constants(layer: SuspectLayer) -> Iterator[Candidate]:
-    """Other constants: known conventions, and whatever else a straight line finds."""
+    """Other constants: known conventions, and any others that fit a straight line."""
     size, alpha = int(layer.get("size")), float(layer.get("alpha"))
     beta, k = float(layer.get("beta")), float(layer.get("k"))
     right = f"size {size}, alpha {alpha:g}, beta {beta:g}, k {k:g}"
@@ -261,7 +261,7 @@ def _fitted_constants(
 
 
 def lrn_kind(layer: SuspectLayer) -> Iterator[Candidate]:
-    """The sum over the image's neighbours, and not over the channels."""
+    """Sums over neighbours in the image instead of over channels."""
     size = int(layer.get("size"))
 
     def within(x: Array) -> Array:

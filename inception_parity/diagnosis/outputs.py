@@ -1,4 +1,4 @@
-"""Mistakes that any layer may have: on top of its output, or in place of it."""
+"""Mistakes that any layer may have: something done to its output, or instead of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WITHOUT: Fix = words(
 
 
 def activations(layer: SuspectLayer) -> Iterator[Candidate]:
-    """An activation too much."""
+    """A surplus activation."""
     for name in ACTIVATIONS:
         if name == "linear":
             continue
@@ -39,7 +39,7 @@ def activations(layer: SuspectLayer) -> Iterator[Candidate]:
 
 
 def other_activation(layer: SuspectLayer) -> Iterator[Candidate]:
-    """Another activation than the one that should be."""
+    """The wrong activation."""
     right = layer.get("function")
     fix = layer_line(layer)
     for name in ACTIVATIONS:
@@ -239,7 +239,7 @@ def broken_values(layer: SuspectLayer) -> Iterator[Candidate]:
 
 
 def clue(layer: SuspectLayer) -> str:
-    """Say where the difference is, for when nothing explains it."""
+    """Say where the difference lies, if nothing explains it."""
     if not layer.same_shape:
         return f"shape {layer.seen.shape}, but should be {layer.reference.shape}"
     apart = np.abs(layer.seen - layer.reference) > layer.rough * np.abs(layer.reference).max()

@@ -42,7 +42,7 @@ def count_fix(counted: bool) -> dict[str, str]:
 
 
 def exchanged(layer: SuspectLayer) -> Iterator[Candidate]:
-    """Maximum for mean, mean for maximum."""
+    """The maximum instead of the mean, or vice versa."""
     fix = layer_line(layer)
     if layer.kind == "max_pool":
         text = "the mean of each window, but should be the maximum"
@@ -104,7 +104,7 @@ def window(layer: SuspectLayer) -> Iterator[Candidate]:
 
 
 def window_and_stride(layer: SuspectLayer) -> Iterator[Candidate]:
-    """Windows of one size in place of adaptive or global ones, or the other way round."""
+    """Windows of one size instead of adaptive or global ones, or vice versa."""
     height, width = layer.seen.shape[2:] if layer.seen.ndim == 4 else (1, 1)
     rows, columns = layer.inputs[0].shape[2:]
     fix = layer_line(layer)

@@ -39,7 +39,7 @@ def _narrow(layer: SuspectLayer, rounding: Callable[[Array], Array]) -> SuspectL
 
 
 def narrower(layer: SuspectLayer) -> Iterator[Candidate]:
-    """In float32, bfloat16 or float16: all that comes out fits into that dtype."""
+    """Computed in float32, bfloat16 or float16: every output value fits into that dtype."""
     own = UNIT_ROUNDOFF.get(layer.dtype, 0.0)
     fix = words(
         pt="model.double() and x.double(); no autocast around it",
@@ -84,7 +84,7 @@ def narrower(layer: SuspectLayer) -> Iterator[Candidate]:
 
 
 def tf32(layer: SuspectLayer) -> Iterator[Candidate]:
-    """Products of 10 mantissa bits, as tensor cores make them of float32 by default."""
+    """Factors of 10 mantissa bits, as tensor cores make of float32 by default."""
     if layer.dtype != "float32" or layer.kind not in ("conv", "dense") or not layer.same_shape:
         return
     b = layer.weights.get("bias")

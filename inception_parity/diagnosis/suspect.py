@@ -17,7 +17,7 @@ Pads = tuple[tuple[int, int], tuple[int, int]]  # (top, bottom), (left, right)
 
 @dataclass(frozen=True)
 class Post:
-    """Something done to a layer's output. `elementwise`: channels can be had one by one."""
+    """Something done to a layer's output. `elementwise`: each channel can be computed alone."""
 
     name: str
     apply: Callable[[Array], Array]
@@ -110,7 +110,7 @@ class SuspectLayer:
 
     @property
     def seen(self) -> Array:
-        """The observed output, where there is one."""
+        """The observed output, which has to be there."""
         if self.observed is None:
             raise ValueError(f"{self.name}: no output was observed")
         return self.observed
@@ -185,15 +185,15 @@ class Finding:
 
 @dataclass
 class Diagnosis:
-    """What became of the search for a cause.
+    """What the search for a cause found.
 
     Args:
         endpoint: where.
         kind: what kind of layer that is.
         findings: explanations that make the difference vanish, best first.
-        closest: where none does, the one that leaves least, if it leaves a tenth or less.
+        closest: if none does, the one that leaves least, if it leaves a tenth or less.
         tried: how many single explanations, and how many pairs, were computed.
-        note: why nothing or not all could be tried, if so.
+        note: why nothing, or not everything, could be tried.
         also: other guilty endpoints that the same cause explains.
     """
 
@@ -212,7 +212,7 @@ class Diagnosis:
 
 
 def distance(array: Array, reference: Array) -> float:
-    """Return the relative L2 difference; infinity where there is none to speak of."""
+    """Return the relative L2 difference; infinity if it can't be measured."""
     if array.shape != reference.shape:
         return float("inf")
     with np.errstate(over="ignore", invalid="ignore"):

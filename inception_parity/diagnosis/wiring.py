@@ -1,4 +1,4 @@
-"""Mistakes between layers: branches in another order, a layer fed from elsewhere."""
+"""Mistakes between layers: branches in another order, a layer with the wrong input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results as JUnit's XML, for whatever collects tests: a suite per run, a case per endpoint.
+"""Results as JUnit's XML, for tools that collect tests: a suite per run, a case per endpoint.
 
 Valid against the schema of Ant's JUnit task, the strictest in use, and against Jenkins'.
 """

@@ -1,4 +1,4 @@
-"""One HTML page for any number of comparisons: one file, that asks the network for nothing."""
+"""One HTML page for any number of comparisons: a single file that loads nothing."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _row(column: Column) -> dict[str, Any]:
 
 
 def _cards(sheet: Sheet) -> list[dict[str, Any]]:
-    """Return what stands on top of the page: where the error of a backend starts, in all runs."""
+    """Return the cards on top of the page: where each backend's error starts, over all its runs."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for column in sheet.columns:
         report, first = column.report, column.report.first
@@ -101,7 +101,7 @@ def _cards(sheet: Sheet) -> list[dict[str, Any]]:
 
 
 def _go(sheet: Sheet, column: Column, name: str) -> str:
-    """Return, for the page's program, which endpoint of which run is meant."""
+    """Return which endpoint of which run a link leads to, for the page's program."""
     names = [node[0] for node in sheet.data["nodes"]]
     if name not in names:
         return ""

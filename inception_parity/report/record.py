@@ -59,7 +59,7 @@ def _check(result: CheckResult) -> dict[str, Any]:
 
 
 def report_record(report: Report, diagnosis: Diagnosis | None = None) -> dict[str, Any]:
-    """Return one comparison with all its endpoints, and what the mistake is, if known."""
+    """Return one comparison with all its endpoints, and the diagnosis, if there is one."""
     first, worst = report.first, report.worst
     return {
         "backend": report.backend,
@@ -81,7 +81,7 @@ def report_record(report: Report, diagnosis: Diagnosis | None = None) -> dict[st
 
 
 def _diagnosis(found: Diagnosis | None) -> dict[str, Any] | None:
-    """Return what the mistake is; None where nothing is wrong, or nobody looked."""
+    """Return the diagnosis, or None if nothing is wrong or no cause was looked for."""
     if found is None:
         return None
     return {

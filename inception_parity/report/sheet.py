@@ -34,7 +34,7 @@ LARGEST = 1e300  # stands for infinity, which JSON lacks
 
 @dataclass(frozen=True)
 class Column:
-    """One run beside the reference."""
+    """One run that is compared with the reference."""
 
     title: str  # of what ran: runs with the same title share a column
     report: Report
@@ -101,7 +101,7 @@ def sheet_data(
 
 
 def findings(found: Diagnosis | None) -> list[dict[str, str]]:
-    """Return what was found to be the mistake, best first: where, cause, evidence, fix."""
+    """Return the explanations of a difference, best first: endpoint, cause, evidence, fix."""
     if found is None:
         return []
     if found.cause is None:
@@ -192,7 +192,7 @@ class _Drawer:
 
 
 def _point(e: Comparison) -> list[Any]:
-    """Return an endpoint's numbers; the page's program knows them by their place."""
+    """Return an endpoint's numbers; the page's program knows them by position."""
     apart = None if e.cosine is None else max(0.0, 1 - e.cosine)  # rounding aside
     numbers = (e.rel_l2, e.floor, e.floors, e.max_abs, e.ulp, apart, e.sqnr)
     return [

@@ -91,7 +91,7 @@ def show_matrix(console: Console, results: Sequence[CheckResult]) -> None:
 
 
 def _cell(result: CheckResult, backend: str) -> Text:
-    """Say in a few characters how a backend did: float64's error, the others' floors."""
+    """Sum up a backend in a few characters: float64's error, the others' floors."""
     outcome = result.outcomes[backend]
     if outcome.status != "ok":
         return Text(outcome.status, style="bold yellow")
@@ -129,7 +129,7 @@ def _table(reports: Sequence[Report], outcomes: Mapping[str, Outcome] | None = N
 
 
 def row(report: Report) -> tuple[str, ...]:
-    """Return a comparison in a line of words; HEADS say what they are."""
+    """Return a comparison as the cells of a table; HEADS are its columns."""
     worst, top1 = report.worst, report.top1
     most = max((e.floors for e in report.endpoints if e.floors is not None), default=None)
     agree = sum(not e.fails for e in report.endpoints)
@@ -214,7 +214,7 @@ def _evidence(found: Finding, short: bool = False) -> str:
 
 
 def numbers(endpoint: Comparison, dtype: str) -> str:
-    """Return an endpoint's difference and what it is judged by."""
+    """Return an endpoint's difference and the limit that it is judged by."""
     if dtype == "float64":
         return endpoint.numbers(f"limit {LIMIT_FLOAT64:.0e}")
     floor = "" if endpoint.floor is None else f"floor {endpoint.floor:.1e}: "

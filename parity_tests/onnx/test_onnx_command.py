@@ -82,6 +82,7 @@ def test_convert_takes_the_shared_weights_out_again(exported, capsys, place):
     require_clear_error(done, "g.onnx: changed since it was exported")
 
 
+@pytest.mark.slow  # two checks in a row; test_onnx_export.py has the loader's part
 def test_check_names_weights_that_the_file_doesn_t_hold(exported, capsys, place):
     exported(capsys)
     other = seeding.seeded("googlenet", {"num_classes": 7}, 1)
