@@ -107,7 +107,7 @@ def test_a_model_that_can_t_be_run_is_an_error_and_no_crash(exported, capsys, pl
     ("words", "texts"),
     [
         (("--size", "48"), ("g.onnx: takes images of 33x32; leave out --size",)),
-        (("--backends", "pt"), ("--onnx is for the backend onnx",)),
+        (("--backends", "pt"), ("--onnx needs the backend onnx",)),
         (("inception_v1",), ("weights of googlenet, but should be of inception_v1",)),
         (("--set", "num_classes=8"), ("num_classes=7, but 8 was asked for",)),
         (("--all",), ("--all can't be combined with",)),
