@@ -227,7 +227,7 @@ class CeilGoogLeNet(nn.Module):
         self.flatten = Flatten()  # 1024
         self.h2 = Linear(1024, num_classes)  # num_classes
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:
         heads = self.training or self.return_aux
         if self.transform is not None:
             x = self.transform(x)

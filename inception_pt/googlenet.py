@@ -130,6 +130,5 @@ class GoogLeNet(nn.Module):
         self.fc = Linear(1024, num_classes)  # num_classes
 
     def forward(self, x: Tensor) -> Tensor:
-        for stage in (self.b1, self.b2, self.b3, self.b4, self.b5):
-            x = stage(x)
+        x = self.b5(self.b4(self.b3(self.b2(self.b1(x)))))
         return self.fc(x)

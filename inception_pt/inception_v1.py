@@ -200,7 +200,7 @@ class InceptionV1(nn.Module):
         self.dropout = Dropout(0.4)
         self.linear = Linear(1024, num_classes)  # num_classes
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:
         heads = self.training or self.return_aux
         x = self.maxpool1(self.conv1(x))
         if self.lrn1 is not None:

@@ -306,7 +306,7 @@ class InceptionV2(nn.Module):
         self.flatten = Flatten()  # 2048
         self.fc = Linear(2048, num_classes)  # num_classes
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         heads = self.training or self.return_aux
         x = self.pool1(self.conv3(self.conv2(self.conv1(x))))
         x = self.conv6(self.conv5(self.conv4(x)))
@@ -318,4 +318,6 @@ class InceptionV2(nn.Module):
         x = self.inceptionRed2(x)
         x = self.inception5b(self.inception5a(x))
         logits = self.fc(self.flatten(self.dropout(self.pool6(x))))
-        return logits if aux is None else (logits, aux)
+        if aux is None:
+            return logits
+        return logits, aux

@@ -390,7 +390,7 @@ class InceptionV3(nn.Module):
         self.flatten = Flatten()  # 2048
         self.fc = Linear(2048, num_classes)  # num_classes
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         heads = self.training or self.return_aux
         if self.transform is not None:
             x = self.transform(x)
@@ -402,7 +402,9 @@ class InceptionV3(nn.Module):
         aux = self.AuxLogits(x) if heads and self.AuxLogits is not None else None
         x = self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x)))
         logits = self.fc(self.flatten(self.dropout(self.avgpool(x))))
-        return logits if aux is None else (logits, aux)
+        if aux is None:
+            return logits
+        return logits, aux
 
 
 def _conv_block(bn_scale: bool, bn_eps: float) -> partial[ConvBlock]:

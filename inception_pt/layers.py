@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .pools import Size
 
@@ -96,9 +97,10 @@ class LocalResponseNorm(nn.LocalResponseNorm):
         super().__init__(size, alpha, beta, k)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.dtype in (torch.float16, torch.bfloat16):  # PyTorch can't take these means on CPUs
-            return super().forward(x.float()).to(x.dtype)
-        return super().forward(x)
+        # In float32 at least: PyTorch has no such mean of fewer bits on CPUs.
+        wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        y = F.local_response_norm(wide, self.size, self.alpha, self.beta, self.k)
+        return y.to(x.dtype)
 
 
 class TransformInput(nn.Module):
@@ -111,11 +113,13 @@ class TransformInput(nn.Module):
         (N, 3, H, W) -> the same
     """
 
-    scale = tuple(std / 0.5 for std in IMAGENET_STD)
-    shift = tuple((mean - 0.5) / 0.5 for mean in IMAGENET_MEAN)
+    def __init__(self) -> None:
+        super().__init__()
+        # Not buffers: those would be rounded to the network's first dtype.
+        self.scale = [std / 0.5 for std in IMAGENET_STD]
+        self.shift = [(mean - 0.5) / 0.5 for mean in IMAGENET_MEAN]
 
     def forward(self, x: Tensor) -> Tensor:
-        # Not buffers: those would be rounded to the network's first dtype.
         scale = torch.tensor(self.scale, dtype=x.dtype, device=x.device)
         shift = torch.tensor(self.shift, dtype=x.dtype, device=x.device)
         return x * scale[:, None, None] + shift[:, None, None]
@@ -124,7 +128,14 @@ class TransformInput(nn.Module):
 class Concat(nn.Module):
     """Join along the channels: (N, C1, H, W), (N, C2, H, W), … -> (N, C1 + C2 + …, H, W)."""
 
-    def forward(self, *xs: Tensor) -> Tensor:
+    def forward(
+        self, x1: Tensor, x2: Tensor, x3: Tensor | None = None, x4: Tensor | None = None
+    ) -> Tensor:
+        xs = [x1, x2]  # TorchScript knows no *xs
+        if x3 is not None:
+            xs.append(x3)
+        if x4 is not None:
+            xs.append(x4)
         return torch.cat(xs, dim=1)
 
 

@@ -1,0 +1,51 @@
+"""Every PyTorch network can be scripted, exported and compiled as one graph, with equal outputs."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+
+from inception_parity.networks import catalogue
+
+SLOW = ("inception_v2", "inception_v3")
+VARIANTS = [
+    pytest.param(n.name, options, marks=[pytest.mark.slow] * (n.name in SLOW), id=f"{n.name}-{i}")
+    for n in catalogue.NETWORKS.values()
+    for i, options in enumerate(n.variants)
+]
+# The least at which a network's heads run, or nearly.
+SIZES = {
+    "googlenet": 32,
+    "inception_v1": 209,
+    "ceil_googlenet": 31,
+    "inception_v2": 75,
+    "inception_v3": 299,
+}
+
+
+def scripted(net, x):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.script(net)
+
+
+def exported(net, x):
+    return torch.export.export(net, (x,)).module()
+
+
+def compiled(net, x):
+    torch._dynamo.reset()
+    return torch.compile(net, fullgraph=True, backend="eager")
+
+
+@pytest.mark.parametrize("form", [scripted, exported, compiled])
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_network_in_another_form_gives_the_same_outputs(name, options, form):
+    info = catalogue.network(name)
+    torch.manual_seed(0)
+    net = info.build("inception_pt", info.resolve({**options, "num_classes": 7})).eval()
+    x = torch.randn(1, net.options["in_channels"], SIZES[name], SIZES[name])
+    with torch.no_grad():
+        torch.testing.assert_close(form(net, x)(x), net(x), rtol=0.0, atol=0.0)
