@@ -429,7 +429,10 @@ FAULTS = {  # what is changed in the "norm" file -> where
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(f, marks=[] if f in ("pads", "norm") else [pytest.mark.slow]) for f in FAULTS],
+)
 def test_a_fault_in_a_file_is_found_where_it_is(fault, norm_bench):
     oracle = norm_bench.run("np", batch=2)
     where, change = FAULTS[fault]
