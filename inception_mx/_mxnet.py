@@ -1,15 +1,26 @@
 """The one place that imports MXNet, and makes the import possible.
 
 MXNet 1.9.1 is the last release. It uses aliases that NumPy 1.24 removed, and
-its wheel needs two system libraries that slim machines lack.
+its wheel needs two system libraries that slim machines lack. A program that imports
+MXNet itself must import this package first: `import mxnet` alone fails with
+"module 'numpy' has no attribute 'bool'".
 """
 
 from __future__ import annotations
+
+from importlib.util import find_spec
 
 import numpy
 
 _ALIASES = {"bool": bool, "object": object, "int": int, "float": float, "complex": complex,
             "str": str}  # fmt: skip
+
+if find_spec("mxnet") is None:  # said first: numpy < 2 alone would help nobody
+    raise ModuleNotFoundError(
+        "no module named 'mxnet'; its last release, 1.9.1, has wheels for Linux on x86-64 and "
+        "Python 3.11 or older only",
+        name="mxnet",
+    )
 
 if int(numpy.__version__.split(".")[0]) >= 2:
     raise ImportError(

@@ -86,7 +86,9 @@ def invoke(words: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes once more at the end
         return _fail(f"can't read or write: {error}", 2)
     except Interrupted as signalled:
-        err.print(f"interrupted by {signalled}: all workers have been ended, nothing was left")
+        err.print(
+            f"interrupted by {signalled}: all workers were stopped, and nothing was left behind"
+        )
         return INTERRUPTED
     return 0
 

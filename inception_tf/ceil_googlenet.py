@@ -6,8 +6,9 @@ from functools import partial
 from typing import Any
 
 import keras
-from keras import KerasTensor, layers
+from keras import KerasTensor
 
+from ._graph import Block, Network
 from .layers import (
     Concat,
     ConvBlock,
@@ -24,7 +25,7 @@ from .pools import AdaptiveAvgPool, GlobalAvgPool, MaxPool
 
 
 @keras.saving.register_keras_serializable("inception_tf")
-class CeilInception(layers.Layer):
+class CeilInception(Block):
     """Four parallel branches over one input, joined along the channels.
 
     Source: Szegedy et al. 2014, arXiv:1409.4842, figure 2(b) and table 1.
@@ -65,17 +66,6 @@ class CeilInception(layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.options = {
-            "in_channels": in_channels,
-            "out_1x1": out_1x1,
-            "mid_3x3": mid_3x3,
-            "out_3x3": out_3x3,
-            "mid_5x5": mid_5x5,
-            "out_5x5": out_5x5,
-            "out_pool": out_pool,
-            "third_kernel": third_kernel,
-            "bn_eps": bn_eps,
-        }
         conv = partial(ConvBlock, bias=False, batch_norm=True, bn_eps=bn_eps)
         self.b1 = Sequential(
             conv(in_channels, out_1x1, 1),
@@ -93,17 +83,13 @@ class CeilInception(layers.Layer):
             conv(in_channels, out_pool, 1),
         )
         self.concat = Concat()
-        self.built = True
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.options}
 
     def call(self, x: KerasTensor) -> KerasTensor:
         return self.concat(self.b1(x), self.b2(x), self.b3(x), self.b4(x))
 
 
 @keras.saving.register_keras_serializable("inception_tf")
-class CeilInceptionAux(layers.Layer):
+class CeilInceptionAux(Block):
     """Auxiliary classifier, on a grid of any size.
 
     Source: Szegedy et al. 2014, arXiv:1409.4842, section 5.
@@ -131,11 +117,6 @@ class CeilInceptionAux(layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.options = {
-            "in_channels": in_channels,
-            "num_classes": num_classes,
-            "bn_eps": bn_eps,
-        }
         self.conv = Sequential(
             AdaptiveAvgPool(4),  # in_channels x 4 x 4
             ConvBlock(in_channels, 128, 1, bias=False, batch_norm=True, bn_eps=bn_eps),
@@ -147,17 +128,13 @@ class CeilInceptionAux(layers.Layer):
             Dropout(0.7),
             Linear(1024, num_classes),
         )
-        self.built = True
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.options}
 
     def call(self, x: KerasTensor) -> KerasTensor:
         return self.fc(self.flatten(self.conv(x)))
 
 
 @keras.saving.register_keras_serializable("inception_tf")
-class CeilGoogLeNet(keras.Model):
+class CeilGoogLeNet(Network):
     """GoogLeNet with batch norm and ceil-mode pools without padding.
 
     Source: a PyTorch tutorial after Szegedy et al. 2014, arXiv:1409.4842, and
@@ -204,7 +181,6 @@ class CeilGoogLeNet(keras.Model):
         return_aux: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
         require_positive(in_channels=in_channels, num_classes=num_classes)
         require_heads(use_aux, return_aux)
         if transform_input and in_channels != 3:
@@ -258,10 +234,7 @@ class CeilGoogLeNet(keras.Model):
         )
         self.flatten = Flatten()  # 1024
         self.h2 = Linear(1024, num_classes)  # num_classes
-        self.built = True
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.options}
+        super().__init__(**kwargs)
 
     def call(self, x: KerasTensor, training: bool = False) -> KerasTensor | tuple[KerasTensor, ...]:
         heads = training or self.return_aux

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-from keras import KerasTensor, layers
+from keras import KerasTensor
 
+from ._graph import Block, Network
 from .layers import (
     Concat,
     ConvBlock,
@@ -19,7 +20,7 @@ from .pools import GlobalAvgPool, MaxPool
 
 
 @keras.saving.register_keras_serializable("inception_tf")
-class Inception(layers.Layer):
+class Inception(Block):
     """Four parallel paths over one input, joined along the channels.
 
     Source: Szegedy et al. 2014, arXiv:1409.4842, figure 2(b); d2l, section 8.4.
@@ -52,14 +53,6 @@ class Inception(layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.options = {
-            "in_channels": in_channels,
-            "c1": c1,
-            "c2": tuple(c2),
-            "c3": tuple(c3),
-            "c4": c4,
-            "batch_norm": batch_norm,
-        }
         self.p1_1 = ConvBlock(in_channels, c1, 1, batch_norm=batch_norm)
         self.p2_1 = ConvBlock(in_channels, c2[0], 1, batch_norm=batch_norm)
         self.p2_2 = ConvBlock(c2[0], c2[1], 3, padding=1, batch_norm=batch_norm)
@@ -68,10 +61,6 @@ class Inception(layers.Layer):
         self.p4_1 = MaxPool(3, stride=1, padding=1)
         self.p4_2 = ConvBlock(in_channels, c4, 1, batch_norm=batch_norm)
         self.concat = Concat()
-        self.built = True
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.options}
 
     def call(self, x: KerasTensor) -> KerasTensor:
         p1 = self.p1_1(x)
@@ -82,7 +71,7 @@ class Inception(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("inception_tf")
-class GoogLeNet(keras.Model):
+class GoogLeNet(Network):
     """GoogLeNet, stages b1 to b5 and a linear classifier.
 
     Source: d2l, section 8.4, after Szegedy et al. 2014, arXiv:1409.4842, table 1.
@@ -110,7 +99,6 @@ class GoogLeNet(keras.Model):
         batch_norm: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
         require_positive(in_channels=in_channels, num_classes=num_classes)
         self.options = {
             "in_channels": in_channels,
@@ -147,10 +135,7 @@ class GoogLeNet(keras.Model):
             Flatten(),  # 1024
         )
         self.fc = Linear(1024, num_classes)  # num_classes
-        self.built = True
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.options}
+        super().__init__(**kwargs)
 
     def call(self, x: KerasTensor, training: bool = False) -> KerasTensor:
         # Keras hands `training` on to the layers inside.

@@ -6,8 +6,9 @@ from functools import partial
 from typing import Any
 
 import keras
-from keras import KerasTensor, layers
+from keras import KerasTensor
 
+from ._graph import Block, Network
 from .layers import (
     Concat,
     ConvBlock,
@@ -26,7 +27,7 @@ BN_EPS = 1e-5  # PyTorch's default, which the source leaves as it is
 
 
 @keras.saving.register_keras_serializable("inception_tf")
-class InceptionV1Block(layers.Layer):
+class InceptionV1Block(Block):
     """Four parallel branches over one input, joined along the channels.
 
     Source: Szegedy et al. 2014, arXiv:1409.4842, figure 2(b) and table 1.
@@ -63,16 +64,6 @@ class InceptionV1Block(layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.options = {
-            "in_channels": in_channels,
-            "out_1x1": out_1x1,
-            "red_3x3": red_3x3,
-            "out_3x3": out_3x3,
-            "red_5x5": red_5x5,
-            "out_5x5": out_5x5,
-            "out_pool": out_pool,
-            "batch_norm": batch_norm,
-        }
         conv = partial(ConvBlock, bias=not batch_norm, batch_norm=batch_norm, bn_eps=BN_EPS)
         self.branch1 = conv(in_channels, out_1x1, 1)
         self.branch2 = Sequential(
@@ -88,17 +79,13 @@ class InceptionV1Block(layers.Layer):
             conv(in_channels, out_pool, 1),
         )
         self.concat = Concat()
-        self.built = True
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.options}
 
     def call(self, x: KerasTensor) -> KerasTensor:
         return self.concat(self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x))
 
 
 @keras.saving.register_keras_serializable("inception_tf")
-class InceptionV1Aux(layers.Layer):
+class InceptionV1Aux(Block):
     """Auxiliary classifier on a 14 x 14 grid.
 
     Source: Szegedy et al. 2014, arXiv:1409.4842, section 5.
@@ -125,11 +112,6 @@ class InceptionV1Aux(layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.options = {
-            "in_channels": in_channels,
-            "num_classes": num_classes,
-            "batch_norm": batch_norm,
-        }
         conv = partial(ConvBlock, bias=not batch_norm, batch_norm=batch_norm, bn_eps=BN_EPS)
         # Shapes for an input of in_channels x 14 x 14.
         self.avgpool = AvgPool(5, stride=3, count_include_pad=False)  # in_channels x 4 x 4
@@ -139,10 +121,6 @@ class InceptionV1Aux(layers.Layer):
         self.relu = ReLU()
         self.dropout = Dropout(0.7)
         self.fc2 = Linear(1024, num_classes)
-        self.built = True
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.options}
 
     def call(self, x: KerasTensor) -> KerasTensor:
         x = self.flatten(self.conv(self.avgpool(x)))
@@ -151,7 +129,7 @@ class InceptionV1Aux(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("inception_tf")
-class InceptionV1(keras.Model):
+class InceptionV1(Network):
     """GoogLeNet with batch norm and auxiliary heads, or as published in 2014.
 
     Source: Szegedy et al. 2014, arXiv:1409.4842, table 1, with batch norm after
@@ -190,7 +168,6 @@ class InceptionV1(keras.Model):
         return_aux: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
         require_positive(in_channels=in_channels, num_classes=num_classes)
         require_heads(use_aux, return_aux)
         self.options = {
@@ -230,10 +207,7 @@ class InceptionV1(keras.Model):
         self.flatten = Flatten()  # 1024
         self.dropout = Dropout(0.4)
         self.linear = Linear(1024, num_classes)  # num_classes
-        self.built = True
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.options}
+        super().__init__(**kwargs)
 
     def call(self, x: KerasTensor, training: bool = False) -> KerasTensor | tuple[KerasTensor, ...]:
         heads = training or self.return_aux

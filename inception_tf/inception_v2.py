@@ -6,8 +6,9 @@ from functools import partial
 from typing import Any
 
 import keras
-from keras import KerasTensor, layers
+from keras import KerasTensor
 
+from ._graph import Block, Network
 from .layers import (
     Concat,
     Conv2d,
@@ -28,7 +29,7 @@ _conv = partial(ConvBlock, batch_norm=True, bn_eps=BN_EPS)  # with bias, as in t
 
 
 @keras.saving.register_keras_serializable("inception_tf")
-class InceptionF5(layers.Layer):
+class InceptionF5(Block):
     """Four parallel branches, two 3x3 convolutions in place of a 5x5.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, figure 5.
@@ -48,9 +49,6 @@ class InceptionF5(layers.Layer):
 
     def __init__(self, in_channels: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.options = {
-            "in_channels": in_channels,
-        }
         self.branch1 = Sequential(
             _conv(in_channels, 64, 1),
             _conv(64, 96, 3, padding=1),
@@ -68,17 +66,13 @@ class InceptionF5(layers.Layer):
             _conv(in_channels, 64, 1),
         )
         self.concat = Concat()
-        self.built = True
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.options}
 
     def call(self, x: KerasTensor) -> KerasTensor:
         return self.concat(self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x))
 
 
 @keras.saving.register_keras_serializable("inception_tf")
-class InceptionF6(layers.Layer):
+class InceptionF6(Block):
     """Four parallel branches, pairs of 1x7 and 7x1 in place of 7x7.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, figure 6.
@@ -98,10 +92,6 @@ class InceptionF6(layers.Layer):
 
     def __init__(self, in_channels: int, f_7x7: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.options = {
-            "in_channels": in_channels,
-            "f_7x7": f_7x7,
-        }
         self.branch1 = Sequential(
             _conv(in_channels, f_7x7, 1),
             _conv(f_7x7, f_7x7, (1, 7), padding=(0, 3)),
@@ -122,17 +112,13 @@ class InceptionF6(layers.Layer):
             _conv(in_channels, 192, 1),
         )
         self.concat = Concat()
-        self.built = True
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.options}
 
     def call(self, x: KerasTensor) -> KerasTensor:
         return self.concat(self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x))
 
 
 @keras.saving.register_keras_serializable("inception_tf")
-class InceptionF7(layers.Layer):
+class InceptionF7(Block):
     """Four parallel branches, two of which end in 1x3 beside 3x1.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, figure 7.
@@ -151,9 +137,6 @@ class InceptionF7(layers.Layer):
 
     def __init__(self, in_channels: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.options = {
-            "in_channels": in_channels,
-        }
         self.branch1 = Sequential(
             _conv(in_channels, 448, 1),
             _conv(448, 384, 3, padding=1),
@@ -173,10 +156,6 @@ class InceptionF7(layers.Layer):
             _conv(in_channels, 320, 1),
         )
         self.concat = Concat()
-        self.built = True
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.options}
 
     def call(self, x: KerasTensor) -> KerasTensor:
         branch1 = self.branch1(x)
@@ -187,7 +166,7 @@ class InceptionF7(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("inception_tf")
-class InceptionRed(layers.Layer):
+class InceptionRed(Block):
     """Halves the grid: two branches of convolutions, and a max pool of the input.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, figure 10.
@@ -210,11 +189,6 @@ class InceptionRed(layers.Layer):
 
     def __init__(self, in_channels: int, f_3x3_r: int, add_ch: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.options = {
-            "in_channels": in_channels,
-            "f_3x3_r": f_3x3_r,
-            "add_ch": add_ch,
-        }
         self.branch1 = Sequential(
             _conv(in_channels, f_3x3_r, 1),
             _conv(f_3x3_r, 178 + add_ch, 3, padding=1),
@@ -228,17 +202,13 @@ class InceptionRed(layers.Layer):
             MaxPool(3, stride=2),
         )
         self.concat = Concat()
-        self.built = True
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.options}
 
     def call(self, x: KerasTensor) -> KerasTensor:
         return self.concat(self.branch1(x), self.branch2(x), self.branch3(x))
 
 
 @keras.saving.register_keras_serializable("inception_tf")
-class InceptionV2Aux(layers.Layer):
+class InceptionV2Aux(Block):
     """Auxiliary classifier on the last 17 x 17 grid, or any other.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, figure 8.
@@ -259,10 +229,6 @@ class InceptionV2Aux(layers.Layer):
 
     def __init__(self, in_channels: int, num_classes: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.options = {
-            "in_channels": in_channels,
-            "num_classes": num_classes,
-        }
         require_positive(in_channels=in_channels, num_classes=num_classes)
         self.pool = AdaptiveAvgPool(4)  # in_channels x 4 x 4
         self.conv = Conv2d(in_channels, 128, 1)  # 128 x 4 x 4
@@ -272,10 +238,6 @@ class InceptionV2Aux(layers.Layer):
         self.act2 = ReLU()
         self.dropout = Dropout(0.7)
         self.fc2 = Linear(1024, num_classes)
-        self.built = True
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.options}
 
     def call(self, x: KerasTensor) -> KerasTensor:
         x = self.flatten(self.act1(self.conv(self.pool(x))))
@@ -283,7 +245,7 @@ class InceptionV2Aux(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("inception_tf")
-class InceptionV2(keras.Model):
+class InceptionV2(Network):
     """Inception-v2: the network of the paper's table 1.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, table 1 and figures 5, 6, 7
@@ -318,7 +280,6 @@ class InceptionV2(keras.Model):
         return_aux: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
         require_positive(in_channels=in_channels, num_classes=num_classes)
         require_heads(use_aux, return_aux)
         self.options = {
@@ -353,10 +314,7 @@ class InceptionV2(keras.Model):
         self.dropout = Dropout(0.4)
         self.flatten = Flatten()  # 2048
         self.fc = Linear(2048, num_classes)  # num_classes
-        self.built = True
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.options}
+        super().__init__(**kwargs)
 
     def call(self, x: KerasTensor, training: bool = False) -> KerasTensor | tuple[KerasTensor, ...]:
         heads = training or self.return_aux

@@ -6,8 +6,9 @@ from functools import partial
 from typing import Any
 
 import keras
-from keras import KerasTensor, layers
+from keras import KerasTensor
 
+from ._graph import Block, Network
 from .layers import (
     Concat,
     ConvBlock,
@@ -24,7 +25,7 @@ BN_EPS = 1e-3  # of TF-slim, torchvision and Keras alike
 
 
 @keras.saving.register_keras_serializable("inception_tf")
-class InceptionA(layers.Layer):
+class InceptionA(Block):
     """Four parallel branches on the 35 x 35 grid, two 3x3 in place of one 5x5.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, figure 5; TF-slim's inception_v3.
@@ -55,13 +56,6 @@ class InceptionA(layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.options = {
-            "in_channels": in_channels,
-            "pool_features": pool_features,
-            "count_include_pad": count_include_pad,
-            "bn_scale": bn_scale,
-            "bn_eps": bn_eps,
-        }
         conv = _conv_block(bn_scale, bn_eps)
         self.branch1x1 = conv(in_channels, 64, 1)
         self.branch5x5_1 = conv(in_channels, 48, 1)
@@ -72,10 +66,6 @@ class InceptionA(layers.Layer):
         self.pool = AvgPool(3, stride=1, padding=1, count_include_pad=count_include_pad)
         self.branch_pool = conv(in_channels, pool_features, 1)
         self.concat = Concat()
-        self.built = True
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.options}
 
     def call(self, x: KerasTensor) -> KerasTensor:
         branch1x1 = self.branch1x1(x)
@@ -86,7 +76,7 @@ class InceptionA(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("inception_tf")
-class InceptionB(layers.Layer):
+class InceptionB(Block):
     """Reduces the 35 x 35 grid to 17 x 17.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, figure 10; TF-slim's inception_v3.
@@ -113,11 +103,6 @@ class InceptionB(layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.options = {
-            "in_channels": in_channels,
-            "bn_scale": bn_scale,
-            "bn_eps": bn_eps,
-        }
         conv = _conv_block(bn_scale, bn_eps)
         self.branch3x3 = conv(in_channels, 384, 3, stride=2)
         self.branch3x3dbl_1 = conv(in_channels, 64, 1)
@@ -125,10 +110,6 @@ class InceptionB(layers.Layer):
         self.branch3x3dbl_3 = conv(96, 96, 3, stride=2)
         self.pool = MaxPool(3, stride=2)
         self.concat = Concat()
-        self.built = True
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.options}
 
     def call(self, x: KerasTensor) -> KerasTensor:
         branch3x3 = self.branch3x3(x)
@@ -137,7 +118,7 @@ class InceptionB(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("inception_tf")
-class InceptionC(layers.Layer):
+class InceptionC(Block):
     """Four parallel branches on the 17 x 17 grid, 1x7 and 7x1 in place of 7x7.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, figure 6; TF-slim's inception_v3.
@@ -168,13 +149,6 @@ class InceptionC(layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.options = {
-            "in_channels": in_channels,
-            "channels_7x7": channels_7x7,
-            "count_include_pad": count_include_pad,
-            "bn_scale": bn_scale,
-            "bn_eps": bn_eps,
-        }
         conv, c7 = _conv_block(bn_scale, bn_eps), channels_7x7
         self.branch1x1 = conv(in_channels, 192, 1)
         self.branch7x7_1 = conv(in_channels, c7, 1)
@@ -188,10 +162,6 @@ class InceptionC(layers.Layer):
         self.pool = AvgPool(3, stride=1, padding=1, count_include_pad=count_include_pad)
         self.branch_pool = conv(in_channels, 192, 1)
         self.concat = Concat()
-        self.built = True
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.options}
 
     def call(self, x: KerasTensor) -> KerasTensor:
         branch1x1 = self.branch1x1(x)
@@ -203,7 +173,7 @@ class InceptionC(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("inception_tf")
-class InceptionD(layers.Layer):
+class InceptionD(Block):
     """Reduces the 17 x 17 grid to 8 x 8.
 
     Source: TF-slim's inception_v3, after figure 10 of Szegedy et al. 2015,
@@ -231,11 +201,6 @@ class InceptionD(layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.options = {
-            "in_channels": in_channels,
-            "bn_scale": bn_scale,
-            "bn_eps": bn_eps,
-        }
         conv = _conv_block(bn_scale, bn_eps)
         self.branch3x3_1 = conv(in_channels, 192, 1)
         self.branch3x3_2 = conv(192, 320, 3, stride=2)
@@ -245,10 +210,6 @@ class InceptionD(layers.Layer):
         self.branch7x7x3_4 = conv(192, 192, 3, stride=2)
         self.pool = MaxPool(3, stride=2)
         self.concat = Concat()
-        self.built = True
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.options}
 
     def call(self, x: KerasTensor) -> KerasTensor:
         branch3x3 = self.branch3x3_2(self.branch3x3_1(x))
@@ -258,7 +219,7 @@ class InceptionD(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("inception_tf")
-class InceptionE(layers.Layer):
+class InceptionE(Block):
     """Four parallel branches on the 8 x 8 grid, two of which end in 1x3 beside 3x1.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, figure 7; TF-slim's inception_v3.
@@ -288,12 +249,6 @@ class InceptionE(layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.options = {
-            "in_channels": in_channels,
-            "count_include_pad": count_include_pad,
-            "bn_scale": bn_scale,
-            "bn_eps": bn_eps,
-        }
         conv = _conv_block(bn_scale, bn_eps)
         self.branch1x1 = conv(in_channels, 320, 1)
         self.branch3x3_1 = conv(in_channels, 384, 1)
@@ -308,10 +263,6 @@ class InceptionE(layers.Layer):
         self.pool = AvgPool(3, stride=1, padding=1, count_include_pad=count_include_pad)
         self.branch_pool = conv(in_channels, 192, 1)
         self.concat = Concat()
-        self.built = True
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.options}
 
     def call(self, x: KerasTensor) -> KerasTensor:
         branch1x1 = self.branch1x1(x)
@@ -324,7 +275,7 @@ class InceptionE(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("inception_tf")
-class InceptionAux(layers.Layer):
+class InceptionAux(Block):
     """Auxiliary classifier on the last 17 x 17 grid.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, figure 8; TF-slim's inception_v3.
@@ -354,12 +305,6 @@ class InceptionAux(layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.options = {
-            "in_channels": in_channels,
-            "num_classes": num_classes,
-            "bn_scale": bn_scale,
-            "bn_eps": bn_eps,
-        }
         conv = _conv_block(bn_scale, bn_eps)
         # Shapes for an input of in_channels x 17 x 17.
         self.pool0 = AvgPool(5, stride=3, count_include_pad=False)  # in_channels x 5 x 5
@@ -368,10 +313,6 @@ class InceptionAux(layers.Layer):
         self.pool1 = GlobalAvgPool()  # 768 x 1 x 1
         self.flatten = Flatten()  # 768
         self.fc = Linear(768, num_classes)  # num_classes
-        self.built = True
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.options}
 
     def call(self, x: KerasTensor) -> KerasTensor:
         x = self.conv1(self.conv0(self.pool0(x)))
@@ -379,7 +320,7 @@ class InceptionAux(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("inception_tf")
-class InceptionV3(keras.Model):
+class InceptionV3(Network):
     """Inception-v3.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, as TF-slim and torchvision have
@@ -422,7 +363,6 @@ class InceptionV3(keras.Model):
         return_aux: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
         require_positive(in_channels=in_channels, num_classes=num_classes)
         require_heads(use_aux, return_aux)
         if transform_input and in_channels != 3:
@@ -465,10 +405,7 @@ class InceptionV3(keras.Model):
         self.dropout = Dropout(0.5)
         self.flatten = Flatten()  # 2048
         self.fc = Linear(2048, num_classes)  # num_classes
-        self.built = True
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.options}
+        super().__init__(**kwargs)
 
     def call(self, x: KerasTensor, training: bool = False) -> KerasTensor | tuple[KerasTensor, ...]:
         heads = training or self.return_aux

@@ -11,6 +11,7 @@ from typing import Any
 
 from keras import KerasTensor, layers, ops
 
+from ._graph import Block
 from .pools import Size, pad, pair
 
 BN_EPS = 1e-3  # of TF-slim's Inception networks, and Keras' own default
@@ -24,13 +25,12 @@ Dropout = layers.Dropout
 ReLU = layers.ReLU
 
 
-class Sequential(layers.Layer):
+class Sequential(Block):
     """Layers applied one after the other; children are named 0, 1, 2, …"""
 
     def __init__(self, *children: layers.Layer, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.layers = list(children)
-        self.built = True
 
     def call(self, x: KerasTensor) -> KerasTensor:
         for layer in self.layers:
@@ -69,7 +69,7 @@ class Conv2d(layers.Conv2D):
         return super().compute_output_shape((n, height, width, channels))
 
 
-class ConvBlock(layers.Layer):
+class ConvBlock(Block):
     """Convolution, batch norm if asked for, ReLU: children `conv`, `norm`, `act`.
 
     Args:
@@ -116,7 +116,6 @@ class ConvBlock(layers.Layer):
         if self.norm is not None:
             self.norm.build((None, None, None, out_channels))
         self.act = ReLU()
-        self.built = True
 
     def call(self, x: KerasTensor) -> KerasTensor:
         x = self.conv(x)
@@ -149,7 +148,6 @@ class LocalResponseNorm(layers.Layer):
         self.alpha = alpha
         self.beta = beta
         self.k = k
-        self.built = True
 
     def call(self, x: KerasTensor) -> KerasTensor:
         # TensorFlow's own operator has no float64 kernel.

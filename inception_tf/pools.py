@@ -41,7 +41,6 @@ class MaxPool(layers.Layer):
         self.stride = pair(stride)
         self.padding = pair(padding)
         self.ceil_mode = ceil_mode
-        self.built = True
 
     def call(self, x: KerasTensor) -> KerasTensor:
         after = _padding_after(self.kernel_size, self.stride, self.padding, self.ceil_mode)
@@ -82,7 +81,6 @@ class AvgPool(layers.Layer):
         self.stride = pair(stride)
         self.padding = pair(padding)
         self.count_include_pad = count_include_pad
-        self.built = True
 
     def call(self, x: KerasTensor) -> KerasTensor:
         centred = all(
@@ -118,7 +116,6 @@ class AdaptiveAvgPool(layers.Layer):
     def __init__(self, output_size: Size, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.output_size = pair(output_size)
-        self.built = True
 
     def call(self, x: KerasTensor) -> KerasTensor:
         _, height, width, _ = ops.shape(x)  # numbers where known, else tensors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ def load_pretrained(path: str | Path, verify: bool = True, **options: Any) -> An
 
     The file may be one of shared weights, or torchvision's, timm's, Keras' or the
     Gluon model zoo's; its content tells. This is the one function here that needs the
-    engine beside the package, and it is imported when it is called.
+    engine beside the package, which it imports by name when it is called.
 
     Args:
         path: the file.
@@ -24,13 +25,13 @@ def load_pretrained(path: str | Path, verify: bool = True, **options: Any) -> An
     Raises:
         ImportError: the engine, inception_parity, isn't there.
         inception_parity.InputError: the file can't be used.
-        inception_parity.convert.DisagreeError: the two networks don't agree.
+        inception_parity.conversion.converting.DisagreeError: the two networks don't agree.
     """
     try:
-        from inception_parity.conversion import loading
+        engine = import_module("inception_parity")
     except ModuleNotFoundError as error:
         raise ImportError(
             "load_pretrained needs inception_parity beside this package, which knows other "
             f"people's files ({error}): pip install inception-parity"
         ) from error
-    return loading.load_pretrained(path, "tf", verify, **options)
+    return engine.load_pretrained(path, "tf", verify, **options)

@@ -29,7 +29,7 @@ OF_TRAINING = {"--mode", "--optimizer", "--lr", "--steps", "--freeze"}
 
 
 class CheckCommand(TyperCommand):
-    """Refuses words that belong to `check-training`, which was part of `check` once."""
+    """Refuses options that belong to `check-training`, which used to be part of `check`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words that follow `check`."""
@@ -102,7 +102,7 @@ def check_command(
     sheets: list[Sheet] = []
     for case in cases:
         with progress(case.title) as say:
-            say("weights and images")
+            say("loading weights and images")
             task = given.task(case.network, case.options, onnx)
             draw = None
             if reports.page is not None:

@@ -89,7 +89,7 @@ def check_training_command(
     results: list[TrainingResult] = []
     for case in cases:
         with progress(case.title) as say:
-            say("weights and images")
+            say("loading weights and images")
             task = every.task(case.network, case.options)
             wanted = trial(case.network, task.weights.options)
             results.append(check_training(task, wanted, settings, case.folder, say))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
+from typer import Argument, Option
 
 from .. import libraries
 from ..conversion import converting as conversions
@@ -18,43 +19,40 @@ from ..data.images import parse_size
 from ..errors import InputError
 from ..files import require_writable
 from ..libraries import SHARED
-from . import err, out, print_json, print_line, progress
+from . import err, out, plain_table, print_json, print_line, progress
 from .arguments import parse_settings, words
 from .option_groups import command
 from .options import Json, Set, Timeout
 
-From = Annotated[
-    str | None,
-    typer.Option(
+Source = Annotated[Path, Argument(help="A file of weights.")]
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What is said about a file of weights, beyond what it says itself."""
+
+    library: str | None = Option(
+        None,
         "--from",
         help="Whose file it is: `shared`, `onnx`, `torchvision`, `timm`, `keras`, `gluon`.",
-    ),
-]
-Source = Annotated[Path, typer.Argument(help="A file of weights.")]
-Network = Annotated[str | None, typer.Option(help="Name of its network here, if that is in doubt.")]
+    )
+    network: str | None = Option(None, help="Name of its network here, if that is in doubt.")
+    settings: Set = None
 
 
 @command("convert")
 def convert_command(
     source: Source,
-    target: Annotated[Path, typer.Argument(help="The file to write.")],
-    library: From = None,
-    to: Annotated[str, typer.Option(help="`shared`, `onnx`, or whose file to write.")] = SHARED,
-    network: Network = None,
-    settings: Set = None,
-    backends: Annotated[
-        str | None,
-        typer.Option(
-            help="Networks of ours to run beside it; by default pt,tf,mx, but for ONNX none that "
-            "isn't needed."
-        ),
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(help="Image size of the ONNX file: `299`, or `299x320` (HxW).")
-    ] = None,
-    prove: Annotated[
-        bool, typer.Option("--verify/--no-verify", help="Run both sides, and compare them.")
-    ] = True,
+    target: Annotated[Path, Argument(help="The file to write.")],
+    given: SourceOptions,
+    to: str = Option(SHARED, help="`shared`, `onnx`, or whose file to write."),
+    backends: str | None = Option(
+        None,
+        help="Backends whose networks run beside it; by default pt,tf,mx, and for ONNX only those "
+        "that are needed.",
+    ),
+    size: str | None = Option(None, help="Image size of the ONNX file: `299`, or `299x320` (HxW)."),
+    prove: bool = Option(True, "--verify/--no-verify", help="Run both sides, and compare them."),
     timeout: Timeout = 600,
 ) -> None:
     """Convert weights between torchvision, timm, Keras, MXNet Gluon, shared and ONNX files.
@@ -72,8 +70,8 @@ def convert_command(
         raise InputError(f"{target}: the source itself; give another name")
     with progress() as say:
         done = conversions.convert(
-            source, target, to, library=library, network=network,
-            settings=parse_settings(settings),
+            source, target, to, library=given.library, network=given.network,
+            settings=parse_settings(given.settings),
             backends=None if backends is None else words(backends),
             size=None if size is None else parse_size(size),
             prove=prove, timeout=timeout, progress=say,
@@ -87,20 +85,14 @@ def convert_command(
 
 
 @command("inspect")
-def inspect_command(
-    file: Source,
-    library: From = None,
-    network: Network = None,
-    settings: Set = None,
-    as_json: Json = False,
-) -> None:
+def inspect_command(file: Source, given: SourceOptions, as_json: Json = False) -> None:
     """Say what a file of weights is, what is wrong with it, and which libraries can load it.
 
     Example:
 
         inception-parity inspect inception_v3.pth
     """
-    found = identify(file, library, network, parse_settings(settings))
+    found = identify(file, given.library, given.network, parse_settings(given.settings))
     wrong = found.wrong()
     arrays = {} if wrong else {name: found.array(name) for name in found.names}
     fits = {
@@ -122,7 +114,7 @@ def inspect_command(
     out.print(f"{len(found.names)} arrays, sha256 of the file {found.sha256}", highlight=False)
     if verification:
         out.print(f"verification: {verification}", highlight=False)
-    table = Table("loaded by", "", "differs in", box=None, pad_edge=False, header_style="dim")
+    table = plain_table("loaded by", "", "differs in")
     ours = Text("this network, with these options", style="green")
     table.add_row("inception_pt, _tf, _mx, _np", "yes" if not wrong else "no", ours)
     for info in libraries.all_libraries():
@@ -151,9 +143,7 @@ def _show_verification(verification: Verification | None) -> None:
     if verification is None:
         return
     if verification.rows:
-        table = Table("beside", "run", "images", box=None, pad_edge=False, header_style="dim")
-        for name in ("stages", "worst rel. L2", "logits"):
-            table.add_column(name, justify="right")
+        table = plain_table("beside", "run", "images", right=("stages", "worst rel. L2", "logits"))
         for row in verification.rows:
             table.add_row(
                 row.target, row.dtype, f"{row.size[0]}x{row.size[1]}", f"{row.stages}",

@@ -115,7 +115,7 @@ def _trained(
             found = datasets.load(asked.data, asked.data_folder, watch.say)
         return replace(start, plan=start.plan.changed(**changed)), found
     if asked.data is None:
-        raise InputError(f"{path}: weights alone don't say what they were trained on; give --data")
+        raise InputError(f"{path}: a weight file doesn't say what it was trained on; give --data")
     shared = weights.read(path)
     found = datasets.load(asked.data, asked.data_folder, watch.say)
     plan = plan_of(shared.network, dict(shared.options), found, **changed)

@@ -170,7 +170,7 @@ class WorkerOptions:
     ) -> Settings:
         """Return how backends are run, and refuse what can't be used."""
         if onnx is not None and "onnx" not in backends:
-            raise InputError("--onnx is for the backend onnx, which isn't among those asked for")
+            raise InputError("--onnx needs the backend onnx, which isn't among those asked for")
         if self.device not in ("cpu", "gpu"):
             raise InputError(f"--device {self.device}, but should be cpu or gpu")
         require_timeout(self.timeout)

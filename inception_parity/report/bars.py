@@ -47,7 +47,7 @@ class Watch:
                 signal.signal(again, handler)
             self.err.print(
                 f"{signal.Signals(number).name}: stopping after this step; "
-                "once more to stop at once, at the last checkpoint"
+                "send it again to stop at once, at the last checkpoint"
             )
 
         try:

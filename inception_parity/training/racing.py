@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import combinations
+from itertools import chain, combinations, count, islice
 from pathlib import Path
 from typing import Any
 
@@ -146,14 +146,8 @@ def _request(
 
 
 def _batches(plan: Plan, data: DataSet, steps: int) -> Iterator[Batch]:
-    made = epoch = 0
-    while made < steps:
-        for batch in plan.feed.train(data.train, epoch):
-            yield batch
-            made += 1
-            if made == steps:
-                return
-        epoch += 1
+    epochs = (plan.feed.train(data.train, epoch) for epoch in count())
+    return islice(chain.from_iterable(epochs), steps)
 
 
 def _lay_out(batches: Iterator[Batch], folder: Path) -> Iterator[None]:

@@ -104,14 +104,9 @@ def test_commands_run_in_order(
         assert done.out.strip(), f"{words} prints nothing"
 
 
+@pytest.mark.slow  # SAME padding in every framework, quickly: test_faults.py
 @needs_all
-@pytest.mark.parametrize(
-    ("size", "code"),
-    [
-        ("96", "first: b1.0.conv"),
-        pytest.param("97", "212/212", marks=pytest.mark.slow),  # as long again
-    ],
-)
+@pytest.mark.parametrize(("size", "code"), [("96", "first: b1.0.conv"), ("97", "212/212")])
 def test_same_padding_example_finds_the_stem_on_even_sizes_only(
     tmp_path: Path, size: str, code: str
 ) -> None:

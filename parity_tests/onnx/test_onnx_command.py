@@ -82,6 +82,7 @@ def test_convert_takes_the_shared_weights_out_again(exported, capsys, place):
     require_clear_error(done, "g.onnx: changed since it was exported")
 
 
+@pytest.mark.slow  # two checks in a row; test_onnx_export.py has the loader's part
 def test_check_names_weights_that_the_file_doesn_t_hold(exported, capsys, place):
     exported(capsys)
     other = seeding.seeded("googlenet", {"num_classes": 7}, 1)
@@ -106,7 +107,7 @@ def test_a_model_that_can_t_be_run_is_an_error_and_no_crash(exported, capsys, pl
     ("words", "texts"),
     [
         (("--size", "48"), ("g.onnx: takes images of 33x32; leave out --size",)),
-        (("--backends", "pt"), ("--onnx is for the backend onnx",)),
+        (("--backends", "pt"), ("--onnx needs the backend onnx",)),
         (("inception_v1",), ("weights of googlenet, but should be of inception_v1",)),
         (("--set", "num_classes=8"), ("num_classes=7, but 8 was asked for",)),
         (("--all",), ("--all can't be combined with",)),

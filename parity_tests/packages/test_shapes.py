@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import pytest
@@ -15,11 +16,25 @@ SIZES = tuple(expected.PARAMETERS)
 batch_norms = pytest.mark.parametrize("batch_norm", [False, True], ids=["plain", "bn"])
 
 
-def built(load_adapter, backend, in_channels=1, num_classes=10, batch_norm=False):
-    """Return the adapter and GoogLeNet, with native initial values."""
-    adapter = load_adapter(backend)
+@functools.lru_cache(maxsize=4, typed=True)  # of one backend: its tests come one after another
+def built(adapter, in_channels=1, num_classes=10, batch_norm=False):
+    """Return GoogLeNet, with native initial values; nobody may change it."""
     options = {"in_channels": in_channels, "num_classes": num_classes, "batch_norm": batch_norm}
-    return adapter, adapter.build(catalogue.network("googlenet"), options, adapter.dtypes[0])
+    return adapter.build(catalogue.network("googlenet"), options, adapter.dtypes[0])
+
+
+@pytest.fixture(scope="module")
+def trace_at_96(tmp_path_factory):
+    """Return a function from a backend and whether it has batch norm to its trace, made once."""
+    folder = tmp_path_factory.mktemp("traces")
+
+    @functools.cache
+    def trace(adapter, batch_norm):
+        settings = (("batch_norm", True),) if batch_norm else ()
+        case = Case("googlenet", settings, (1, 1, 96, 96))
+        return trace_of(adapter, case, adapter.dtypes[0], folder / f"{adapter.name}-{batch_norm}")
+
+    return trace
 
 
 def trainable(backend, net):
@@ -52,36 +67,33 @@ def test_transcribed_rows_add_up_to_the_published_sums(block):
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_parameter_count_matches_the_source(load_adapter, backend, size):
-    _, net = built(load_adapter, backend, *size)
+    net = built(load_adapter(backend), *size)
     assert trainable(backend, net) == expected.PARAMETERS[size]
 
 
 def test_batch_norm_adds_a_scale_and_a_shift_per_channel(load_adapter, backend):
-    _, net = built(load_adapter, backend, batch_norm=True)
+    net = built(load_adapter(backend), batch_norm=True)
     assert trainable(backend, net) == expected.parameters(1, 10, batch_norm=True)
 
 
 @batch_norms
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_weights_match_the_source_layer_by_layer(load_adapter, backend, size, batch_norm):
-    adapter, net = built(load_adapter, backend, *size, batch_norm)
+    adapter = load_adapter(backend)
+    net = built(adapter, *size, batch_norm)
     found = [(name, array.shape) for name, array in adapter.get_weights(net).items()]
     assert found == list(expected.weight_shapes(*size, batch_norm).items())
 
 
 @batch_norms
-def test_endpoints_match_the_source_in_order(load_adapter, backend, batch_norm, tmp_path):
-    case = Case("googlenet", (("batch_norm", batch_norm),), (1, 1, 96, 96))
-    adapter = load_adapter(backend)
-    trace = trace_of(adapter, case, adapter.dtypes[0], tmp_path / "trace")
+def test_endpoints_match_the_source_in_order(load_adapter, backend, batch_norm, trace_at_96):
+    trace = trace_at_96(load_adapter(backend), batch_norm)
     found = [(name, endpoint.shape) for name, endpoint in trace.endpoints.items()]
     assert found == list(expected.endpoints_at_96(batch_norm).items())
 
 
-def test_stage_shapes_match_the_printed_table(load_adapter, backend, tmp_path):
-    adapter = load_adapter(backend)
-    case = Case("googlenet", (), (1, 1, 96, 96))
-    trace = trace_of(adapter, case, adapter.dtypes[0], tmp_path / "trace")
+def test_stage_shapes_match_the_printed_table(load_adapter, backend, trace_at_96):
+    trace = trace_at_96(load_adapter(backend), False)
     found = {stage: trace.array(stage).shape for stage in expected.STAGES_AT_96}
     assert found == expected.STAGES_AT_96
 
@@ -90,4 +102,4 @@ def test_stage_shapes_match_the_printed_table(load_adapter, backend, tmp_path):
 @pytest.mark.parametrize("count", [0, -1, 2.0, True], ids=str)
 def test_network_refuses_a_count_that_is_not_positive(load_adapter, backend, name, count):
     with pytest.raises(ValueError, match=f"{name}={count}, but should be a positive whole number"):
-        built(load_adapter, backend, **{name: count})
+        built(load_adapter(backend), **{name: count})

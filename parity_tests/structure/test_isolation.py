@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -69,6 +70,20 @@ def test_package_needs_neither_the_others_nor_the_engine(backend):
     assert python(code).strip() == f"<class '{package}.googlenet.GoogLeNet'> []"
 
 
+def test_only_load_pretrained_names_the_engine():
+    """The one way to the engine out of a package: optional, and taken only when it is called."""
+    found = [
+        f"{path.parent.name}/{path.name}"
+        for package in PACKAGES
+        for path in sorted((ROOT / package).glob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if (isinstance(node, ast.Constant) and node.value == "inception_parity")
+        or (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("inception_parity"))
+        or (isinstance(node, ast.Import) and "inception_parity" in ast.unparse(node))
+    ]
+    assert found == [f"{package}/pretrained.py" for package in PACKAGES]
+
+
 def test_engine_loads_no_framework():
     code = f"""
 import sys, importlib
@@ -129,6 +144,25 @@ except UnavailableError as error:
 """
     text = python(code)
     assert "MXNet 1.9.1 needs numpy < 2, but numpy 2.1.0 is installed" in text
+
+
+def test_missing_mxnet_is_missing_also_beside_numpy_2():
+    code = (
+        BLOCKER.format(blocked={"mxnet"})
+        + """
+import numpy
+numpy.__version__ = "2.1.0"
+from inception_parity.backends import UnavailableError, adapter
+try:
+    adapter("mx")
+except UnavailableError as error:
+    print(error)
+"""
+    )
+    text = python(code)
+    assert "mxnet" in text
+    assert "pip install 'inception-parity[mxnet]'" in text
+    assert "numpy < 2" not in text
 
 
 def test_import_times_are_printed():

@@ -269,6 +269,7 @@ def test_divergence_ends_with_1_and_says_what_to_do(capsys, quick):
         assert kept.position.history == []
 
 
+@pytest.mark.slow  # four trainings of GoogLeNet; test_race.py has the small ones
 @pytest.mark.skipif(len(BACKENDS) < 2, reason="a race needs two backends")
 def test_race_agrees_in_float64_and_leaves_steps_and_picture(capsys):
     two = [name for name in ("pt", "mx", "tf") if name in BACKENDS][:2]

@@ -241,7 +241,10 @@ def test_interrupt_ends_all_workers(tmp_path, temporary, number):
     command.send_signal(number)
     out, err = command.communicate(timeout=60)
     assert command.returncode == 130
-    assert err == f"interrupted by {number.name}: all workers have been ended, nothing was left\n"
+    assert (
+        err
+        == f"interrupted by {number.name}: all workers were stopped, and nothing was left behind\n"
+    )
     assert out == ""
     assert processes_that_mention(tmp_path) == []
     assert not alive(int(child.read_text()))

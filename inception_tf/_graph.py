@@ -1,0 +1,98 @@
+"""What the networks share, so that they behave as those of `keras.applications` do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import KerasTensor, layers
+
+from .weights import named_layers
+
+AUX_WEIGHT = 0.3  # of each auxiliary head in `fit`: Szegedy et al. 2014, section 5
+
+
+class Block(layers.Layer):
+    """A layer made of layers, which it assigns in its constructor and which are built there."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.built = True
+
+    def compute_output_spec(self, *args: KerasTensor) -> KerasTensor:
+        # By `call` and not by a trace of it, so that the layers inside get nodes too.
+        return _like(self.call(*args))
+
+
+class Network(keras.Model):
+    """A Keras model defined by its `call`, with a functional graph from its construction on.
+
+    The graph is that of inference, for images of any size. All layers in it are named by
+    their dotted paths, and have an `output`, also those inside of blocks and those of heads
+    that run in training only.
+
+    A subclass's constructor assigns `options`, its arguments, and its layers, and calls
+    this one last.
+    """
+
+    options: dict[str, Any]
+
+    def __init__(self, **kwargs: Any) -> None:
+        for path, layer in named_layers(self):
+            if path:
+                layer.name = path
+        images = keras.Input((None, None, self.options["in_channels"]), name="images")
+        outputs = self.call(images, training=True)  # so that the heads get nodes
+        heads_run = self.options.get("return_aux", False)
+        super().__init__(images, outputs if heads_run else _logits(outputs), **kwargs)
+        # Names the axis that is wrong, which the graph's own check doesn't.
+        self.input_spec = layers.InputSpec(ndim=4, axes={-1: images.shape[-1]})
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **self.options}
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> layers.Layer:
+        """Return a layer by its name, a dotted path such as `b3.0.p2_1.conv`, or its index."""
+        found = dict(named_layers(self)).get(name) if name else None
+        return super().get_layer(name, index) if found is None else found
+
+    def compute_output_spec(self, x: KerasTensor, training: bool = False) -> Any:
+        # By `call`: the graph doesn't know what the network returns in training.
+        return keras.tree.map_structure(_like, self.call(x, training=training))
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Add the loss of each head to the classifier's, by the loss's `aux_weight` or 0.3.
+
+        Labels for each output apart are left to Keras, with losses for each.
+        """
+        if not isinstance(y_pred, tuple) or isinstance(y, (tuple, list, dict)):
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+        logits, *heads = (
+            super(Network, self).compute_loss(x, y, output, sample_weight, training)
+            for output in y_pred
+        )
+        return logits + getattr(self.loss, "aux_weight", AUX_WEIGHT) * sum(heads)
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        """Measure the classifier, unless there are labels for each output."""
+        y_pred = y_pred if isinstance(y, (tuple, list, dict)) else _logits(y_pred)
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+
+def _like(x: KerasTensor) -> KerasTensor:
+    """Return a symbolic tensor as large as `x`, that no layer has made yet."""
+    return KerasTensor(x.shape, x.dtype)
+
+
+def _logits(outputs: Any) -> Any:
+    """Return the classifier's of a network's outputs, which come first."""
+    return outputs[0] if isinstance(outputs, tuple) else outputs
