@@ -180,7 +180,11 @@ def end_with_parent(folder: Path) -> None:
     """
     while os.read(0, 4096):
         pass
-    shutil.rmtree(folder, ignore_errors=True)
+    for _ in range(100):  # until nothing is left: this process and others are still writing there
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            break
+        time.sleep(0.05)
     os._exit(1)
 
 

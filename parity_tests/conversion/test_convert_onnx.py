@@ -88,6 +88,16 @@ def test_an_onnx_file_is_run_for_the_proof_of_what_is_made_of_it(shared, convert
     assert "onnxruntime" in proof["versions"]
 
 
+def test_the_oracle_proves_a_file_in_float64(shared, capsys, place):
+    words = ("--to", "onnx", "--size", "33x32", "--backends", "np")
+    done = call(capsys, "convert", "g.safetensors", "g.onnx", *words)
+    assert done.code == 0, done
+    assert done.out.rstrip().endswith("g.onnx: onnx, images of 33x32, 116 arrays, verified")
+    metadata = {e.key: e.value for e in onnx.load(place / "g.onnx").metadata_props}
+    proof = json.loads(metadata["history"])["verification"]
+    assert [(row["target"], row["dtype"]) for row in proof["rows"]] == [("ONNX", "float64")]
+
+
 def test_a_file_with_other_weights_is_refused(shared, converted, capsys, place, monkeypatch):
     converted(capsys)
     weights.write(place / "other.safetensors", seeding.seeded("googlenet", {"num_classes": 7}, 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -353,6 +354,25 @@ def test_without_the_onnx_package_nothing_is_written(norm_bench, tmp_path, monke
     with pytest.raises(InputError, match=r"f.onnx: only the onnx package .*inception-parity.onnx"):
         writing.write(norm_bench.shared, norm_bench.size, tmp_path / "f.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+WRITES = """
+import sys
+from pathlib import Path
+from inception_parity.onnx import reading, writing
+from inception_parity.traces import seeding
+writing.write(seeding.seeded("googlenet", {}, 0), (8, 9), Path(sys.argv[1]))
+reading.read(Path(sys.argv[1]))
+mine = [name for name in sys.modules if name.startswith("inception_parity.workers")]
+print(*mine, *{"torch", "tensorflow", "mxnet", "onnxruntime"} & set(sys.modules))
+"""
+
+
+def test_no_framework_and_no_process_is_needed(tmp_path):
+    words = [sys.executable, "-c", WRITES, str(tmp_path / "g.onnx")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+    assert (tmp_path / "g.onnx").exists()
 
 
 def test_float64_constants_are_the_decimals_that_were_meant():
