@@ -280,7 +280,7 @@ def test_layers_compute_what_the_oracle_s_do(size):
         (pools.AdaptiveAvgPool((2, 3)), ["AveragePool"]),
         (pools.AdaptiveAvgPool((4, 3)), ["MatMul", "MatMul", "Div"]),
     ],
-    ids=str,
+    ids=["global", "padding counted", "adaptive to one", "equal windows", "unequal windows"],
 )
 def test_average_pools_are_written_by_how_their_windows_lie(pool, operators):
     net = in_a_row(pool)
