@@ -40,6 +40,7 @@ def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @needs_all
+@pytest.mark.slow  # whole networks
 def test_python_examples_run_in_order(tmp_path: Path) -> None:
     assert len(PYTHON) >= 2
     for text in PYTHON:

@@ -57,6 +57,7 @@ def converted(tmp_path_factory):
     return put
 
 
+@pytest.mark.slow  # a whole network, in four processes
 def test_shared_weights_become_an_onnx_file_that_ran_beside_them(shared, converted, capsys, place):
     done = converted(capsys)
     assert done.out.rstrip().endswith("g.onnx: onnx, images of 33x32, 116 arrays, verified")

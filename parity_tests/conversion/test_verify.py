@@ -110,6 +110,7 @@ def test_unverified_files_say_so(googlenet, tmp_path, capsys):
     }  # fmt: skip
 
 
+@pytest.mark.slow  # a whole network, in five processes
 def test_conversion_is_verified_against_the_library(googlenet, tmp_path, capsys, load_adapter):
     load_adapter("pt")
     path, shared = googlenet

@@ -49,6 +49,7 @@ def exported(tmp_path_factory):
     return put
 
 
+@pytest.mark.slow  # a whole network, in four processes
 def test_export_verifies_and_says_what_it_wrote(exported, capsys, place):
     done = exported(capsys)
     assert done.out.count(f"{ENDPOINTS}/{ENDPOINTS}") >= 4  # two dtypes, two backends
