@@ -7,8 +7,10 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from .quiet import import_tensorflow
+
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+import_tensorflow()
 
 import keras
 import numpy as np

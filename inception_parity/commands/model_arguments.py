@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..backends.quiet import import_tensorflow
 from ..data import images
 from ..data.images import parse_size
 from ..errors import InputError, nearest
@@ -89,6 +91,9 @@ def _module(place: str) -> Any:
         file = Path(place)
         if not file.is_file():
             raise InputError(f"{file}: no such file")
+        if re.search(rb"^\s*(import|from)\s+(tensorflow|keras)\b", file.read_bytes(), re.M):
+            with contextlib.suppress(ImportError):  # which the file itself then meets
+                import_tensorflow()
         spec = importlib.util.spec_from_file_location(file.stem, file)
         if spec is None or spec.loader is None:
             raise InputError(f"{file}: can't be imported")

@@ -9,8 +9,10 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from ..backends.quiet import import_tensorflow
+
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+import_tensorflow()
 
 import keras
 import numpy as np

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -291,3 +292,33 @@ def test_torchvision_s_mobilenet_v2_and_keras_differ_in_padding_and_eps() -> Non
     assert len(settings(made, "eps")) == 52
     assert len(settings(made, "pads")) == 5  # all convolutions at stride 2
     assert made.match.only_a == made.match.only_b == []
+
+
+@needs_both
+def test_tensorflows_start_up_lines_are_left_out():
+    code = "import os, sys\n"
+    code += "from inception_parity.backends.quiet import import_tensorflow\n"
+    code += "import_tensorflow()\nimport tensorflow\nprint('imported', file=sys.stderr)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment_of_ours(), capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert done.stderr == "imported\n"
+
+
+def test_what_else_an_import_of_tensorflow_prints_is_shown(tmp_path):
+    (tmp_path / "tensorflow.py").write_text(
+        "import os\n"
+        "os.write(2, b'I0000 port.cc:153] oneDNN custom operations are on. You may see\\n')\n"
+        "os.write(2, b'no GPU\\n')\n"
+        "raise ImportError('broken')\n"
+    )
+    code = "from inception_parity.backends.quiet import import_tensorflow\nimport_tensorflow()\n"
+    path = f"{tmp_path}{os.pathsep}{environment_of_ours()['PYTHONPATH']}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment_of_ours(PYTHONPATH=path),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("no GPU\n")
+    assert "ImportError: broken" in done.stderr
