@@ -1,7 +1,7 @@
-"""The one place that imports MXNet, and makes the import possible.
+"""The only place that imports MXNet, with the workarounds that importing it needs.
 
 MXNet 1.9.1 is the last release. It uses aliases that NumPy 1.24 removed, and
-its wheel needs two system libraries that slim machines lack. A program that imports
+its wheel needs two system libraries that minimal systems lack. A program that imports
 MXNet itself must import this package first: `import mxnet` alone fails with
 "module 'numpy' has no attribute 'bool'".
 """
@@ -15,7 +15,7 @@ import numpy
 _ALIASES = {"bool": bool, "object": object, "int": int, "float": float, "complex": complex,
             "str": str}  # fmt: skip
 
-if find_spec("mxnet") is None:  # said first: numpy < 2 alone would help nobody
+if find_spec("mxnet") is None:  # first: without MXNet, numpy < 2 wouldn't help
     raise ModuleNotFoundError(
         "no module named 'mxnet'; its last release, 1.9.1, has wheels for Linux on x86-64 and "
         "Python 3.11 or older only",
@@ -29,12 +29,12 @@ if int(numpy.__version__.split(".")[0]) >= 2:
     )
 
 for _name, _type in _ALIASES.items():
-    if _name not in vars(numpy):  # vars: a look-up by attribute would warn
+    if _name not in vars(numpy):  # vars, since attribute access would warn
         setattr(numpy, _name, _type)
 
 try:
     import mxnet
-except OSError as error:  # the loader's word for a missing shared library
+except OSError as error:  # how the loader reports a missing shared library
     raise ImportError(
         f"MXNet can't load a system library ({error}). It needs libgomp1 and libquadmath0: "
         "apt-get install libgomp1 libquadmath0"

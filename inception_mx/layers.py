@@ -1,7 +1,7 @@
 """Layers of the Inception family in MXNet Gluon. Arrays are (N, C, H, W).
 
-Parameters need `initialize()` before they can be set or used, as in Gluon
-everywhere; for float64, `cast("float64")` after that.
+As everywhere in Gluon, parameters need `initialize()` before they can be set or
+used; for float64, `cast("float64")` after that.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 from ._mxnet import gluon, mxnet, nn
 from .pools import Size
 
-BN_EPS = 1e-3  # of TF-slim's Inception networks; Gluon's own default is 1e-5
-BN_MOMENTUM = 0.9  # weight of the old statistics; PyTorch states the new batch's, 0.1
+BN_EPS = 1e-3  # as in TF-slim's Inception networks; Gluon's own default is 1e-5
+BN_MOMENTUM = 0.9  # weight of the old statistics; PyTorch gives that of the new batch, 0.1
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of red, green, blue, as torchvision has them
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of red, green and blue, as in torchvision
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-# Native as they are.
+# Used unchanged.
 Dropout = nn.Dropout
 Flatten = nn.Flatten  # (N, C, H, W) -> (N, C * H * W), in the order C, H, W
 
@@ -32,10 +32,10 @@ class Sequential(nn.HybridSequential):
 
 
 class HeadedBlock(gluon.HybridBlock):
-    """A network with auxiliary heads, which run in training or if `return_aux` says so.
+    """A network with auxiliary heads, which run in training or with `return_aux`.
 
     Gluon traces a hybridized block once, for training and inference alike. This
-    one is traced anew when the heads have to start or stop.
+    one is traced again whenever the heads are switched on or off.
     """
 
     return_aux = False
@@ -45,7 +45,7 @@ class HeadedBlock(gluon.HybridBlock):
         self._traced_with_heads = False
 
     def heads_run(self) -> bool:
-        """Return whether the heads are to run now."""
+        """Return whether the heads should run now."""
         return self.return_aux or mxnet.autograd.is_training()
 
     def forward(self, x: Any, *args: Any) -> Any:
@@ -57,7 +57,7 @@ class HeadedBlock(gluon.HybridBlock):
 
     def _build_cache(self, *args: Any) -> None:
         with warnings.catch_warnings():
-            # Gluon warns of the parameters of heads that don't run.
+            # Gluon warns about the parameters of heads that don't run.
             warnings.filterwarnings("ignore", "Parameter .* is not used by any computation")
             super()._build_cache(*args)
 
@@ -87,7 +87,7 @@ class ReLU(nn.Activation):
 
 
 class ConvBlock(gluon.HybridBlock):
-    """Convolution, batch norm if asked for, ReLU: children `conv`, `norm`, `act`.
+    """Convolution, optional batch norm, ReLU: children `conv`, `norm`, `act`.
 
     Args:
         in_channels: channels of the input.
@@ -96,7 +96,7 @@ class ConvBlock(gluon.HybridBlock):
         stride: one number, or (height, width).
         padding: zeros on each side, one number or (height, width).
         bias: whether the convolution has a bias.
-        batch_norm: whether batch norm stands between convolution and ReLU.
+        batch_norm: whether there is batch norm between convolution and ReLU.
         bn_eps: added to the variance in batch norm.
         bn_scale: whether batch norm has a weight; without one there is no `norm.weight`.
 
@@ -144,11 +144,11 @@ class LocalResponseNorm(gluon.HybridBlock):
     """Local response normalisation over neighbouring channels.
 
     y[c] = x[c] / (k + alpha / size * sum of x[c']^2)^beta, where c' runs over the
-    `size` channels from c - size // 2 on, as far as there are such channels.
+    `size` channels from c - size // 2 on, where those exist.
 
     Args:
         size: number of channels in a sum.
-        alpha: factor of their mean of squares (zeros outside): it is divided by
+        alpha: factor of their mean of squares (zeros outside): the sum is divided by
             size, as in PyTorch and Caffe; TensorFlow's alpha is this alpha / size.
         beta: the exponent.
         k: added to the mean of squares; called bias in TensorFlow.
@@ -166,7 +166,7 @@ class LocalResponseNorm(gluon.HybridBlock):
         self.k = k
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
-        # MXNet's own operator has no float64 kernel; channels as depth, it is a pool.
+        # MXNet's own operator has no float64 kernel; with channels as depth, it is a pool.
         squares = F.np.expand_dims(F.np.square(x), 1)
         mean = F.npx.pooling(
             squares,
@@ -177,13 +177,13 @@ class LocalResponseNorm(gluon.HybridBlock):
             count_include_pad=True,
         )
         mean = F.np.squeeze(mean, 1)
-        if self.size % 2 == 0:  # a window more than there are channels
+        if self.size % 2 == 0:  # one window more than there are channels
             mean = mean[:, :-1]
         return x / (self.k + self.alpha * mean) ** self.beta
 
 
 class TransformInput(gluon.HybridBlock):
-    """From the normalisation of torchvision to TensorFlow's: per channel, y = scale x + shift.
+    """Turns torchvision's normalisation into TensorFlow's: per channel, y = scale x + shift.
 
     torchvision's images are (p - mean) / std of ImageNet, for p in 0 … 1;
     TensorFlow's networks were trained on (p - 1/2) / (1/2).
@@ -228,6 +228,6 @@ def require_positive(**counts: int) -> None:
 
 
 def require_heads(use_aux: bool, return_aux: bool) -> None:
-    """Raise ValueError if the outputs of heads are asked for that aren't there."""
+    """Raise ValueError if the outputs of missing heads are asked for."""
     if return_aux and not use_aux:
         raise ValueError("return_aux=True, but should be False with use_aux=False")

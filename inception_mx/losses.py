@@ -8,14 +8,14 @@ from ._mxnet import gluon
 
 
 class LabelSmoothing(gluon.loss.Loss):
-    """Cross-entropy with smoothed labels: one value per image, as Gluon's losses give.
+    """Cross-entropy with smoothed labels: one value per image, as in Gluon's losses.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, section 7; epsilon 0.1 there.
-    Deviation: none. The target is 1 - epsilon + epsilon / K for the label and
-    epsilon / K for each other of K classes.
+    Deviation: none. With K classes, the target is 1 - epsilon + epsilon / K for the
+    label and epsilon / K for every other class.
 
     Args:
-        epsilon: share of the target that all classes divide among them.
+        epsilon: share of the target that is divided among all classes.
 
     Shape:
         logits: (N, K)
@@ -23,7 +23,7 @@ class LabelSmoothing(gluon.loss.Loss):
         output: (N,); `trainer.step(N)` makes it the mean
 
     Raises:
-        ValueError: epsilon isn't in 0 … 1, without 1.
+        ValueError: epsilon isn't in [0, 1).
     """
 
     def __init__(self, epsilon: float = 0.1) -> None:
@@ -38,7 +38,7 @@ class LabelSmoothing(gluon.loss.Loss):
 
 
 class TrainingLoss(gluon.loss.Loss):
-    """The loss that a network is trained with: its classifier's, and its heads' by weight.
+    """The loss that a network is trained with: its classifier's plus its heads', weighted.
 
     loss(logits) + aux_weight * (the sum of loss(logits of a head) over the heads),
     where loss is LabelSmoothing, for the heads as well.
@@ -48,7 +48,7 @@ class TrainingLoss(gluon.loss.Loss):
     Deviation: none.
 
     Args:
-        epsilon: share of the target that all classes divide among them; 0 for
+        epsilon: share of the target that is divided among all classes; 0 for
             plain cross-entropy.
         aux_weight: weight of each auxiliary head.
 
@@ -59,7 +59,7 @@ class TrainingLoss(gluon.loss.Loss):
         output: (N,); `trainer.step(N)` makes it the mean
 
     Raises:
-        ValueError: epsilon isn't in 0 … 1, without 1, or aux_weight is negative.
+        ValueError: epsilon isn't in [0, 1), or aux_weight is negative.
     """
 
     def __init__(self, epsilon: float = 0.0, aux_weight: float = 0.3) -> None:

@@ -1,8 +1,8 @@
-"""Optimisers in MXNet Gluon, brought to the definitions that all packages share.
+"""Optimisers in MXNet Gluon, following the definitions that all packages share.
 
 Give one to `gluon.Trainer`; its `step(N)` divides the gradients by N. MXNet's fused
 operators round lr, decay and the like to float32, whatever the parameters' dtype;
-what is written as arithmetic here doesn't.
+the arithmetic written out here doesn't.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ class SGD(mxnet.optimizer.Optimizer):
     The velocity doesn't contain lr, so a new lr takes effect at once, as in
     PyTorch and in TensorFlow's MomentumOptimizer.
     Deviation: none.
-    MXNet's own velocity contains lr: it goes on at the old one when lr changes.
+    MXNet's own velocity contains lr, so it keeps the old lr when lr changes.
     Without momentum it is MXNet's fused operator.
 
     Args:
         lr: learning rate; 0.1 is d2l's for GoogLeNet.
-        momentum: share of the velocity that is kept; 0.9 in the paper of 2014.
-        nesterov: whether to look ahead by the velocity.
-        weight_decay: factor of w in its gradient, for every trained array.
+        momentum: share of the velocity that is kept; 0.9 in the 2014 paper.
+        nesterov: whether to look ahead along the velocity.
+        weight_decay: factor of w in the gradient, for every trained array.
 
     Raises:
-        ValueError: lr or weight_decay is negative, momentum isn't in 0 … 1, without
-            1, or `nesterov` without momentum.
+        ValueError: lr or weight_decay is negative, momentum isn't in [0, 1), or
+            `nesterov` without momentum.
     """
 
     def __init__(
@@ -85,11 +85,10 @@ class Adam(mxnet.optimizer.Optimizer):
         beta1: share of the mean gradient that is kept.
         beta2: share of the mean squared gradient that is kept.
         eps: added to the root.
-        weight_decay: factor of w in its gradient, for every trained array.
+        weight_decay: factor of w in the gradient, for every trained array.
 
     Raises:
-        ValueError: lr, eps or weight_decay is negative, or a beta isn't in 0 … 1,
-            without 1.
+        ValueError: lr, eps or weight_decay is negative, or a beta isn't in [0, 1).
     """
 
     def __init__(
@@ -130,18 +129,17 @@ class RMSProp(mxnet.optimizer.RMSProp):
         w <- w - lr g / sqrt(s + eps)
 
     Source: d2l, section 12.8; Szegedy et al. 2015, arXiv:1512.00567, section 8, for
-    lr, decay and an eps of 1, which matters: it is inside the root.
+    lr, decay and an eps of 1, whose place matters: it is inside the root.
     Deviation: TensorFlow's first RMSPropOptimizer, the paper's, began with s = 1.
 
     Args:
         lr: learning rate.
         decay: share of the mean squared gradient that is kept.
         eps: added under the root.
-        weight_decay: factor of w in its gradient, for every trained array.
+        weight_decay: factor of w in the gradient, for every trained array.
 
     Raises:
-        ValueError: lr, eps or weight_decay is negative, or decay isn't in 0 … 1,
-            without 1.
+        ValueError: lr, eps or weight_decay is negative, or decay isn't in [0, 1).
     """
 
     def __init__(
@@ -156,7 +154,7 @@ class RMSProp(mxnet.optimizer.RMSProp):
         super().__init__(learning_rate=lr, gamma1=decay, epsilon=eps, wd=weight_decay)
 
     def create_state(self, index: int, weight: Any) -> Any:
-        return (_zeros(weight),)  # MXNet's own are float32, whatever the weight is
+        return (_zeros(weight),)  # MXNet's own are float32, whatever the weight's dtype
 
 
 def _zeros(weight: Any) -> Any:
@@ -164,7 +162,7 @@ def _zeros(weight: Any) -> Any:
 
 
 def require_shares(**shares: float) -> None:
-    """Raise ValueError naming every number that isn't in 0 … 1, without 1."""
+    """Raise ValueError naming every number that isn't in [0, 1)."""
     wrong = [
         f"{name}={share!r}, but should be at least 0 and less than 1"
         for name, share in shares.items()
@@ -186,6 +184,6 @@ def require_not_negative(**numbers: float) -> None:
 
 
 def require_momentum(momentum: float, nesterov: bool) -> None:
-    """Raise ValueError if Nesterov's momentum is asked for without any."""
+    """Raise ValueError if Nesterov's form is asked for without momentum."""
     if nesterov and momentum == 0.0:
         raise ValueError("momentum=0.0, but should be more than 0 with nesterov=True")

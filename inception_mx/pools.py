@@ -1,4 +1,4 @@
-"""Pools in MXNet Gluon: its own where they are exact, and what ceil mode needs."""
+"""Pools in MXNet Gluon: its own where they are exact, and padding for ceil mode."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class MaxPool(nn.MaxPool2D):
     """Largest value of each window; the padding is -infinity.
 
     MXNet's own ceil mode refuses some small inputs and keeps windows that lie in
-    the padding alone, so that what it needs at the end is written out.
+    the padding alone, so the padding at the end is computed here.
 
     Args:
         kernel_size: one number, or (height, width).
@@ -53,7 +53,7 @@ class MaxPool(nn.MaxPool2D):
 
 
 class AvgPool(nn.AvgPool2D):
-    """Mean of each window; `count_include_pad` says of how many values.
+    """Mean of each window; `count_include_pad` decides how many values count.
 
     Args:
         kernel_size: one number, or (height, width).
@@ -82,7 +82,7 @@ class AvgPool(nn.AvgPool2D):
 class AdaptiveAvgPool(gluon.HybridBlock):
     """Means of a fixed number of windows, which may overlap, over any input.
 
-    Window i of n over H rows: floor(i H / n) up to, without, ceil((i + 1) H / n).
+    Window i of n over H rows goes from floor(i H / n) to ceil((i + 1) H / n), exclusive.
 
     Args:
         output_size: number of windows, one number or (height, width).
@@ -96,7 +96,7 @@ class AdaptiveAvgPool(gluon.HybridBlock):
         self.output_size = pair(output_size)
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
-        # An operator of the older interface, which has arrays of its own.
+        # An operator of the older interface, which has its own array type.
         y = F.contrib.AdaptiveAvgPooling2D(x.as_nd_ndarray(), output_size=self.output_size)
         return y.as_np_ndarray()
 
@@ -116,9 +116,9 @@ def pair(size: Size) -> tuple[int, int]:
 def _padding_after(
     kernel_size: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int], ceil_mode: bool
 ) -> tuple[int, int]:
-    """Return the padding at the end which gives a floor-mode pool all windows it should have.
+    """Return the padding at the end that gives a floor-mode pool all windows it should have.
 
-    In ceil mode stride - 1 more rows round the division up. More than kernel - 1
+    In ceil mode, stride - 1 more rows round the division up. More than kernel - 1
     of them would let a window start after the input, where PyTorch drops it.
     """
     if not ceil_mode:

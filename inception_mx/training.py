@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from ._mxnet import gluon, mxnet
 
 Batches = Iterable[tuple[NDArray[Any], NDArray[Any]]]
-OnStep = Callable[[float, int], None]  # (mean loss of the batch, images that were right)
+OnStep = Callable[[float, int], None]  # (mean loss of the batch, images classified correctly)
 
 
 class Training:
-    """Trains a network, batch after batch, and tests it.
+    """Trains a network batch by batch, and tests it.
 
-    What a step does depends on the weights, the optimiser's state, the batch, and the step's
-    number: dropout draws its masks anew from the seed and that number. So a training goes on
-    after an interruption as it would have gone on without one.
+    A step depends only on the weights, the optimiser's state, the batch and the step's
+    number: dropout draws its masks from the seed and that number. An interrupted training
+    therefore continues exactly as if it had not been interrupted.
 
     Args:
         network: one of this package's; it is changed in place.
@@ -88,7 +88,7 @@ class Training:
         return x, mxnet.np.array(labels, dtype="int32", ctx=device)
 
     def get_state(self) -> dict[str, NDArray[Any]]:
-        """Return copies of the optimiser's arrays, under names of this framework's own."""
+        """Return copies of the optimiser's arrays, under this framework's own names."""
         assert self.optimizer is not None
         (updater,) = self.trainer._updaters
         found = {}
@@ -99,7 +99,7 @@ class Training:
         return found
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Give the optimiser the arrays that `get_state` returned.
+        """Restore the optimiser's arrays from what `get_state` returned.
 
         Raises:
             KeyError: an array belongs to no parameter of the network.
@@ -127,12 +127,12 @@ def seed_of_step(seed: int, step: int) -> int:
 
 
 def _tuple(state: Any) -> tuple[Any, ...]:
-    """Return an optimiser's state of one parameter: nothing, an array, or several."""
+    """Return one parameter's optimiser state as a list: no array, one, or several."""
     return () if state is None else state if isinstance(state, tuple) else (state,)
 
 
 def _logits(outputs: Any) -> Any:
-    """Return the classifier's of a network's outputs, which come first."""
+    """Return the classifier's output, the first of a network's outputs."""
     return outputs[0] if isinstance(outputs, (tuple, list)) else outputs
 
 

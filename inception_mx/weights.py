@@ -1,8 +1,8 @@
-"""Between a network and its shared weights: {shared name: array}.
+"""Reading and setting a network's shared weights: {shared name: array}.
 
 Shared names are dotted attribute paths; shared arrays are float32, OIHW
 kernels, (out, in) dense, batch norm as weight, bias, running_mean, running_var.
-Gluon's layouts are these already; its batch norm has names of its own.
+These are Gluon's own layouts; only its batch norm names its arrays differently.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ._mxnet import gluon, mxnet
 
-_SHARED_NAMES = {"gamma": "weight", "beta": "bias"}  # the others are called the same
+_SHARED_NAMES = {"gamma": "weight", "beta": "bias"}  # the other names are the same
 
 
 def get_weights(network: gluon.Block) -> dict[str, NDArray[Any]]:
@@ -24,12 +24,12 @@ def get_weights(network: gluon.Block) -> dict[str, NDArray[Any]]:
 
 
 def set_weights(network: gluon.Block, weights: Mapping[str, NDArray[Any]]) -> None:
-    """Copy `weights` into `network`; all of them, and nothing else.
+    """Copy `weights` into `network`, which must be exactly the network's arrays.
 
-    Parameters that are not initialised yet are initialised, on the CPU.
+    Parameters that aren't initialised yet are initialised on the CPU.
 
     Raises:
-        ValueError: names every array that is missing, unexpected, of another
+        ValueError: names every array that is missing, unexpected, of the wrong
             shape, not floating point, or not finite. Nothing is loaded then.
     """
     arrays = _arrays(network)
@@ -44,7 +44,7 @@ def require_match(
     weights: Mapping[str, NDArray[Any]],
     shapes: Mapping[str, tuple[int, ...]],
 ) -> None:
-    """Raise ValueError, with all that is wrong, unless `weights` fit `shapes`."""
+    """Raise ValueError, listing everything that is wrong, unless `weights` fit `shapes`."""
     wrong = [f"{name}: missing" for name in shapes if name not in weights]
     for name, array in weights.items():
         if name not in shapes:
@@ -64,6 +64,6 @@ def _arrays(network: gluon.Block) -> dict[str, gluon.Parameter]:
     for name, parameter in network._collect_params_with_prefix().items():
         path, _, last = name.rpartition(".")
         if last == "gamma" and not parameter._differentiable:
-            continue  # batch norm without a weight keeps one all the same, of ones
+            continue  # Gluon's batch norm without a weight still keeps one, of ones
         found[f"{path}.{_SHARED_NAMES.get(last, last)}"] = parameter
     return found

@@ -20,17 +20,17 @@ from .layers import (
 )
 from .pools import AdaptiveAvgPool, GlobalAvgPool, MaxPool
 
-BN_EPS = 1e-5  # PyTorch's default, which the source leaves as it is
+BN_EPS = 1e-5  # PyTorch's default, which the source keeps
 
 _conv = partial(ConvBlock, batch_norm=True, bn_eps=BN_EPS)  # with bias, as in the source
 
 
 class InceptionF5(Module):
-    """Four parallel branches, two 3x3 convolutions in place of a 5x5.
+    """Four parallel branches, with two 3x3 convolutions in place of a 5x5.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, figure 5.
-    Deviation: channels as in TF-slim's v3, which the paper doesn't state; the
-    paper leaves open the kind of pool.
+    Deviation: channels as in TF-slim's v3, since the paper states none; nor does
+    it state the kind of pool.
 
     Args:
         in_channels: channels of the input.
@@ -71,10 +71,10 @@ class InceptionF5(Module):
 
 
 class InceptionF6(Module):
-    """Four parallel branches, pairs of 1x7 and 7x1 in place of 7x7.
+    """Four parallel branches, with pairs of 1x7 and 7x1 in place of 7x7.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, figure 6.
-    Deviation: channels as in TF-slim's v3, which the paper doesn't state.
+    Deviation: channels as in TF-slim's v3, since the paper states none.
 
     Args:
         in_channels: channels of the input.
@@ -119,10 +119,10 @@ class InceptionF6(Module):
 
 
 class InceptionF7(Module):
-    """Four parallel branches, two of which end in 1x3 beside 3x1.
+    """Four parallel branches, two of which end in parallel 1x3 and 3x1.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, figure 7.
-    Deviation: channels as in TF-slim's v3, which the paper doesn't state.
+    Deviation: channels as in TF-slim's v3, since the paper states none.
 
     Args:
         in_channels: channels of the input.
@@ -169,12 +169,12 @@ class InceptionF7(Module):
 
 
 class InceptionRed(Module):
-    """Halves the grid: two branches of convolutions, and a max pool of the input.
+    """Halves the grid with two branches of convolutions and a max pool of the input.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, figure 10.
-    Deviation: the paper states no channels but those of its table 1. 178 and 302
-    are the source's choice: 178 + 302 + 288 = 768, and with 16 more on each
-    branch 194 + 318 + 768 = 1280, which are the table's.
+    Deviation: the paper states channels only in its table 1. 178 and 302 are the
+    source's choice: 178 + 302 + 288 = 768, and with 16 more on each branch
+    194 + 318 + 768 = 1280, as in the table.
 
     Args:
         in_channels: channels of the input.
@@ -213,11 +213,11 @@ class InceptionRed(Module):
 
 
 class InceptionV2Aux(Module):
-    """Auxiliary classifier on the last 17 x 17 grid, or any other.
+    """Auxiliary classifier on the last 17 x 17 grid, or a grid of any other size.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, figure 8.
     Deviation: the head of GoogLeNet (Szegedy et al. 2014, section 5) with an
-    adaptive pool, as the source has it: figure 8 has 5x5/3 and batch norm.
+    adaptive pool, as in the source; figure 8 has 5x5/3 and batch norm.
 
     Args:
         in_channels: channels of the input.
@@ -252,16 +252,16 @@ class InceptionV2Aux(Module):
 
 
 class InceptionV2(Module):
-    """Inception-v2: the network of the paper's table 1.
+    """Inception-v2, the network of the paper's table 1.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, table 1 and figures 5, 6, 7
     and 10, as a PyTorch tutorial fills them in.
-    Deviation: channels inside the blocks are the tutorial's, most of them those
-    of TF-slim's v3; convolutions have biases besides batch norm. Not the network
-    that TF-slim calls `inception_v2`, which is BN-Inception.
+    Deviation: channels inside the blocks are the tutorial's, mostly those of
+    TF-slim's v3; convolutions have biases as well as batch norm. This is not the
+    network that TF-slim calls `inception_v2`, which is BN-Inception.
 
     Returns logits; in training, or with `return_aux`, the tuple (logits, aux).
-    The tutorial returns both always.
+    The tutorial always returns both.
 
     Args:
         in_channels: channels of the images.

@@ -35,10 +35,10 @@ __all__ = [
     "require_positive",
 ]
 
-BN_EPS = 1e-3  # of TF-slim's Inception networks; PyTorch's and Gluon's default is 1e-5
-BN_MOMENTUM = 0.9  # weight of the old statistics; PyTorch states the new batch's, 0.1
+BN_EPS = 1e-3  # as in TF-slim's Inception networks; PyTorch's and Gluon's default is 1e-5
+BN_MOMENTUM = 0.9  # weight of the old statistics; PyTorch gives that of the new batch, 0.1
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of red, green, blue, as torchvision has them
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of red, green and blue, as in torchvision
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
@@ -74,7 +74,7 @@ class Conv2d(Module):
         n, _, height, width = windows.shape[:4]
         kernel = self.weight.reshape(out_channels, -1)
         y = np.empty((n, out_channels, height, width), np.result_type(x, self.weight))
-        for image, out in zip(windows, y, strict=True):  # one by one: patches are large
+        for image, out in zip(windows, y, strict=True):  # image by image, since patches are large
             patches = image.transpose(0, 3, 4, 1, 2).reshape(kernel.shape[1], -1)
             np.matmul(kernel, patches, out=out.reshape(out_channels, -1))
         if self.bias is not None:
@@ -89,11 +89,11 @@ class BatchNorm2d(Module):
     """Batch normalisation with running statistics.
 
     y = (x - running_mean) / sqrt(running_var + eps) * weight + bias, per channel;
-    without `scale`, weight is 1 and not an array of the network.
+    without `scale`, weight is 1 and isn't one of the network's arrays.
 
     In training, mean and variance are the batch's own, over n = N H W values, and
     running <- momentum running + (1 - momentum) batch. The variance is the mean
-    square (/ n), here and in Keras and MXNet; PyTorch's running_var takes in
+    square (/ n) here and in Keras and MXNet; PyTorch's running_var uses
     / (n - 1) instead.
     """
 
@@ -134,7 +134,7 @@ class ReLU(Module):
 
 
 class ConvBlock(Module):
-    """Convolution, batch norm if asked for, ReLU: children `conv`, `norm`, `act`.
+    """Convolution, optional batch norm, ReLU: children `conv`, `norm`, `act`.
 
     Args:
         in_channels: channels of the input.
@@ -143,7 +143,7 @@ class ConvBlock(Module):
         stride: one number, or (height, width).
         padding: zeros on each side, one number or (height, width).
         bias: whether the convolution has a bias.
-        batch_norm: whether batch norm stands between convolution and ReLU.
+        batch_norm: whether there is batch norm between convolution and ReLU.
         bn_eps: added to the variance in batch norm.
         bn_scale: whether batch norm has a weight; without one there is no `norm.weight`.
 
@@ -188,11 +188,11 @@ class LocalResponseNorm(Module):
     """Local response normalisation over neighbouring channels.
 
     y[c] = x[c] / (k + alpha / size * sum of x[c']^2)^beta, where c' runs over the
-    `size` channels from c - size // 2 on, as far as there are such channels.
+    `size` channels from c - size // 2 on, where those exist.
 
     Args:
         size: number of channels in a sum.
-        alpha: factor of their mean of squares (zeros outside): it is divided by
+        alpha: factor of their mean of squares (zeros outside): the sum is divided by
             size, as in PyTorch and Caffe; TensorFlow's alpha is this alpha / size.
         beta: the exponent.
         k: added to the mean of squares; called bias in TensorFlow.
@@ -221,7 +221,7 @@ class LocalResponseNorm(Module):
 
 
 class TransformInput(Module):
-    """From the normalisation of torchvision to TensorFlow's: per channel, y = scale x + shift.
+    """Turns torchvision's normalisation into TensorFlow's: per channel, y = scale x + shift.
 
     torchvision's images are (p - mean) / std of ImageNet, for p in 0 … 1;
     TensorFlow's networks were trained on (p - 1/2) / (1/2).
@@ -243,8 +243,8 @@ class TransformInput(Module):
 class Dropout(Module):
     """Zeroes values with probability p in training, and divides the others by 1 - p.
 
-    Frameworks draw masks of their own, never the same; the oracle draws none. In
-    training it is given `draw`, a function from the shape to the factors, each 0 or
+    Each framework draws different masks; the oracle draws none. In training it is
+    given `draw`, a function that maps the shape to the factors, each 0 or
     1 / (1 - p).
     """
 
@@ -317,6 +317,6 @@ def require_positive(**counts: int) -> None:
 
 
 def require_heads(use_aux: bool, return_aux: bool) -> None:
-    """Raise ValueError if the outputs of heads are asked for that aren't there."""
+    """Raise ValueError if the outputs of missing heads are asked for."""
     if return_aux and not use_aux:
         raise ValueError("return_aux=True, but should be False with use_aux=False")

@@ -14,11 +14,11 @@ class LabelSmoothing:
     """Cross-entropy with smoothed labels: the mean over the batch.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, section 7; epsilon 0.1 there.
-    Deviation: none. The target is 1 - epsilon + epsilon / K for the label and
-    epsilon / K for each other of K classes.
+    Deviation: none. With K classes, the target is 1 - epsilon + epsilon / K for the
+    label and epsilon / K for every other class.
 
     Args:
-        epsilon: share of the target that all classes divide among them.
+        epsilon: share of the target that is divided among all classes.
 
     Shape:
         logits: (N, K)
@@ -26,7 +26,7 @@ class LabelSmoothing:
         output: (), the mean
 
     Raises:
-        ValueError: epsilon isn't in 0 … 1, without 1.
+        ValueError: epsilon isn't in [0, 1).
     """
 
     def __init__(self, epsilon: float = 0.1) -> None:
@@ -42,7 +42,7 @@ class LabelSmoothing:
 
 
 class TrainingLoss:
-    """The loss that a network is trained with: its classifier's, and its heads' by weight.
+    """The loss that a network is trained with: its classifier's plus its heads', weighted.
 
     loss(logits) + aux_weight * (the sum of loss(logits of a head) over the heads),
     where loss is LabelSmoothing, for the heads as well.
@@ -52,7 +52,7 @@ class TrainingLoss:
     Deviation: none.
 
     Args:
-        epsilon: share of the target that all classes divide among them; 0 for
+        epsilon: share of the target that is divided among all classes; 0 for
             plain cross-entropy.
         aux_weight: weight of each auxiliary head.
 
@@ -63,7 +63,7 @@ class TrainingLoss:
         output: (), the mean over the batch
 
     Raises:
-        ValueError: epsilon isn't in 0 … 1, without 1, or aux_weight is negative.
+        ValueError: epsilon isn't in [0, 1), or aux_weight is negative.
     """
 
     def __init__(self, epsilon: float = 0.0, aux_weight: float = 0.3) -> None:

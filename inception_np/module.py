@@ -1,4 +1,4 @@
-"""What a network in NumPy is made of: modules with named children, arrays and hooks."""
+"""The building blocks of networks in NumPy: modules with named children, arrays and hooks."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Module:
 
     Children and arrays are the attributes, in the order of assignment; dotted
     attribute paths are the shared names. A pre-hook may replace the inputs, a
-    hook the output, by returning something other than None.
+    hook may replace the output, by returning something other than None.
     """
 
-    buffers: tuple[str, ...] = ()  # arrays that no gradient trains
+    buffers: tuple[str, ...] = ()  # arrays that gradients don't train
     training = False  # for batch norm, dropout and auxiliary heads
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Module:
         return output
 
     def train(self, mode: bool = True) -> None:
-        """Put this module and all below it into training mode, or out of it."""
+        """Switch training mode on or off for this module and all below it."""
         for _, module in self.named_modules():
             module.training = mode
 
@@ -61,7 +61,7 @@ class Module:
         return {k: v for k, v in vars(self).items() if isinstance(v, np.ndarray)}
 
     def describe(self) -> str:
-        """Return what this module is, in a few words, for reports."""
+        """Describe this module in a few words, for reports."""
         return type(self).__name__
 
 

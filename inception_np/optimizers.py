@@ -1,7 +1,7 @@
-"""Optimisers in NumPy: the definitions that every framework is brought to.
+"""Optimisers in NumPy: the definitions that every framework follows.
 
-An optimiser is stepped with all arrays of a network and their gradients, under
-shared names, and changes the arrays in place.
+A step takes all arrays of a network and their gradients, under shared names, and
+changes the arrays in place.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class SGD:
 
     Args:
         lr: learning rate; 0.1 is d2l's for GoogLeNet.
-        momentum: share of the velocity that is kept; 0.9 in the paper of 2014.
-        nesterov: whether to look ahead by the velocity.
-        weight_decay: factor of w in its gradient, for every trained array.
+        momentum: share of the velocity that is kept; 0.9 in the 2014 paper.
+        nesterov: whether to look ahead along the velocity.
+        weight_decay: factor of w in the gradient, for every trained array.
 
     Raises:
-        ValueError: lr or weight_decay is negative, momentum isn't in 0 … 1, without
-            1, or `nesterov` without momentum.
+        ValueError: lr or weight_decay is negative, momentum isn't in [0, 1), or
+            `nesterov` without momentum.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class SGD:
         self.velocity: dict[str, Array] = {}
 
     def step(self, weights: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
-        """Change those arrays that have a gradient."""
+        """Update the arrays that have a gradient."""
         for name, gradient in gradients.items():
             w = weights[name]
             g = gradient + self.weight_decay * w
@@ -80,11 +80,10 @@ class Adam:
         beta1: share of the mean gradient that is kept.
         beta2: share of the mean squared gradient that is kept.
         eps: added to the root.
-        weight_decay: factor of w in its gradient, for every trained array.
+        weight_decay: factor of w in the gradient, for every trained array.
 
     Raises:
-        ValueError: lr, eps or weight_decay is negative, or a beta isn't in 0 … 1,
-            without 1.
+        ValueError: lr, eps or weight_decay is negative, or a beta isn't in [0, 1).
     """
 
     def __init__(
@@ -107,7 +106,7 @@ class Adam:
         self.square: dict[str, Array] = {}
 
     def step(self, weights: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
-        """Change those arrays that have a gradient."""
+        """Update the arrays that have a gradient."""
         self.t += 1
         for name, gradient in gradients.items():
             w = weights[name]
@@ -129,18 +128,17 @@ class RMSProp:
         w <- w - lr g / sqrt(s + eps)
 
     Source: d2l, section 12.8; Szegedy et al. 2015, arXiv:1512.00567, section 8, for
-    lr, decay and an eps of 1, which matters: it is inside the root.
+    lr, decay and an eps of 1, whose place matters: it is inside the root.
     Deviation: TensorFlow's first RMSPropOptimizer, the paper's, began with s = 1.
 
     Args:
         lr: learning rate.
         decay: share of the mean squared gradient that is kept.
         eps: added under the root.
-        weight_decay: factor of w in its gradient, for every trained array.
+        weight_decay: factor of w in the gradient, for every trained array.
 
     Raises:
-        ValueError: lr, eps or weight_decay is negative, or decay isn't in 0 … 1,
-            without 1.
+        ValueError: lr, eps or weight_decay is negative, or decay isn't in [0, 1).
     """
 
     def __init__(
@@ -159,7 +157,7 @@ class RMSProp:
         self.square: dict[str, Array] = {}
 
     def step(self, weights: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
-        """Change those arrays that have a gradient."""
+        """Update the arrays that have a gradient."""
         for name, gradient in gradients.items():
             w = weights[name]
             g = gradient + self.weight_decay * w
@@ -169,7 +167,7 @@ class RMSProp:
 
 
 def require_shares(**shares: float) -> None:
-    """Raise ValueError naming every number that isn't in 0 … 1, without 1."""
+    """Raise ValueError naming every number that isn't in [0, 1)."""
     wrong = [
         f"{name}={share!r}, but should be at least 0 and less than 1"
         for name, share in shares.items()
@@ -191,6 +189,6 @@ def require_not_negative(**numbers: float) -> None:
 
 
 def require_momentum(momentum: float, nesterov: bool) -> None:
-    """Raise ValueError if Nesterov's momentum is asked for without any."""
+    """Raise ValueError if Nesterov's form is asked for without momentum."""
     if nesterov and momentum == 0.0:
         raise ValueError("momentum=0.0, but should be more than 0 with nesterov=True")

@@ -1,4 +1,4 @@
-"""Pools in NumPy, each the formula of its docstring, and what all windows need."""
+"""Pools in NumPy, each the formula of its docstring, and helpers for all windows."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class MaxPool(Module):
 
 
 class AvgPool(Module):
-    """Mean of each window; `count_include_pad` says of how many values.
+    """Mean of each window; `count_include_pad` decides how many values count.
 
     Args:
         kernel_size: one number, or (height, width).
@@ -91,7 +91,7 @@ class AvgPool(Module):
 class AdaptiveAvgPool(Module):
     """Means of a fixed number of windows, which may overlap, over any input.
 
-    Window i of n over H rows: floor(i H / n) up to, without, ceil((i + 1) H / n).
+    Window i of n over H rows goes from floor(i H / n) to ceil((i + 1) H / n), exclusive.
 
     Args:
         output_size: number of windows, one number or (height, width).
@@ -138,7 +138,7 @@ def pair(size: Size) -> tuple[int, int]:
 
 
 def describe_window(layer: Any) -> str:
-    """Write a layer's window: `7x7/2 pad 3`."""
+    """Describe a layer's window: `7x7/2 pad 3`."""
     (height, width), (down, right), (top, left) = layer.kernel_size, layer.stride, layer.padding
     stride = f"{down}" if down == right else f"{down}x{right}"
     pad = f" pad {top}" if top == left else f" pad {top}x{left}"
@@ -148,9 +148,9 @@ def describe_window(layer: Any) -> str:
 def _padding_after(
     kernel_size: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int], ceil_mode: bool
 ) -> tuple[int, int]:
-    """Return the padding at the end which gives a floor-mode pool all windows it should have.
+    """Return the padding at the end that gives a floor-mode pool all windows it should have.
 
-    In ceil mode stride - 1 more rows round the division up. More than kernel - 1
+    In ceil mode, stride - 1 more rows round the division up. More than kernel - 1
     of them would let a window start after the input, where PyTorch drops it.
     """
     if not ceil_mode:
@@ -162,7 +162,7 @@ def _padding_after(
 def pad(
     x: Array, padding: tuple[int, int], value: float, after: tuple[int, int] | None = None
 ) -> Array:
-    """Surround (N, C, H, W) by `value`: `padding` rows and columns, at the end `after`."""
+    """Surround (N, C, H, W) with `value`: `padding` rows and columns, `after` at the end."""
     (top, left), (bottom, right) = padding, after or padding
     if (top, left, bottom, right) == (0, 0, 0, 0):
         return x

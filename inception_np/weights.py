@@ -1,4 +1,4 @@
-"""Between a network and its shared weights: {shared name: array}.
+"""Reading and setting a network's shared weights: {shared name: array}.
 
 Shared names are dotted attribute paths; shared arrays are float32, OIHW
 kernels, (out, in) dense, batch norm as weight, bias, running_mean, running_var.
@@ -21,10 +21,10 @@ def get_weights(network: Module) -> dict[str, NDArray[Any]]:
 
 
 def set_weights(network: Module, weights: Mapping[str, NDArray[Any]]) -> None:
-    """Copy `weights` into `network`; all of them, and nothing else.
+    """Copy `weights` into `network`, which must be exactly the network's arrays.
 
     Raises:
-        ValueError: names every array that is missing, unexpected, of another
+        ValueError: names every array that is missing, unexpected, of the wrong
             shape, not floating point, or not finite. Nothing is loaded then.
     """
     arrays = _arrays(network)
@@ -37,7 +37,7 @@ def require_match(
     weights: Mapping[str, NDArray[Any]],
     shapes: Mapping[str, tuple[int, ...]],
 ) -> None:
-    """Raise ValueError, with all that is wrong, unless `weights` fit `shapes`."""
+    """Raise ValueError, listing everything that is wrong, unless `weights` fit `shapes`."""
     wrong = [f"{name}: missing" for name in shapes if name not in weights]
     for name, array in weights.items():
         if name not in shapes:

@@ -8,13 +8,13 @@ from torch.nn import functional as F
 
 from .pools import Size
 
-BN_EPS = 1e-3  # of TF-slim's Inception networks; PyTorch's own default is 1e-5
-BN_MOMENTUM = 0.1  # weight of the new batch; Keras and MXNet state the old one's, 0.9
+BN_EPS = 1e-3  # as in TF-slim's Inception networks; PyTorch's own default is 1e-5
+BN_MOMENTUM = 0.1  # weight of the new batch; Keras and MXNet give that of the old statistics, 0.9
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of red, green, blue, as torchvision has them
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of red, green and blue, as in torchvision
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-# Native as they are: children of Sequential are named 0, 1, 2, …
+# Used unchanged; children of Sequential are named 0, 1, 2, …
 Conv2d = nn.Conv2d
 Dropout = nn.Dropout
 Flatten = nn.Flatten  # (N, C, H, W) -> (N, C * H * W), in the order C, H, W
@@ -24,7 +24,7 @@ Sequential = nn.Sequential
 
 
 class ConvBlock(nn.Module):
-    """Convolution, batch norm if asked for, ReLU: children `conv`, `norm`, `act`.
+    """Convolution, optional batch norm, ReLU: children `conv`, `norm`, `act`.
 
     Args:
         in_channels: channels of the input.
@@ -33,7 +33,7 @@ class ConvBlock(nn.Module):
         stride: one number, or (height, width).
         padding: zeros on each side, one number or (height, width).
         bias: whether the convolution has a bias.
-        batch_norm: whether batch norm stands between convolution and ReLU.
+        batch_norm: whether there is batch norm between convolution and ReLU.
         bn_eps: added to the variance in batch norm.
         bn_scale: whether batch norm has a weight; without one there is no `norm.weight`.
 
@@ -79,11 +79,11 @@ class LocalResponseNorm(nn.LocalResponseNorm):
     """Local response normalisation over neighbouring channels.
 
     y[c] = x[c] / (k + alpha / size * sum of x[c']^2)^beta, where c' runs over the
-    `size` channels from c - size // 2 on, as far as there are such channels.
+    `size` channels from c - size // 2 on, where those exist.
 
     Args:
         size: number of channels in a sum.
-        alpha: factor of their mean of squares (zeros outside): it is divided by
+        alpha: factor of their mean of squares (zeros outside): the sum is divided by
             size, as in PyTorch and Caffe; TensorFlow's alpha is this alpha / size.
         beta: the exponent.
         k: added to the mean of squares; called bias in TensorFlow.
@@ -97,14 +97,14 @@ class LocalResponseNorm(nn.LocalResponseNorm):
         super().__init__(size, alpha, beta, k)
 
     def forward(self, x: Tensor) -> Tensor:
-        # In float32 at least: PyTorch has no such mean of fewer bits on CPUs.
+        # In float32 at least: on CPUs PyTorch has no such mean for narrower dtypes.
         wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         y = F.local_response_norm(wide, self.size, self.alpha, self.beta, self.k)
         return y.to(x.dtype)
 
 
 class TransformInput(nn.Module):
-    """From the normalisation of torchvision to TensorFlow's: per channel, y = scale x + shift.
+    """Turns torchvision's normalisation into TensorFlow's: per channel, y = scale x + shift.
 
     torchvision's images are (p - mean) / std of ImageNet, for p in 0 … 1;
     TensorFlow's networks were trained on (p - 1/2) / (1/2).
@@ -131,7 +131,7 @@ class Concat(nn.Module):
     def forward(
         self, x1: Tensor, x2: Tensor, x3: Tensor | None = None, x4: Tensor | None = None
     ) -> Tensor:
-        xs = [x1, x2]  # TorchScript knows no *xs
+        xs = [x1, x2]  # TorchScript doesn't support *xs
         if x3 is not None:
             xs.append(x3)
         if x4 is not None:
@@ -151,6 +151,6 @@ def require_positive(**counts: int) -> None:
 
 
 def require_heads(use_aux: bool, return_aux: bool) -> None:
-    """Raise ValueError if the outputs of heads are asked for that aren't there."""
+    """Raise ValueError if the outputs of missing heads are asked for."""
     if return_aux and not use_aux:
         raise ValueError("return_aux=True, but should be False with use_aux=False")

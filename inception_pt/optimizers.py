@@ -1,4 +1,4 @@
-"""Optimisers in PyTorch, brought to the definitions that all packages share."""
+"""Optimisers in PyTorch, following the definitions that all packages share."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class SGD(torch.optim.SGD):
     Args:
         params: the parameters to train, as PyTorch's optimisers take them.
         lr: learning rate; 0.1 is d2l's for GoogLeNet.
-        momentum: share of the velocity that is kept; 0.9 in the paper of 2014.
-        nesterov: whether to look ahead by the velocity.
-        weight_decay: factor of w in its gradient, for every trained array.
+        momentum: share of the velocity that is kept; 0.9 in the 2014 paper.
+        nesterov: whether to look ahead along the velocity.
+        weight_decay: factor of w in the gradient, for every trained array.
 
     Raises:
-        ValueError: lr or weight_decay is negative, momentum isn't in 0 … 1, without
-            1, or `nesterov` without momentum.
+        ValueError: lr or weight_decay is negative, momentum isn't in [0, 1), or
+            `nesterov` without momentum.
     """
 
     def __init__(
@@ -65,11 +65,10 @@ class Adam(torch.optim.Adam):
         beta1: share of the mean gradient that is kept.
         beta2: share of the mean squared gradient that is kept.
         eps: added to the root.
-        weight_decay: factor of w in its gradient, for every trained array.
+        weight_decay: factor of w in the gradient, for every trained array.
 
     Raises:
-        ValueError: lr, eps or weight_decay is negative, or a beta isn't in 0 … 1,
-            without 1.
+        ValueError: lr, eps or weight_decay is negative, or a beta isn't in [0, 1).
     """
 
     def __init__(
@@ -95,7 +94,7 @@ class RMSProp(torch.optim.Optimizer):
         w <- w - lr g / sqrt(s + eps)
 
     Source: d2l, section 12.8; Szegedy et al. 2015, arXiv:1512.00567, section 8, for
-    lr, decay and an eps of 1, which matters: it is inside the root.
+    lr, decay and an eps of 1, whose place matters: it is inside the root.
     Deviation: TensorFlow's first RMSPropOptimizer, the paper's, began with s = 1.
     PyTorch's own adds eps to the root.
 
@@ -104,11 +103,10 @@ class RMSProp(torch.optim.Optimizer):
         lr: learning rate.
         decay: share of the mean squared gradient that is kept.
         eps: added under the root.
-        weight_decay: factor of w in its gradient, for every trained array.
+        weight_decay: factor of w in the gradient, for every trained array.
 
     Raises:
-        ValueError: lr, eps or weight_decay is negative, or decay isn't in 0 … 1,
-            without 1.
+        ValueError: lr, eps or weight_decay is negative, or decay isn't in [0, 1).
     """
 
     def __init__(
@@ -126,7 +124,7 @@ class RMSProp(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Change those parameters that have a gradient."""
+        """Update the parameters that have a gradient."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -145,7 +143,7 @@ class RMSProp(torch.optim.Optimizer):
 
 
 def require_shares(**shares: float) -> None:
-    """Raise ValueError naming every number that isn't in 0 … 1, without 1."""
+    """Raise ValueError naming every number that isn't in [0, 1)."""
     wrong = [
         f"{name}={share!r}, but should be at least 0 and less than 1"
         for name, share in shares.items()
@@ -167,6 +165,6 @@ def require_not_negative(**numbers: float) -> None:
 
 
 def require_momentum(momentum: float, nesterov: bool) -> None:
-    """Raise ValueError if Nesterov's momentum is asked for without any."""
+    """Raise ValueError if Nesterov's form is asked for without momentum."""
     if nesterov and momentum == 0.0:
         raise ValueError("momentum=0.0, but should be more than 0 with nesterov=True")

@@ -36,7 +36,7 @@ class MaxPool(nn.MaxPool2d):
 
 
 class AvgPool(nn.AvgPool2d):
-    """Mean of each window; `count_include_pad` says of how many values.
+    """Mean of each window; `count_include_pad` decides how many values count.
 
     Args:
         kernel_size: one number, or (height, width).

@@ -1,4 +1,4 @@
-"""Networks from files of weights, other people's among them."""
+"""Networks from weight files, including other people's."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 
 
 def load_pretrained(path: str | Path, verify: bool = True, **options: Any) -> Any:
-    """Return the network whose weights a file holds, built of this package's layers.
+    """Return the network whose weights a file holds, built from this package's layers.
 
-    The file may be one of shared weights, or torchvision's, timm's, Keras' or the
-    Gluon model zoo's; its content tells. This is the one function here that needs the
-    engine beside the package, which it imports by name when it is called.
+    The file may hold shared weights, or come from torchvision, timm, Keras or the
+    Gluon model zoo; its content tells which. Only this function needs the engine, which
+    it imports by name when it is called.
 
     Args:
         path: the file.
-        verify: whether a network that isn't ours is first run in its own library,
-            if that is installed, and compared with this one; otherwise a warning
-            says that nothing is proven.
-        **options: what the file can't tell, such as `transform_input=True`;
+        verify: whether a network from another library is first run there, if that
+            library is installed, and compared with this one; otherwise a warning
+            says that the conversion is unverified.
+        **options: options that the file can't tell, such as `transform_input=True`;
             `use_aux=False` leaves the auxiliary heads out.
 
     Raises:
-        ImportError: the engine, inception_parity, isn't there.
+        ImportError: the engine, inception_parity, isn't installed.
         inception_parity.InputError: the file can't be used.
         inception_parity.conversion.converting.DisagreeError: the two networks don't agree.
     """

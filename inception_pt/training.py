@@ -1,4 +1,4 @@
-"""The training loop of the Inception family in PyTorch: eager, with autocast if asked for."""
+"""The training loop of the Inception family in PyTorch: eager, with optional autocast."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 Batches = Iterable[tuple[NDArray[Any], NDArray[Any]]]
-OnStep = Callable[[float, int], None]  # (mean loss of the batch, images that were right)
+OnStep = Callable[[float, int], None]  # (mean loss of the batch, images classified correctly)
 
 
 class Training:
-    """Trains a network, batch after batch, and tests it.
+    """Trains a network batch by batch, and tests it.
 
-    What a step does depends on the weights, the optimiser's state, the batch, and the step's
-    number: dropout draws its masks anew from the seed and that number. So a training goes on
-    after an interruption as it would have gone on without one.
+    A step depends only on the weights, the optimiser's state, the batch and the step's
+    number: dropout draws its masks from the seed and that number. An interrupted training
+    therefore continues exactly as if it had not been interrupted.
 
     Args:
         network: one of this package's; it is changed in place.
@@ -95,7 +95,7 @@ class Training:
         return x.contiguous(memory_format=self.memory_format), y
 
     def get_state(self) -> dict[str, NDArray[Any]]:
-        """Return copies of the optimiser's arrays, under names of this framework's own."""
+        """Return copies of the optimiser's arrays, under this framework's own names."""
         assert self.optimizer is not None
         return {
             f"{name}/{slot}": value.detach().cpu().contiguous().numpy().copy()
@@ -105,7 +105,7 @@ class Training:
         }
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Give the optimiser the arrays that `get_state` returned.
+        """Restore the optimiser's arrays from what `get_state` returned.
 
         Raises:
             KeyError: an array belongs to no parameter of the network.
@@ -125,7 +125,7 @@ def seed_of_step(seed: int, step: int) -> int:
 
 
 def _logits(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """Return the classifier's of a network's outputs, which come first."""
+    """Return the classifier's output, the first of a network's outputs."""
     return outputs[0] if isinstance(outputs, tuple) else outputs
 
 

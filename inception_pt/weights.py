@@ -1,8 +1,8 @@
-"""Between a network and its shared weights: {shared name: array}.
+"""Reading and setting a network's shared weights: {shared name: array}.
 
 Shared names are dotted attribute paths; shared arrays are float32, OIHW
 kernels, (out, in) dense, batch norm as weight, bias, running_mean, running_var.
-PyTorch's own names and layouts are these already.
+These are PyTorch's own names and layouts.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from torch import Tensor, nn
 def get_weights(network: nn.Module) -> dict[str, NDArray[Any]]:
     """Return copies of all arrays of `network` under their shared names.
 
-    bfloat16, which NumPy lacks, comes as float32.
+    bfloat16, which NumPy lacks, is returned as float32.
     """
     return {name: _to_numpy(tensor).copy() for name, tensor in _arrays(network).items()}
 
 
 def set_weights(network: nn.Module, weights: Mapping[str, NDArray[Any]]) -> None:
-    """Copy `weights` into `network`; all of them, and nothing else.
+    """Copy `weights` into `network`, which must be exactly the network's arrays.
 
     Raises:
-        ValueError: names every array that is missing, unexpected, of another
+        ValueError: names every array that is missing, unexpected, of the wrong
             shape, not floating point, or not finite. Nothing is loaded then.
     """
     arrays = _arrays(network)
@@ -42,7 +42,7 @@ def require_match(
     weights: Mapping[str, NDArray[Any]],
     shapes: Mapping[str, tuple[int, ...]],
 ) -> None:
-    """Raise ValueError, with all that is wrong, unless `weights` fit `shapes`."""
+    """Raise ValueError, listing everything that is wrong, unless `weights` fit `shapes`."""
     wrong = [f"{name}: missing" for name in shapes if name not in weights]
     for name, array in weights.items():
         if name not in shapes:

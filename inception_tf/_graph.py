@@ -1,4 +1,4 @@
-"""What the networks share, so that they behave as those of `keras.applications` do."""
+"""Base classes that make the networks behave like those of `keras.applications`."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ AUX_WEIGHT = 0.3  # of each auxiliary head in `fit`: Szegedy et al. 2014, sectio
 
 
 class Block(layers.Layer):
-    """A layer made of layers, which it assigns in its constructor and which are built there."""
+    """A layer made of layers, which are assigned and built in its constructor."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.built = True
 
     def compute_output_spec(self, *args: KerasTensor) -> KerasTensor:
-        # By `call` and not by a trace of it, so that the layers inside get nodes too.
+        # Through `call` rather than a trace of it, so that the layers inside get nodes too.
         return _like(self.call(*args))
 
 
 class Network(keras.Model):
-    """A Keras model defined by its `call`, with a functional graph from its construction on.
+    """A Keras model defined by its `call`, with a functional graph from construction on.
 
-    The graph is that of inference, for images of any size. All layers in it are named by
-    their dotted paths, and have an `output`, also those inside of blocks and those of heads
-    that run in training only.
+    The graph is that of inference, for images of any size. All its layers are named by their
+    dotted paths and have an `output`, including those inside blocks and those of heads that
+    run in training only.
 
     A subclass's constructor assigns `options`, its arguments, and its layers, and calls
     this one last.
@@ -45,7 +45,7 @@ class Network(keras.Model):
         outputs = self.call(images, training=True)  # so that the heads get nodes
         heads_run = self.options.get("return_aux", False)
         super().__init__(images, outputs if heads_run else _logits(outputs), **kwargs)
-        # Names the axis that is wrong, which the graph's own check doesn't.
+        # Names the wrong axis, which the graph's own check doesn't.
         self.input_spec = layers.InputSpec(ndim=4, axes={-1: images.shape[-1]})
 
     def get_config(self) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class Network(keras.Model):
         return super().get_layer(name, index) if found is None else found
 
     def compute_output_spec(self, x: KerasTensor, training: bool = False) -> Any:
-        # By `call`: the graph doesn't know what the network returns in training.
+        # Through `call`: the graph doesn't know what the network returns in training.
         return keras.tree.map_structure(_like, self.call(x, training=training))
 
     def compute_loss(
@@ -68,9 +68,9 @@ class Network(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """Add the loss of each head to the classifier's, by the loss's `aux_weight` or 0.3.
+        """Add each head's loss to the classifier's, weighted by the loss's `aux_weight` or 0.3.
 
-        Labels for each output apart are left to Keras, with losses for each.
+        Separate labels and losses for each output are left to Keras.
         """
         if not isinstance(y_pred, tuple) or isinstance(y, (tuple, list, dict)):
             return super().compute_loss(x, y, y_pred, sample_weight, training)
@@ -83,16 +83,16 @@ class Network(keras.Model):
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict[str, Any]:
-        """Measure the classifier, unless there are labels for each output."""
+        """Compute metrics for the classifier, unless each output has its own labels."""
         y_pred = y_pred if isinstance(y, (tuple, list, dict)) else _logits(y_pred)
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
 
 def _like(x: KerasTensor) -> KerasTensor:
-    """Return a symbolic tensor as large as `x`, that no layer has made yet."""
+    """Return a symbolic tensor shaped like `x` that no layer has produced."""
     return KerasTensor(x.shape, x.dtype)
 
 
 def _logits(outputs: Any) -> Any:
-    """Return the classifier's of a network's outputs, which come first."""
+    """Return the classifier's output, the first of a network's outputs."""
     return outputs[0] if isinstance(outputs, tuple) else outputs

@@ -29,8 +29,8 @@ class CeilInception(Block):
     """Four parallel branches over one input, joined along the channels.
 
     Source: Szegedy et al. 2014, arXiv:1409.4842, figure 2(b) and table 1.
-    Deviation: batch norm in place of the convolutions' biases; ceil mode in the
-    pool of branch 4 too, where it changes nothing. torchvision's third branch
+    Deviation: batch norm in place of the convolutions' biases; ceil mode also in
+    the pool of branch 4, where it changes nothing. torchvision's third branch
     has a 3x3 kernel, an accident of its TensorFlow ancestor.
 
     Args:
@@ -94,7 +94,7 @@ class CeilInceptionAux(Block):
 
     Source: Szegedy et al. 2014, arXiv:1409.4842, section 5.
     Deviation: batch norm in place of the convolution's bias, and sixteen adaptive
-    windows instead of 5x5/3 ones, which are others on a 14 x 14 grid too.
+    windows instead of 5x5/3 ones, from which they differ even on a 14 x 14 grid.
 
     Args:
         in_channels: channels of the input.
@@ -141,18 +141,18 @@ class CeilGoogLeNet(Network):
     torchvision's `googlenet`, which is `third_kernel=3, pool4_kernel=2, bn_eps=1e-3`.
     Deviation from the paper: batch norm in place of biases and local response
     normalisation, adaptive pools in the heads, no dropout before the classifier
-    (torchvision has 0.2 there). On even grids a ceil-mode pool is TensorFlow's `same`.
+    (torchvision has 0.2 there). On even grids a ceil-mode pool equals TensorFlow's `same`.
 
     Returns logits; in training, or with `return_aux`, the tuple (logits, aux2,
     aux1) of the classifier h2, the second head h1 and the first, h0. The tutorial
-    returns (h0, h1, h2), and without heads, by mistake, h0 alone.
+    returns (h0, h1, h2), and by mistake only h0 when there are no heads.
 
     Args:
         in_channels: channels of the images.
         num_classes: length of the logits.
         use_aux: whether there are auxiliary heads.
-        transform_input: whether images come normalised by ImageNet's mean and
-            standard deviation, and are brought to -1 … 1 first (torchvision's
+        transform_input: whether images arrive normalised by ImageNet's mean and
+            standard deviation and are rescaled to -1 … 1 first (torchvision's
             trained weights expect that).
         third_kernel: kernel size of each block's third branch; 5, or 3 as in torchvision.
         pool4_kernel: window of the last stride-2 pool; 3, or 2 as in torchvision.

@@ -138,7 +138,7 @@ class GoogLeNet(Network):
         super().__init__(**kwargs)
 
     def call(self, x: KerasTensor, training: bool = False) -> KerasTensor:
-        # Keras hands `training` on to the layers inside.
+        # Keras passes `training` on to the layers inside.
         for stage in (self.b1, self.b2, self.b3, self.b4, self.b5):
             x = stage(x)
         return self.fc(x)

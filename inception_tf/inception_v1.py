@@ -1,4 +1,4 @@
-"""GoogLeNet as it is mostly trained today: batch norm, and two auxiliary heads."""
+"""GoogLeNet as it is usually trained today: batch norm and two auxiliary heads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .layers import (
 )
 from .pools import AvgPool, GlobalAvgPool, MaxPool
 
-BN_EPS = 1e-5  # PyTorch's default, which the source leaves as it is
+BN_EPS = 1e-5  # PyTorch's default, which the source keeps
 
 
 @keras.saving.register_keras_serializable("inception_tf")
@@ -41,7 +41,7 @@ class InceptionV1Block(Block):
         red_5x5: channels to which branch 3 reduces its input.
         out_5x5: output channels of branch 3.
         out_pool: output channels of branch 4, 3x3 max pool then 1x1.
-        batch_norm: False as in the paper: biases and no batch norm.
+        batch_norm: False for biases and no batch norm, as in the paper.
 
     Shape:
         input:  (N, H, W, in_channels)
@@ -94,7 +94,7 @@ class InceptionV1Aux(Block):
     Args:
         in_channels: channels of the input.
         num_classes: length of the logits.
-        batch_norm: False as in the paper: a bias and no batch norm.
+        batch_norm: False for a bias and no batch norm, as in the paper.
 
     Shape:
         input:  (N, H, W, in_channels), H and W from 14 to 16
@@ -140,14 +140,14 @@ class InceptionV1(Network):
 
     Returns logits; in training, or with `return_aux`, the tuple (logits, aux2,
     aux1) of the classifier, the second head (after 4d) and the first (after 4a).
-    Common PyTorch code returns three values always, two of them None in inference.
+    Common PyTorch code always returns three values, two of them None in inference.
 
     Args:
         in_channels: channels of the images.
         num_classes: length of the logits.
         use_aux: whether there are auxiliary heads.
         lrn: True for the network of 2014: local response normalisation around
-            the two convolutions of the stem, biases, and no batch norm.
+            the stem's two convolutions, biases, and no batch norm.
         return_aux: whether the heads run in inference as well.
 
     Shape:

@@ -21,15 +21,15 @@ from .layers import (
 )
 from .pools import AvgPool, GlobalAvgPool, MaxPool
 
-BN_EPS = 1e-3  # of TF-slim, torchvision and Keras alike
+BN_EPS = 1e-3  # the same in TF-slim, torchvision and Keras
 
 
 @keras.saving.register_keras_serializable("inception_tf")
 class InceptionA(Block):
-    """Four parallel branches on the 35 x 35 grid, two 3x3 in place of one 5x5.
+    """Four parallel branches on the 35 x 35 grid, with two 3x3 in place of one 5x5.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, figure 5; TF-slim's inception_v3.
-    Deviation: the 5x5 branch beside it, as in all code.
+    Deviation: the 5x5 branch is kept beside it, as in all implementations.
 
     Args:
         in_channels: channels of the input.
@@ -80,7 +80,7 @@ class InceptionB(Block):
     """Reduces the 35 x 35 grid to 17 x 17.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, figure 10; TF-slim's inception_v3.
-    Deviation: the first branch has no 1x1 before its 3x3, as in all code.
+    Deviation: the first branch has no 1x1 before its 3x3, as in all implementations.
 
     Args:
         in_channels: channels of the input.
@@ -119,7 +119,7 @@ class InceptionB(Block):
 
 @keras.saving.register_keras_serializable("inception_tf")
 class InceptionC(Block):
-    """Four parallel branches on the 17 x 17 grid, 1x7 and 7x1 in place of 7x7.
+    """Four parallel branches on the 17 x 17 grid, with 1x7 and 7x1 in place of 7x7.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, figure 6; TF-slim's inception_v3.
     Deviation: none; the longer branch begins with 7x1, the shorter with 1x7.
@@ -220,11 +220,11 @@ class InceptionD(Block):
 
 @keras.saving.register_keras_serializable("inception_tf")
 class InceptionE(Block):
-    """Four parallel branches on the 8 x 8 grid, two of which end in 1x3 beside 3x1.
+    """Four parallel branches on the 8 x 8 grid, two of which end in parallel 1x3 and 3x1.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, figure 7; TF-slim's inception_v3.
     Deviation: none. The network of the FID metric has a max pool in its last
-    block of this kind; this one has not.
+    block of this kind; this one doesn't.
 
     Args:
         in_channels: channels of the input.
@@ -279,8 +279,8 @@ class InceptionAux(Block):
     """Auxiliary classifier on the last 17 x 17 grid.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, figure 8; TF-slim's inception_v3.
-    Deviation: the mean of what the 5x5 leaves, so that larger grids will do; on
-    17 x 17 it leaves one value, and the mean changes nothing.
+    Deviation: the output of the 5x5 is averaged, so that larger grids work too; on
+    17 x 17 it is a single value, and the mean changes nothing.
 
     Args:
         in_channels: channels of the input.
@@ -323,10 +323,10 @@ class InceptionAux(Block):
 class InceptionV3(Network):
     """Inception-v3.
 
-    Source: Szegedy et al. 2015, arXiv:1512.00567, as TF-slim and torchvision have
-    it; the paper's own table 1 is that of Inception-v2.
-    Deviation: by its arguments. Average pools that count their padding are
-    torchvision's and MXNet's; batch norm without a weight is Keras' and TF-slim's.
+    Source: Szegedy et al. 2015, arXiv:1512.00567, as in TF-slim and
+    torchvision; the paper's own table 1 is that of Inception-v2.
+    Deviation: set by the arguments. torchvision's and MXNet's average pools count
+    their padding; Keras' and TF-slim's batch norm has no weight.
 
     Returns logits; in training, or with `return_aux`, the tuple (logits, aux).
 
@@ -334,8 +334,8 @@ class InceptionV3(Network):
         in_channels: channels of the images.
         num_classes: length of the logits.
         use_aux: whether there is an auxiliary head, after Mixed_6e.
-        transform_input: whether images come normalised by ImageNet's mean and
-            standard deviation, and are brought to -1 … 1 first (torchvision's
+        transform_input: whether images arrive normalised by ImageNet's mean and
+            standard deviation and are rescaled to -1 … 1 first (torchvision's
             trained weights expect that).
         count_include_pad: whether the blocks' average pools count their padding.
         bn_scale: whether batch norm has a weight.

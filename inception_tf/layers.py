@@ -1,8 +1,8 @@
 """Layers of the Inception family in Keras 3. Arrays are (N, H, W, C).
 
 Shape comments are C x H x W as in the sister packages. Every layer is built in
-its constructor, since the channels are known there: a network has its weights
-from the start, and refuses an input with other channels.
+its constructor, where the channels are known: a network has its weights from
+the start, and refuses an input with a different number of channels.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from keras import KerasTensor, layers, ops
 from ._graph import Block
 from .pools import Size, pad, pair
 
-BN_EPS = 1e-3  # of TF-slim's Inception networks, and Keras' own default
-BN_MOMENTUM = 0.9  # weight of the old statistics; PyTorch states the new batch's, 0.1
+BN_EPS = 1e-3  # as in TF-slim's Inception networks, and Keras' own default
+BN_MOMENTUM = 0.9  # weight of the old statistics; PyTorch gives that of the new batch, 0.1
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of red, green, blue, as torchvision has them
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of red, green and blue, as in torchvision
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-# Native as they are.
+# Used unchanged.
 Dropout = layers.Dropout
 ReLU = layers.ReLU
 
@@ -39,10 +39,10 @@ class Sequential(Block):
 
 
 class Conv2d(layers.Conv2D):
-    """Keras' convolution with zeros stated per side, never `same`.
+    """Keras' convolution with explicit zeros on each side, never `same`.
 
     TensorFlow's `same` pads the end more than the beginning where a stride-2
-    window needs an odd number of zeros, that is on even sizes.
+    window needs an odd number of zeros, that is, on even sizes.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Conv2d(layers.Conv2D):
 
 
 class ConvBlock(Block):
-    """Convolution, batch norm if asked for, ReLU: children `conv`, `norm`, `act`.
+    """Convolution, optional batch norm, ReLU: children `conv`, `norm`, `act`.
 
     Args:
         in_channels: channels of the input.
@@ -79,7 +79,7 @@ class ConvBlock(Block):
         stride: one number, or (height, width).
         padding: zeros on each side, one number or (height, width).
         bias: whether the convolution has a bias.
-        batch_norm: whether batch norm stands between convolution and ReLU.
+        batch_norm: whether there is batch norm between convolution and ReLU.
         bn_eps: added to the variance in batch norm.
         bn_scale: whether batch norm has a weight; without one there is no `norm.weight`.
 
@@ -128,11 +128,11 @@ class LocalResponseNorm(layers.Layer):
     """Local response normalisation over neighbouring channels.
 
     y[c] = x[c] / (k + alpha / size * sum of x[c']^2)^beta, where c' runs over the
-    `size` channels from c - size // 2 on, as far as there are such channels.
+    `size` channels from c - size // 2 on, where those exist.
 
     Args:
         size: number of channels in a sum.
-        alpha: factor of their mean of squares (zeros outside): it is divided by
+        alpha: factor of their mean of squares (zeros outside): the sum is divided by
             size, as in PyTorch and Caffe; TensorFlow's alpha is this alpha / size.
         beta: the exponent.
         k: added to the mean of squares; called bias in TensorFlow.
@@ -158,7 +158,7 @@ class LocalResponseNorm(layers.Layer):
 
 
 class TransformInput(layers.Layer):
-    """From the normalisation of torchvision to TensorFlow's: per channel, y = scale x + shift.
+    """Turns torchvision's normalisation into TensorFlow's: per channel, y = scale x + shift.
 
     torchvision's images are (p - mean) / std of ImageNet, for p in 0 … 1;
     TensorFlow's networks were trained on (p - 1/2) / (1/2).
@@ -186,11 +186,11 @@ class Flatten(layers.Layer):
     """(N, H, W, C) -> (N, C * H * W), in the order C, H, W.
 
     Keras' own layer flattens in the order H, W, C; with this one a dense
-    kernel after it means the same in every framework.
+    kernel after it has the same meaning in every framework.
     """
 
     def call(self, x: KerasTensor) -> KerasTensor:
-        _, height, width, channels = ops.shape(x)  # numbers where known, else tensors
+        _, height, width, channels = ops.shape(x)  # numbers where known, tensors otherwise
         return ops.reshape(ops.transpose(x, (0, 3, 1, 2)), (-1, channels * height * width))
 
 
@@ -215,6 +215,6 @@ def require_positive(**counts: int) -> None:
 
 
 def require_heads(use_aux: bool, return_aux: bool) -> None:
-    """Raise ValueError if the outputs of heads are asked for that aren't there."""
+    """Raise ValueError if the outputs of missing heads are asked for."""
     if return_aux and not use_aux:
         raise ValueError("return_aux=True, but should be False with use_aux=False")

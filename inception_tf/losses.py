@@ -10,17 +10,17 @@ from keras import KerasTensor, ops
 
 @keras.saving.register_keras_serializable("inception_tf")
 class LabelSmoothing(keras.losses.Loss):
-    """Cross-entropy with smoothed labels: the mean over the batch, or as `reduction` says.
+    """Cross-entropy with smoothed labels: the mean over the batch, or another `reduction`.
 
-    Keras' own loss with labels as whole numbers smooths none; arguments are in
-    Keras' order, labels first.
+    Keras' own loss for integer labels has no smoothing; arguments are in Keras'
+    order, labels first.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, section 7; epsilon 0.1 there.
-    Deviation: none. The target is 1 - epsilon + epsilon / K for the label and
-    epsilon / K for each other of K classes.
+    Deviation: none. With K classes, the target is 1 - epsilon + epsilon / K for the
+    label and epsilon / K for every other class.
 
     Args:
-        epsilon: share of the target that all classes divide among them.
+        epsilon: share of the target that is divided among all classes.
 
     Shape:
         logits: (N, K)
@@ -28,7 +28,7 @@ class LabelSmoothing(keras.losses.Loss):
         output: (), the mean
 
     Raises:
-        ValueError: epsilon isn't in 0 … 1, without 1.
+        ValueError: epsilon isn't in [0, 1).
     """
 
     def __init__(self, epsilon: float = 0.1, **kwargs: Any) -> None:
@@ -48,7 +48,7 @@ class LabelSmoothing(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable("inception_tf")
 class TrainingLoss(keras.losses.Loss):
-    """The loss that a network is trained with: its classifier's, and its heads' by weight.
+    """The loss that a network is trained with: its classifier's plus its heads', weighted.
 
     loss(logits) + aux_weight * (the sum of loss(logits of a head) over the heads),
     where loss is LabelSmoothing, for the heads as well.
@@ -58,7 +58,7 @@ class TrainingLoss(keras.losses.Loss):
     Deviation: none.
 
     Args:
-        epsilon: share of the target that all classes divide among them; 0 for
+        epsilon: share of the target that is divided among all classes; 0 for
             plain cross-entropy.
         aux_weight: weight of each auxiliary head.
 
@@ -69,7 +69,7 @@ class TrainingLoss(keras.losses.Loss):
         output: (), the mean over the batch, or as `reduction` says
 
     Raises:
-        ValueError: epsilon isn't in 0 … 1, without 1, or aux_weight is negative.
+        ValueError: epsilon isn't in [0, 1), or aux_weight is negative.
     """
 
     def __init__(self, epsilon: float = 0.0, aux_weight: float = 0.3, **kwargs: Any) -> None:

@@ -1,7 +1,7 @@
-"""Optimisers in Keras 3, brought to the definitions that all packages share.
+"""Optimisers in Keras 3, following the definitions that all packages share.
 
-Keras' own `weight_decay` shrinks the weights beside the step, whatever the step
-is scaled by; here it is part of the gradient. `learning_rate` of an optimiser, and
+Keras' own `weight_decay` shrinks the weights separately from the step, however the
+step is scaled; here it is part of the gradient. `learning_rate` of an optimiser, and
 so `lr`, has the dtype of `keras.config.floatx()`.
 """
 
@@ -14,10 +14,10 @@ from keras import KerasTensor, ops
 
 
 class CoupledDecay:
-    """What the optimisers below share: decay as part of the gradient, and their configs."""
+    """Shared by the optimisers below: decay as part of the gradient, and their configs."""
 
     coupled_decay = 0.0
-    native_names: ClassVar[dict[str, str]]  # argument here -> in Keras' own config
+    native_names: ClassVar[dict[str, str]]  # argument here -> its name in Keras' own config
 
     def decayed(self, gradient: KerasTensor, variable: keras.Variable) -> KerasTensor:
         """Return gradient + weight_decay variable."""
@@ -59,17 +59,17 @@ class SGD(CoupledDecay, keras.optimizers.SGD):
     The velocity doesn't contain lr, so a new lr takes effect at once, as in
     PyTorch and in TensorFlow's MomentumOptimizer.
     Deviation: none.
-    Keras' own velocity contains lr: it goes on at the old one when lr changes.
+    Keras' own velocity contains lr, so it keeps the old lr when lr changes.
 
     Args:
         lr: learning rate; 0.1 is d2l's for GoogLeNet.
-        momentum: share of the velocity that is kept; 0.9 in the paper of 2014.
-        nesterov: whether to look ahead by the velocity.
-        weight_decay: factor of w in its gradient, for every trained array.
+        momentum: share of the velocity that is kept; 0.9 in the 2014 paper.
+        nesterov: whether to look ahead along the velocity.
+        weight_decay: factor of w in the gradient, for every trained array.
 
     Raises:
-        ValueError: lr or weight_decay is negative, momentum isn't in 0 … 1, without
-            1, or `nesterov` without momentum.
+        ValueError: lr or weight_decay is negative, momentum isn't in [0, 1), or
+            `nesterov` without momentum.
     """
 
     native_names: ClassVar = {"lr": "learning_rate", "momentum": "momentum", "nesterov": "nesterov"}
@@ -111,18 +111,17 @@ class Adam(CoupledDecay, keras.optimizers.Adam):
 
     Source: Kingma and Ba 2014, arXiv:1412.6980, algorithm 1; d2l, section 12.10.
     Deviation: none; eps is added to the corrected root, not to sqrt(s).
-    Keras' own adds it to sqrt(s), and 1e-7 by default.
+    Keras' own adds it to sqrt(s), and its default is 1e-7.
 
     Args:
         lr: learning rate.
         beta1: share of the mean gradient that is kept.
         beta2: share of the mean squared gradient that is kept.
         eps: added to the root.
-        weight_decay: factor of w in its gradient, for every trained array.
+        weight_decay: factor of w in the gradient, for every trained array.
 
     Raises:
-        ValueError: lr, eps or weight_decay is negative, or a beta isn't in 0 … 1,
-            without 1.
+        ValueError: lr, eps or weight_decay is negative, or a beta isn't in [0, 1).
     """
 
     native_names: ClassVar = {
@@ -152,7 +151,7 @@ class Adam(CoupledDecay, keras.optimizers.Adam):
         m, s = self._momentums[index], self._velocities[index]
         self.assign(m, self.beta_1 * m + (1.0 - self.beta_1) * g)
         self.assign(s, self.beta_2 * s + (1.0 - self.beta_2) * ops.square(g))
-        # Not ops.cast: it makes a number float32 on its way to float64.
+        # Not ops.cast, which rounds a number to float32 on its way to float64.
         beta1, beta2 = (ops.convert_to_tensor(b, g.dtype) for b in (self.beta_1, self.beta_2))
         mean = m / (1.0 - ops.power(beta1, t))
         square = s / (1.0 - ops.power(beta2, t))
@@ -162,7 +161,7 @@ class Adam(CoupledDecay, keras.optimizers.Adam):
 
 @keras.saving.register_keras_serializable("inception_tf")
 class RMSProp(CoupledDecay, keras.optimizers.RMSprop):
-    """RMSProp, Keras' own but for the decay of the weights.
+    """RMSProp, Keras' own except for weight decay.
 
     With g = gradient + weight_decay w, and s = 0 before the first step:
 
@@ -170,18 +169,17 @@ class RMSProp(CoupledDecay, keras.optimizers.RMSprop):
         w <- w - lr g / sqrt(s + eps)
 
     Source: d2l, section 12.8; Szegedy et al. 2015, arXiv:1512.00567, section 8, for
-    lr, decay and an eps of 1, which matters: it is inside the root.
+    lr, decay and an eps of 1, whose place matters: it is inside the root.
     Deviation: TensorFlow's first RMSPropOptimizer, the paper's, began with s = 1.
 
     Args:
         lr: learning rate.
         decay: share of the mean squared gradient that is kept.
         eps: added under the root.
-        weight_decay: factor of w in its gradient, for every trained array.
+        weight_decay: factor of w in the gradient, for every trained array.
 
     Raises:
-        ValueError: lr, eps or weight_decay is negative, or decay isn't in 0 … 1,
-            without 1.
+        ValueError: lr, eps or weight_decay is negative, or decay isn't in [0, 1).
     """
 
     native_names: ClassVar = {"lr": "learning_rate", "decay": "rho", "eps": "epsilon"}
@@ -206,7 +204,7 @@ class RMSProp(CoupledDecay, keras.optimizers.RMSprop):
 
 
 def require_shares(**shares: float) -> None:
-    """Raise ValueError naming every number that isn't in 0 … 1, without 1."""
+    """Raise ValueError naming every number that isn't in [0, 1)."""
     wrong = [
         f"{name}={share!r}, but should be at least 0 and less than 1"
         for name, share in shares.items()
@@ -228,6 +226,6 @@ def require_not_negative(**numbers: float) -> None:
 
 
 def require_momentum(momentum: float, nesterov: bool) -> None:
-    """Raise ValueError if Nesterov's momentum is asked for without any."""
+    """Raise ValueError if Nesterov's form is asked for without momentum."""
     if nesterov and momentum == 0.0:
         raise ValueError("momentum=0.0, but should be more than 0 with nesterov=True")

@@ -1,4 +1,4 @@
-"""Pools in Keras 3, whose own pad only as `same` does, and what windows need."""
+"""Pools in Keras 3, whose own can only pad as `same` does, and helpers for windows."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class MaxPool(layers.Layer):
 
 
 class AvgPool(layers.Layer):
-    """Mean of each window; `count_include_pad` says of how many values.
+    """Mean of each window; `count_include_pad` decides how many values count.
 
     Args:
         kernel_size: one number, or (height, width).
@@ -87,13 +87,13 @@ class AvgPool(layers.Layer):
             2 * zeros + 1 == k for zeros, k in zip(self.padding, self.kernel_size, strict=True)
         )
         if centred and self.stride == (1, 1) and not self.count_include_pad:
-            # What TensorFlow's `same` is here; it never counts the padding.
+            # Here this equals TensorFlow's `same`, which never counts the padding.
             return ops.average_pool(x, self.kernel_size, 1, padding="same")
         mean = self._mean(pad(x, self.padding, 0.0))
         if self.count_include_pad or self.padding == (0, 0):
             return mean
         inside = pad(ops.ones_like(x[:1, :, :, :1]), self.padding, 0.0)
-        return mean / self._mean(inside)  # which says how much of each window is inside
+        return mean / self._mean(inside)  # how much of each window is inside the input
 
     def _mean(self, x: KerasTensor) -> KerasTensor:
         _require_window(x, self.kernel_size)
@@ -103,8 +103,8 @@ class AvgPool(layers.Layer):
 class AdaptiveAvgPool(layers.Layer):
     """Means of a fixed number of windows, which may overlap, over any input.
 
-    Window i of n over H rows: floor(i H / n) up to, without, ceil((i + 1) H / n).
-    Keras' own layer, in the versions that have one, needs to know H and W.
+    Window i of n over H rows goes from floor(i H / n) to ceil((i + 1) H / n), exclusive.
+    Keras' own layer, in versions that have one, needs H and W in advance.
 
     Args:
         output_size: number of windows, one number or (height, width).
@@ -118,7 +118,7 @@ class AdaptiveAvgPool(layers.Layer):
         self.output_size = pair(output_size)
 
     def call(self, x: KerasTensor) -> KerasTensor:
-        _, height, width, _ = ops.shape(x)  # numbers where known, else tensors
+        _, height, width, _ = ops.shape(x)  # numbers where known, tensors otherwise
         # Windows are rectangles, so the mean of the rows' means is the mean.
         rows = [x[:, i] for i in _adaptive_slices(height, self.output_size[0])]
         x = ops.stack([ops.mean(row, axis=1) for row in rows], axis=1)
@@ -151,7 +151,7 @@ def pad(
     value: float,
     after: tuple[int, int] | None = None,
 ) -> KerasTensor:
-    """Surround (N, H, W, C) by `value`: `padding` rows and columns, at the end `after`."""
+    """Surround (N, H, W, C) with `value`: `padding` rows and columns, `after` at the end."""
     (top, left), (bottom, right) = padding, after or padding
     if (top, left, bottom, right) == (0, 0, 0, 0):
         return x
@@ -161,9 +161,9 @@ def pad(
 def _padding_after(
     kernel_size: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int], ceil_mode: bool
 ) -> tuple[int, int]:
-    """Return the padding at the end which gives a floor-mode pool all windows it should have.
+    """Return the padding at the end that gives a floor-mode pool all windows it should have.
 
-    In ceil mode stride - 1 more rows round the division up. More than kernel - 1
+    In ceil mode, stride - 1 more rows round the division up. More than kernel - 1
     of them would let a window start after the input, where PyTorch drops it.
     """
     if not ceil_mode:

@@ -1,4 +1,4 @@
-"""The training loop of the Inception family in Keras 3: `fit`, with a train step of its own."""
+"""The training loop of the Inception family in Keras 3: `fit` with its own train step."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from keras import KerasTensor, ops
 from numpy.typing import NDArray
 
 Batches = Iterable[tuple[NDArray[Any], NDArray[Any]]]
-OnStep = Callable[[float, int], None]  # (mean loss of the batch, images that were right)
+OnStep = Callable[[float, int], None]  # (mean loss of the batch, images classified correctly)
 
 
 class Training:
-    """Trains a network, batch after batch, and tests it.
+    """Trains a network batch by batch, and tests it.
 
-    What a step does depends on the weights, the optimiser's state, the batch, and the step's
-    number: dropout draws its masks anew from the seed and that number. So a training goes on
-    after an interruption as it would have gone on without one.
+    A step depends only on the weights, the optimiser's state, the batch and the step's
+    number: dropout draws its masks from the seed and that number. An interrupted training
+    therefore continues exactly as if it had not been interrupted.
 
     Args:
         network: one of this package's; it is changed in place.
@@ -61,7 +61,7 @@ class Training:
             self.steps.fit(self._native(batches), shuffle=False, verbose=0, callbacks=[callback])
 
     def _seed(self, step: int) -> None:
-        """Let every dropout layer draw what belongs to this step."""
+        """Make every dropout layer draw the masks of this step."""
         for number, layer in enumerate(self.network._flatten_layers()):
             if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
                 layer.seed_generator.state.assign([seed_of_step(self.seed, step), number])
@@ -82,13 +82,13 @@ class Training:
             yield x, labels
 
     def get_state(self) -> dict[str, NDArray[Any]]:
-        """Return copies of the optimiser's arrays, under names of this framework's own."""
+        """Return copies of the optimiser's arrays, under this framework's own names."""
         assert self.optimizer is not None
-        # By number: in the names Keras counts the layers that the process has ever made.
+        # By number, since Keras numbers names across all layers the process has ever made.
         return {f"{n:04d}": np.array(v) for n, v in enumerate(self.optimizer.variables)}
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Give the optimiser the arrays that `get_state` returned.
+        """Restore the optimiser's arrays from what `get_state` returned.
 
         Raises:
             KeyError: an array belongs to no parameter of the network.
@@ -100,7 +100,7 @@ class Training:
 
 
 class _Steps(keras.Model):
-    """A network as `fit` and `evaluate` want it, with steps that return what we tell."""
+    """A network for `fit` and `evaluate`, with our own steps."""
 
     def __init__(self, network: keras.Model, loss: keras.losses.Loss | None) -> None:
         super().__init__(dtype=network.dtype_policy)
@@ -129,7 +129,7 @@ class _Steps(keras.Model):
 
 
 class _Callback(keras.callbacks.Callback):
-    """Calls what was given, before and after each batch."""
+    """Calls the given functions before and after each batch."""
 
     def __init__(self, after: OnStep, before: Callable[[int], None] = lambda step: None) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class _Callback(keras.callbacks.Callback):
 
 @contextlib.contextmanager
 def _unknown_length() -> Iterator[None]:
-    """Let an epoch end when its batches do, which Keras otherwise warns of."""
+    """Silence Keras' warning that an epoch ends when its batches run out."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Your input ran out of data")
         yield
@@ -160,7 +160,7 @@ def seed_of_step(seed: int, step: int) -> int:
 
 
 def _logits(outputs: KerasTensor | tuple[KerasTensor, ...]) -> KerasTensor:
-    """Return the classifier's of a network's outputs, which come first."""
+    """Return the classifier's output, the first of a network's outputs."""
     return outputs[0] if isinstance(outputs, tuple) else outputs
 
 

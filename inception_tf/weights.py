@@ -1,8 +1,8 @@
-"""Between a network and its shared weights: {shared name: array}.
+"""Reading and setting a network's shared weights: {shared name: array}.
 
 Shared names are dotted attribute paths; shared arrays are float32, OIHW
 kernels, (out, in) dense, batch norm as weight, bias, running_mean, running_var.
-Keras has HWIO kernels, (in, out) dense, and names of its own for all of them.
+Keras has HWIO kernels, (in, out) dense, and its own name for every array.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NAMES: dict[type, dict[str, str]] = {
 def get_weights(network: layers.Layer) -> dict[str, NDArray[Any]]:
     """Return copies of all arrays of `network` under their shared names.
 
-    bfloat16, which NumPy lacks, comes as float32.
+    bfloat16, which NumPy lacks, is returned as float32.
     """
     return {
         name: _to_shared(keras.ops.convert_to_numpy(variable)).copy()
@@ -40,10 +40,10 @@ def get_weights(network: layers.Layer) -> dict[str, NDArray[Any]]:
 
 
 def set_weights(network: layers.Layer, weights: Mapping[str, NDArray[Any]]) -> None:
-    """Copy `weights` into `network`; all of them, and nothing else.
+    """Copy `weights` into `network`, which must be exactly the network's arrays.
 
     Raises:
-        ValueError: names every array that is missing, unexpected, of another
+        ValueError: names every array that is missing, unexpected, of the wrong
             shape, not floating point, or not finite. Nothing is loaded then.
     """
     arrays = _arrays(network)
@@ -58,7 +58,7 @@ def require_match(
     weights: Mapping[str, NDArray[Any]],
     shapes: Mapping[str, tuple[int, ...]],
 ) -> None:
-    """Raise ValueError, with all that is wrong, unless `weights` fit `shapes`."""
+    """Raise ValueError, listing everything that is wrong, unless `weights` fit `shapes`."""
     wrong = [f"{name}: missing" for name in shapes if name not in weights]
     for name, array in weights.items():
         if name not in shapes:
@@ -91,7 +91,7 @@ def _children(layer: layers.Layer) -> Iterator[tuple[str, layers.Layer]]:
 
 
 def _arrays(network: layers.Layer) -> dict[str, keras.Variable]:
-    """Return the live variables; a layer without bias or gamma has none to return."""
+    """Return the live variables; a missing bias or gamma is left out."""
     found = {}
     for path, layer in named_layers(network):
         for kind, names in _NAMES.items():
