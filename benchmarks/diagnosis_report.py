@@ -98,7 +98,8 @@ def page(rows: list[Row]) -> str:
               f"{max(seconds):.1f} s at most.", ""]  # fmt: skip
     misses = [row for row in found if not (row["alarm"] and first_right(row) and top(row, 1))]
     lines += [
-        f"Where the right cause wasn't named first ({len(misses)}):" if misses
+        f"Where the right cause wasn't named first ({len(misses)}):"
+        if misses
         else "The right cause was always named first.",
         *(["", "| case | planted | at | named, in order |", "|---|---|---|---|"] if misses else []),
         *(_miss(row) for row in misses),
