@@ -1,7 +1,7 @@
 # make parity   set up, then run the check on GoogLeNet with real photographs
 # make test     set up, then lint, types and the quick tests: under 5 minutes on two idle cores
-# make test-all set up, then lint, types and all tests, those marked slow as well; .ci/run does
-# make browser  install Debian's Chromium for the tests of the page; as root, or it says what to do
+# make test-all set up, then lint, types and all tests, including those marked slow; .ci/run runs it
+# make browser  install Debian's Chromium, as root, for the tests of the page; otherwise says how
 # make evidence set up, then the long matrices and benchmarks
 
 PYTHON ?= python3.11
@@ -14,7 +14,7 @@ STAMP := .venv/installed
 parity: setup
 	$(BIN)/inception-parity check googlenet --set in_channels=3 --batch 6
 
-# Worksteal: each process goes on with its neighbouring tests, which share what they set up.
+# Worksteal: each process runs tests that are next to one another, which share their fixtures.
 test: setup browser lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
@@ -38,7 +38,7 @@ $(STAMP): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
-# Never fails: where there is no browser, its tests skip and say so.
+# Never fails: without a browser, the tests that need one are skipped and say so.
 browser:
 	@if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

@@ -61,7 +61,7 @@ def readme(rows: list[Row]) -> str:
     three = share([row for row in found if top(row, 3)], n)
     lines = [
         summary(rows),
-        "(`python -m benchmarks.diagnosis_benchmark`), and what other rules say of their outputs:",
+        "(`python -m benchmarks.diagnosis_benchmark`), and how many of them each rule misses:",
         "",
         "| rule | missed | names the layer | names the cause |",
         "|---|---|---|---|",
@@ -94,19 +94,21 @@ def page(rows: list[Row]) -> str:
         for network in sorted({row["network"] for row in found})
     ]
     seconds = [row["seconds"] for row in found]
-    lines += ["", f"A diagnosis took {np.median(seconds):.1f} s in the middle, "
+    lines += ["", f"A diagnosis took {np.median(seconds):.1f} s in the median, "
               f"{max(seconds):.1f} s at most.", ""]  # fmt: skip
     misses = [row for row in found if not (row["alarm"] and first_right(row) and top(row, 1))]
     lines += [
-        f"The {len(misses)} that weren't named first:" if misses else "All were named first.",
+        f"Where the right cause wasn't named first ({len(misses)}):"
+        if misses
+        else "The right cause was always named first.",
         *(["", "| case | planted | at | named, in order |", "|---|---|---|---|"] if misses else []),
         *(_miss(row) for row in misses),
     ]
     drawn = Counter(row["kind"] for row in rows if "skipped" in row)
     if drawn:
         what = ", ".join(kind if n == 1 else f"{kind} ({n})" for kind, n in sorted(drawn.items()))
-        lines += ["", f"{sum(drawn.values())} found no place in the network drawn for them, or "
-                  f"changed nothing there: {what}."]  # fmt: skip
+        lines += ["", f"{sum(drawn.values())} more faults had no place in the network drawn for "
+                  f"them, or changed nothing there: {what}."]  # fmt: skip
     return "\n".join(lines)
 
 

@@ -27,48 +27,48 @@ TEXT = """# Noise floors
 
 Made by `python -m benchmarks.floors_page`.
 
-A float32 network differs from the float64 oracle at every endpoint. No single tolerance tells
-rounding from a mistake: the same error may be noise deep in the network and a wrong pad near its
-beginning. So every endpoint has a floor of its own: the difference that rounding alone could cause
-there.
+A float32 network differs from the float64 oracle at every endpoint. No single tolerance separates
+rounding from mistakes: an error that is noise deep in the network may mean wrong padding near its
+input. So every endpoint has its own floor: the difference that rounding alone could cause there.
 
-The floor comes from the oracle. It is run again, in float64, with every number that a backend would
-have rounded (images, weights, the output of every layer) moved up or down by one unit roundoff of
-the dtype, by the toss of a coin; the relative L2 difference that this causes is measured at every
-endpoint, and the worst of {seeds} seeds is the floor, and at least one unit roundoff (the coins may
-cancel where an endpoint has only a few values). No backend under test has any influence on it.
+The floor is computed from the oracle. It runs again, in float64, with every number that a backend
+would have rounded (images, weights, the output of every layer) moved at random up or down by one
+unit roundoff of the dtype. The floor is the relative L2 difference that this causes at an endpoint,
+the worst of {seeds} seeds, and at least one unit roundoff, since the random signs may cancel where
+an endpoint has only a few values. No backend under test has any influence on it.
 
-*Propagated* floors include the noise of all layers before an endpoint. *Isolated* ones give each
-layer the oracle's own input, moved once, as an isolated run gives it to a backend's layer.
+*Propagated* floors include the noise of all layers before an endpoint. For *isolated* floors each
+layer gets the oracle's own input, perturbed once: in an isolated run, a backend's layer gets that
+input rounded once.
 
 A float32 layer also rounds while it sums: a dot product of 4,000 terms rounds 4,000 times, which
-the floor doesn't include. That error grows with the root of the length and comes to a few floors;
-the limit leaves room for it.
+the floor doesn't include. That error grows with the square root of the length and amounts to a few
+floors; the limit leaves room for it.
 
 ## The limit
 
-One constant, {limit:g} floors, for all dtypes below float64, both modes, every endpoint. It was
-fixed before any fault was planted below float64, on {cases} random clean checks of GoogLeNet
-(options, sizes 33 to 128, batches, weights drawn by number; `benchmarks/results/calibrate.jsonl`,
-{runs} runs): the largest ratio there was {largest:.1f}, and the limit is the smallest power of two
-at least twice that. From one to four limits an endpoint is called suspicious, above that wrong;
-both fail.
+There is one limit, {limit:g} floors, for all dtypes below float64, both modes and every endpoint.
+It was fixed before any fault was planted below float64, on {cases} random clean checks of GoogLeNet
+(options, sizes from 33 to 128, batches and weights drawn by number;
+`benchmarks/results/calibrate.jsonl`, {runs} runs). The largest ratio was {largest:.1f}, and the
+limit is the smallest power of two that is at least twice that. An endpoint between one and four
+times the limit is called suspicious, above that wrong; both fail.
 
 ![Distribution of the largest error per run and layer type, in floors](noise-floors.png)
 
-Largest error in floors per run, by layer type: median and worst over the runs.
+The largest error of each run, in floors, by layer type: median and worst over the runs.
 
 {ratios}
 
 ## The floors themselves
 
-float32, as relative L2, on two photographs: median and worst over the endpoints of a type.
+In float32, as relative L2, on two photographs: median and worst over the endpoints of a type.
 
 {floors}
 
-For comparison, an independent measurement of torch's float32 against float64 on torchvision's
-InceptionV3 (189 layers): propagated median 1.3e-5 and at most 1.8e-4, isolated median 1.3e-7 and at
-most 3.4e-7.
+For comparison, an independent measurement of PyTorch's float32 against float64 on torchvision's
+InceptionV3 (189 layers) gave a median of 1.3e-5 and at most 1.8e-4 propagated, and a median of
+1.3e-7 and at most 3.4e-7 isolated.
 """
 
 

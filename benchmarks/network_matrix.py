@@ -123,12 +123,13 @@ def key(network: str, options: dict[str, Any], size: tuple[int, ...]) -> str:
 
 PAGE = """# Every network, every option, in every framework
 
-Made by `python -m benchmarks.network_matrix --page docs/networks.md`. Real photographs, seeded
-weights, every endpoint against the float64 oracle, heads included; a row holds three sizes, an
-even, an odd and a non-square one. For each framework: the worst relative L2 distance of any
-endpoint in float64 (the limit is 1e-10), the worst distance in float32 in units of the endpoint's
-noise floor, propagated and isolated (the limit is 16), and on how many photographs the float32
-network has the oracle's class (of those whose margin exceeds the noise).
+Made by `python -m benchmarks.network_matrix --page docs/networks.md`. Every endpoint, heads
+included, is compared with the float64 oracle, on real photographs and with seeded weights. A row
+covers three sizes: one even, one odd and one that isn't square. For each framework it shows the
+worst relative L2 distance of any endpoint in float64 (the limit is 1e-10); the worst distance in
+float32 in units of the endpoint's noise floor, propagated and isolated (the limit is 16); and on
+how many photographs the float32 network gives the oracle's class, of those whose margin exceeds the
+noise.
 
 | network | options | sizes | endpoints | backend | float64 | float32 | isolated | top-1 |
 |---|---|---|---:|---|---:|---:|---:|---:|

@@ -51,7 +51,7 @@ class Layer:
             hook(args, output)
 
 
-class Network:
+class FileNetwork:
     """A file that can be run, whole or layer by layer.
 
     Args:
@@ -219,7 +219,7 @@ class Backend(Base):
         self.described.require(network.name, options, str(self.file))
         try:
             model = checked(self.file)
-            return Network(model, self.described.endpoints, dtype, self.device)
+            return FileNetwork(model, self.described.endpoints, dtype, self.device)
         except InputError as error:
             raise InputError(f"{self.file}: {error}") from error
 

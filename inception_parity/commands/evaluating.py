@@ -75,7 +75,7 @@ def evaluate_command(
 
         inception-parity evaluate runs/d2l --backend mx
     """
-    watch = bars.Watch(out, err)
+    watch = bars.ProgressWatch(out, err)
     start, found = _trained(trained, data, watch, options.given())
     plan, position = start.plan, start.position
     found = found.limited(None, test_images)
@@ -104,7 +104,7 @@ def evaluate_command(
 
 
 def _trained(
-    path: Path, asked: DataOptions, watch: bars.Watch, changed: dict[str, Any]
+    path: Path, asked: DataOptions, watch: bars.ProgressWatch, changed: dict[str, Any]
 ) -> tuple[Checkpoint, DataSet]:
     """Return what was trained, as a checkpoint with `changed` fields, and its test data."""
     if path.is_dir() or checkpoint.is_checkpoint(path):

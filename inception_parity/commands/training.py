@@ -77,7 +77,7 @@ def train_command(
         raise InputError("give --out for a new training, or --resume with the folder of one")
     if not every >= 0:
         raise InputError(f"--checkpoint-every {every:g}, but should be 0 seconds or more")
-    watch = bars.Watch(out, err)
+    watch = bars.ProgressWatch(out, err)
     if resume is not None:
         folder, start = resume, _resumed(resume, network, data, options)
         found = load_same(start.plan, data, watch.say)
@@ -97,7 +97,9 @@ def train_command(
     _train(start, found, folder, watch, every)
 
 
-def _train(start: Checkpoint, data: DataSet, folder: Path, watch: bars.Watch, every: float) -> None:
+def _train(
+    start: Checkpoint, data: DataSet, folder: Path, watch: bars.ProgressWatch, every: float
+) -> None:
     plan, position = start.plan, start.position
     title = catalogue.BACKENDS[plan.backend].title
     try:

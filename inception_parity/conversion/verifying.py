@@ -57,7 +57,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class NetworkComparison:
     """One comparison: the source's network beside one other, on one size, in one dtype."""
 
     target: str
@@ -84,7 +84,7 @@ class Verification:
     """The result of a proof: comparisons, or the reason why there are none."""
 
     source: str
-    rows: tuple[Comparison, ...] = ()
+    rows: tuple[NetworkComparison, ...] = ()
     reason: str = ""  # why it couldn't be done
     broken: str = ""  # what failed, where it should have worked
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -153,7 +153,7 @@ def verify(
         outcomes = run_all(requests, {}, timeout, on_tick)
         if outcomes[0].status == "missing":
             return Verification(source.title, reason=_missing(source, outcomes[0]))
-        rows, left_out, broken = list[Comparison](), list[str](), list[str]()
+        rows, left_out, broken = list[NetworkComparison](), list[str](), list[str]()
         for number, (side, outcome) in enumerate(zip(sides, outcomes, strict=True)):
             if outcome.status == "missing":
                 left_out.append(_missing(side, outcome))
@@ -222,7 +222,7 @@ def pictures(size: Size, channels: int) -> NDArray[np.float64]:
     return np.concatenate([photograph, noise]).astype(np.float32).astype(np.float64)
 
 
-def _rows(side: Side, source: Request, target: Request) -> list[Comparison]:
+def _rows(side: Side, source: Request, target: Request) -> list[NetworkComparison]:
     # The oracle, on either side, has no float32.
     theirs = {job.out.name: job.out for job in source.jobs if job.out.exists()}
     rows = [
@@ -233,7 +233,7 @@ def _rows(side: Side, source: Request, target: Request) -> list[Comparison]:
     return sorted(rows, key=lambda row: (row.dtype == "float32", -row.size[0]))
 
 
-def _row(side: Side, ours: Trace, theirs: Trace) -> Comparison:
+def _row(side: Side, ours: Trace, theirs: Trace) -> NetworkComparison:
     height, width = theirs.endpoints[INPUT].shape[2:]
     worst, at, problem = 0.0, "", ""
     common = [name for name in theirs.endpoints if name in ours.endpoints and name != INPUT]
@@ -257,7 +257,9 @@ def _row(side: Side, ours: Trace, theirs: Trace) -> Comparison:
         found, expected = ours.array("logits"), theirs.array("logits")
         logits = float(np.abs(found - expected).max() / np.abs(expected).max())
     size = (int(height), int(width))
-    return Comparison(side.title, theirs.run.dtype, size, len(common), worst, at, logits, problem)
+    return NetworkComparison(
+        side.title, theirs.run.dtype, size, len(common), worst, at, logits, problem
+    )
 
 
 def _heads_off(trace: Trace) -> Sequence[str]:

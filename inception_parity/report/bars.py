@@ -16,7 +16,7 @@ LINE_SECONDS = 60.0  # between lines, where there is no terminal
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Watch:
+class ProgressWatch:
     """Shows the batches of a training or a test, and obeys a signal between two of them.
 
     Args:

@@ -31,7 +31,7 @@ NOT_FINITE = 255  # the pixel of a NaN or an infinity; numbers have 0 to 254
 
 
 @dataclass
-class Pool:
+class MapPool:
     """Maps of a whole page, each once: many endpoints look the same in all backends."""
 
     maps: list[list[Any]] = field(default_factory=list)
@@ -68,7 +68,7 @@ def _short(number: float) -> float:
 
 
 def picture(
-    pool: Pool,
+    pool: MapPool,
     comparison: Comparison,
     found: NDArray[Any],
     reference: NDArray[Any],
@@ -156,7 +156,9 @@ def _mean_size(array: Array, side: int) -> Array:
     return _shrink(np.abs(array).mean(axis=0), side, _mean)
 
 
-def _overview(pool: Pool, ours: Array, theirs: Array, mean: Array, side: int) -> list[int | None]:
+def _overview(
+    pool: MapPool, ours: Array, theirs: Array, mean: Array, side: int
+) -> list[int | None]:
     """Return mean sizes over the channels, `mean` theirs, and any channel's largest difference."""
     maps: list[int | None] = _pair(pool, [mean, _mean_size(ours, side)])
     apart = ours - theirs
@@ -164,7 +166,7 @@ def _overview(pool: Pool, ours: Array, theirs: Array, mean: Array, side: int) ->
     return [*maps, pool.add(difference, (0.0, _top(difference)), False)]
 
 
-def _triple(pool: Pool, ours: Array, theirs: Array, side: int) -> list[int | None]:
+def _triple(pool: MapPool, ours: Array, theirs: Array, side: int) -> list[int | None]:
     small = [_shrink(plane, side, _mean) for plane in (theirs, ours)]
     maps: list[int | None] = _pair(pool, small)
     difference = _shrink(ours - theirs, side, _largest)
@@ -172,7 +174,7 @@ def _triple(pool: Pool, ours: Array, theirs: Array, side: int) -> list[int | Non
     return [*maps, pool.add(difference, (-top, top), True)]
 
 
-def _pair(pool: Pool, small: list[Array]) -> list[int | None]:
+def _pair(pool: MapPool, small: list[Array]) -> list[int | None]:
     """Return maps of reference and found, on one scale."""
     tops = [_top(plane) for plane in small]
     signed = any(bool((plane < 0).any()) for plane in small)
@@ -181,7 +183,9 @@ def _pair(pool: Pool, small: list[Array]) -> list[int | None]:
     return [pool.add(plane, extent, signed) for plane in small]
 
 
-def _apart(pool: Pool, found: NDArray[Any], reference: NDArray[Any], side: int) -> dict[str, Any]:
+def _apart(
+    pool: MapPool, found: NDArray[Any], reference: NDArray[Any], side: int
+) -> dict[str, Any]:
     """Return pictures of two arrays that can't be subtracted."""
     maps: list[int | None] = []
     for array in (reference, found):
@@ -227,7 +231,7 @@ def _quantise(plane: Array, extent: Extent) -> NDArray[np.uint8]:
     return np.where(finite, np.rint(scaled).clip(0, NOT_FINITE - 1), NOT_FINITE).astype(np.uint8)
 
 
-def _histograms(pool: Pool, ours: Array, theirs: Array) -> dict[str, Any] | None:
+def _histograms(pool: MapPool, ours: Array, theirs: Array) -> dict[str, Any] | None:
     """Return counts of the reference's, the run's and the differences' values."""
     step = max(1, theirs.size // SAMPLE) | 1  # odd: most widths are even
     reference, found = (a.reshape(-1)[::step] for a in (theirs, ours))

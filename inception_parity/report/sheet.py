@@ -25,7 +25,7 @@ from ..comparison.comparing import (
 from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS
 from ..diagnosis import Diagnosis, Finding
 from ..traces.trace import Trace
-from .pictures import Means, Pool, picture
+from .pictures import MapPool, Means, picture
 
 VERDICTS = (IDENTICAL, ROUNDING, UNJUDGED, SUSPICIOUS, WRONG)
 MOST_FULL = 48  # endpoints with large pictures; those where an error starts come first
@@ -148,7 +148,7 @@ class _Drawer:
         self.number = {name: index for index, name in enumerate(names)}
         self.large = large
         self.every_picture = every_picture
-        self.pool = Pool()
+        self.pool = MapPool()
         self.pictures: list[dict[str, Any]] = []
         # The reference's arrays by their files, opened once, with what all runs need of them.
         self.references: dict[str, tuple[NDArray[Any], Means]] = {}

@@ -29,7 +29,7 @@ from .limits import (
     QUANTITIES,
     Weights,
     endpoint,
-    limits,
+    limits_by_quantity,
     names_of,
     scale_of,
     size_of,
@@ -117,7 +117,7 @@ def judge(
         trial: how the network was trained.
     """
     double = [trace for (_, dtype), trace in traces.items() if dtype == "float64"]
-    known = limits(oracle, double, weights, trial.recipe)
+    known = limits_by_quantity(oracle, double, weights, trial.recipe)
     comparer = Comparer(traces, oracle, weights, trial, known)
     backends = list(dict.fromkeys(backend for backend, _ in traces))
     dtypes = list(dict.fromkeys(dtype for _, dtype in traces))

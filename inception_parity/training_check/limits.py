@@ -32,7 +32,7 @@ LATER = tuple(quantity for quantity in QUANTITIES if quantity.endswith(f".{LAST}
 Weights = Mapping[str, NDArray[Any]]
 
 
-def limits(
+def limits_by_quantity(
     oracle: Trace, double: Sequence[Trace], weights: Weights, recipe: Recipe
 ) -> dict[str, float | None]:
     """Return the limit of each quantity in float64; None where it can't be judged.

@@ -69,8 +69,8 @@ def test_weights_that_a_library_reads_otherwise_are_refused(tmp_path):
 
 def test_float32_is_judged_by_its_logits(tmp_path):
     near = row(tmp_path, lambda a: a["logits"].__iadd__(1e-6))
-    assert verifying.Comparison(**{**vars(near), "dtype": "float32"}).fails is False
-    far = verifying.Comparison(**{**vars(near), "dtype": "float32", "logits": 0.07})
+    assert verifying.NetworkComparison(**{**vars(near), "dtype": "float32"}).fails is False
+    far = verifying.NetworkComparison(**{**vars(near), "dtype": "float32", "logits": 0.07})
     assert far.fails
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from inception_np import get_weights, layers, pools, set_weights
 from inception_parity.backends import Job, adapter, run_job
-from inception_parity.backends.onnx import Backend, Network, checked
+from inception_parity.backends.onnx import Backend, FileNetwork, checked
 from inception_parity.comparison.comparing import compare
 from inception_parity.errors import InputError
 from inception_parity.networks import catalogue
@@ -252,7 +252,7 @@ def run_beside_the_oracle(net: Any, size: tuple[int, int]) -> None:
         hooks.pop()
     assert list(endpoints) == [path for path in expected if path]
     for dtype, limit in (("float64", STRUCTURE), ("float32", 1e-5)):
-        network = Network(model, endpoints, dtype, "cpu")
+        network = FileNetwork(model, endpoints, dtype, "cpu")
         found = {
             network.input: x.astype(dtype),
             **network.run_all({network.input: x.astype(dtype)}),

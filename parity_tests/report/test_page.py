@@ -33,7 +33,7 @@ def shown(pool, number):
 
 def picture_of(found, reference, full=True):
     """Return a pool and the picture of two arrays, with the worst element as `compare` gives it."""
-    pool = pictures.Pool()
+    pool = pictures.MapPool()
     comparison = tiny_comparison(found, reference)
     return pool, pictures.picture(pool, comparison, found, reference, full)
 
@@ -162,7 +162,7 @@ def test_misshapen_arrays_are_shown_apart():
 
 
 def test_the_same_map_is_kept_once():
-    pool = pictures.Pool()
+    pool = pictures.MapPool()
     plane = np.arange(6.0).reshape(2, 3)
     assert pool.add(plane, (0.0, 5.0), False) == pool.add(plane.copy(), (0.0, 5.0), False)
     assert pool.add(plane, (0.0, 6.0), False) == 1

@@ -32,7 +32,7 @@ from inception_parity.training_check.limits import (
     LATER,
     QUANTITIES,
     from_itself,
-    limits,
+    limits_by_quantity,
     steepness,
 )
 from inception_parity.training_check.runner import check_training
@@ -336,14 +336,14 @@ def test_limit_of_later_steps_is_what_rounding_does_to_the_steadiest(
     each = [from_itself("weights.K", [trace], headed.weights(), trial.recipe) for trace in double]
     assert least == min(each)
     assert 1e-17 < least < 1e-12
-    known = limits(oracle, double, headed.weights(), trial.recipe)
+    known = limits_by_quantity(oracle, double, headed.weights(), trial.recipe)
     assert known["weights.K"] == max(known["gradient.1"] or 0.0, 64 * least)
     # Where one quantity goes further than the most, nothing of that step is judged.
     furthest = max(from_itself(name, double, headed.weights(), trial.recipe) for name in LATER)
     monkeypatch.setattr(limits_module, "MOST_PERTURBED", 1.01 * furthest)
-    assert None not in limits(oracle, double, headed.weights(), trial.recipe).values()
+    assert None not in limits_by_quantity(oracle, double, headed.weights(), trial.recipe).values()
     monkeypatch.setattr(limits_module, "MOST_PERTURBED", 0.99 * furthest)
-    known = limits(oracle, double, headed.weights(), trial.recipe)
+    known = limits_by_quantity(oracle, double, headed.weights(), trial.recipe)
     assert [quantity for quantity, limit in known.items() if limit is None] == list(LATER)
     rows = judge(traces, oracle, headed.weights(), trial)
     assert {r.quantity for r in rows if r.verdict == SHOWN} == set(LATER)

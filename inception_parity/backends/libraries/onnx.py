@@ -22,7 +22,7 @@ from ...workers.request import Job
 from .. import onnx
 
 
-class Model(onnx.Network):
+class Model(onnx.FileNetwork):
     """A file that is run whole; one whose batch is fixed, batch by batch."""
 
     def __call__(self, x: Any) -> Any:
