@@ -28,7 +28,7 @@ def refuse_full(folder: Path) -> None:
 
 @contextlib.contextmanager
 def work_folder(target: Path | None) -> Iterator[Path]:
-    """Make a folder for traces, beside `target` or among the temporary ones; remove it at the end.
+    """Make a folder for traces, next to `target` or in TMPDIR, and remove it at the end.
 
     Args:
         target: the folder that the traces, or one of them, will become; None if
@@ -62,9 +62,9 @@ def work_folder(target: Path | None) -> Iterator[Path]:
 def require_writable(file: Path) -> None:
     """Raise InputError, before any work is done, unless `file` can be written."""
     if file.is_dir():
-        raise InputError(f"{file}: a folder, but should be a file's name")
+        raise InputError(f"{file}: is a folder; give the name of a file")
     if file.exists() and not file.is_file():
-        raise InputError(f"{file}: a device, but should be a file's name")
+        raise InputError(f"{file}: is a device; give the name of a file")
     if not file.parent.is_dir():
         raise InputError(f"{file}: there is no folder {file.parent}; make it first")
     try:
@@ -113,7 +113,7 @@ def mapped_arrays(folder: Path) -> dict[str, NDArray[Any]]:
 
 @contextlib.contextmanager
 def appearing(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a file to write, which becomes `path` in the end: whole, or not at all."""
+    """Yield a file to write, which becomes `path` at the end, whole or not at all."""
     temporary = None
     try:
         prefix = f".{path.name}-"
@@ -128,13 +128,13 @@ def appearing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON; nobody ever reads half of it."""
+    """Write `value` as JSON, whole or not at all."""
     with appearing(path) as file:
         file.write(json.dumps(value).encode())
 
 
 def write_whole(path: Path, content: bytes, durable: bool = False) -> None:
-    """Write a user's file, of which nothing half-written is left.
+    """Write a user's file, whole or not at all.
 
     Args:
         path: the file.

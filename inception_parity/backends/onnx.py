@@ -212,7 +212,9 @@ class Backend(Base):
 
     def build(self, network: catalogue.Network, options: Mapping[str, Any], dtype: str) -> Any:
         if dtype == "float64" and self.device == "gpu":
-            raise UnavailableError("onnx computes in float64 on the CPU only, by its reference")
+            raise UnavailableError(
+                "onnx computes in float64 on the CPU only, with the reference evaluator"
+            )
         if self.file is None:
             raise UnavailableError("no ONNX file to run; give one with --onnx")
         self.described = reading.describe(self.file)
@@ -260,14 +262,16 @@ def checked(file: Path) -> Any:
         inside = [a.t for n in model.graph.node for a in n.attribute if a.HasField("t")]
         for tensor in (*model.graph.initializer, *inside):
             if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-                raise InputError(f"{tensor.name}: data outside the file; none is read from there")
+                raise InputError(
+                    f"{tensor.name}: its data is outside the file, where nothing is read"
+                )
         checker.check_model(model, full_check=True)
         inferred = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     graph = inferred.graph
     for value in (*graph.input, *graph.value_info, *graph.output):
         sides = [side.dim_value for side in value.type.tensor_type.shape.dim if side.dim_value]
         if any(side < 0 for side in sides) or np.prod(sides, dtype=np.float64) > MOST_VALUES:
-            raise InputError(f"{value.name}: shape {sides} for one image, which is absurd")
+            raise InputError(f"{value.name}: shape {sides} for one image, which can't be right")
     return model
 
 

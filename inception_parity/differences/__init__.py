@@ -1,8 +1,8 @@
 """What the frameworks do differently by default, as small experiments that can be run.
 
-Each topic has one experiment per framework, that shows the default and, where a layer or
-optimiser of ours is meant, the same experiment with ours. `run` does them in a worker
-process per framework; none of these modules imports a framework before it is asked to.
+Each topic has one experiment per framework. It shows the default and, where this project has
+a layer or optimiser of its own, what that does instead. `run` starts a worker process per
+framework; these modules import no framework until an experiment runs.
 """
 
 from __future__ import annotations
@@ -55,17 +55,16 @@ def run(
     timeout: float = 300.0,
     progress: Callable[[str], None] = lambda text: None,
 ) -> tuple[dict[str, dict[str, Answer]], dict[str, dict[str, str]]]:
-    """Carry out experiments, each framework in a process of its own.
+    """Run experiments, each framework in its own process.
 
     Args:
         names: topics.
         frameworks: `pt`, `tf`, `mx`.
         timeout: time limit per framework, in seconds.
-        progress: called with a line that says what is being done.
+        progress: called with a line that says what is running.
 
     Returns:
-        topic -> framework -> what was seen, or why nothing was; and the versions
-        of each framework that there is.
+        topic -> framework -> answer; and the versions of each framework that was found.
     """
     with tempfile.TemporaryDirectory(prefix="inception-parity-") as made:
         folder = Path(made)
@@ -92,7 +91,7 @@ def run(
             if outcome.status == "ok" and file.exists():
                 record = json.loads(file.read_text())
                 done, versions[outcome.backend] = record["cells"], record["versions"]
-            why = outcome.message or f"{outcome.status} without a word"
+            why = outcome.message or f"{outcome.status}, without a message"
             for name in names:
                 cell = Answer(**done[name]) if name in done else Answer(problem=why)
                 cells[name][outcome.backend] = cell
@@ -100,7 +99,7 @@ def run(
 
 
 def experiment(backend: Adapter, names: Sequence[str]) -> dict[str, Any]:
-    """Carry out experiments in a framework, in this process; one that fails costs its own cell.
+    """Run experiments in this process; if one fails, its own answer says so.
 
     Args:
         backend: the framework's adapter, which has imported it with its settings.
@@ -113,7 +112,7 @@ def experiment(backend: Adapter, names: Sequence[str]) -> dict[str, Any]:
     for name in names:
         try:
             cells[name] = TOPICS[name].runs[backend.name]()
-        except Exception as error:  # costs its cell of the table, which says so
+        except Exception as error:  # the table shows it in place of an answer
             cells[name] = Answer(problem=f"the experiment failed: {error!r}"[:300])
     return {
         "versions": backend.versions(),

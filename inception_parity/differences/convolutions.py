@@ -1,4 +1,4 @@
-"""Convolutions: where SAME puts its zeros, and how kernels lie in memory."""
+"""Convolutions: where SAME puts its zeros, and how kernels are laid out."""
 
 from __future__ import annotations
 
@@ -128,33 +128,33 @@ TOPICS = (
     Topic(
         "same-padding",
         "SAME padding at stride 2",
-        "A convolution with a kernel of ones, 1 x 3, stride 2, over eight ones: each output is the "
-        "number of ones that its window sees.",
-        "On an even size a window of 3 at stride 2 needs one zero only. TensorFlow puts it after "
-        "the input, an explicit padding before it, so all windows see other pixels. On odd sizes "
-        "both pad alike: a port may pass its tests at 299 and fail at 224.",
+        "A 1 x 3 convolution with a kernel of ones and stride 2, over eight ones: each output is "
+        "the number of ones in its window.",
+        "On an even size, a window of 3 at stride 2 needs only one zero. TensorFlow puts it after "
+        "the input, explicit padding before it, so every window sees different pixels. On odd "
+        "sizes both pad alike: a port may pass its tests at 299 and fail at 224.",
         "No layer here asks for `same`: the padding of every convolution is a number, and "
         "`inception_tf.layers.Conv2d` pads before a `valid` convolution.",
         {"pt": _same_pt, "tf": _same_tf, "mx": _same_mx},
     ),
     Topic(
         "kernel-layout",
-        "Layouts of kernels",
-        "The shapes of the weights of a 5 x 7 convolution and of a dense layer, both from 3 to 8.",
-        "A square kernel or a square dense layer loads without an error when it is transposed, and "
-        "computes something else.",
-        "Shared weights are OIHW and (out, in) whatever the framework; `weights.py` of each "
-        "package is the one place that converts, and loading is strict about shapes.",
+        "Kernel layouts",
+        "The weight shapes of a 5 x 7 convolution and of a dense layer, both from 3 to 8.",
+        "A transposed kernel loads without an error if it is square, and so does a dense layer's; "
+        "both then compute something else.",
+        "Shared weights are OIHW and (out, in) in every framework. Each package converts them in "
+        "one place only, its `weights.py`, and loading is strict about shapes.",
         {"pt": _layout_pt, "tf": _layout_tf, "mx": _layout_mx},
     ),
     Topic(
         "flatten",
         "Order of flattened values",
         "Two channels of 2 x 2 pixels, numbered 0 to 7 channel by channel, flattened.",
-        "A dense layer after the flattening means other pixels; after a global pool nothing "
-        "shows, since height and width are 1.",
-        "`inception_tf.layers.Flatten` flattens in the order C, H, W, so that dense kernels are "
-        "the same in all frameworks.",
+        "The weights of a dense layer after it then belong to different pixels. After a global "
+        "pool nothing shows, since height and width are 1.",
+        "`inception_tf.layers.Flatten` flattens in the order C, H, W, so dense kernels are the "
+        "same in all frameworks.",
         {"pt": _flatten_pt, "tf": _flatten_tf, "mx": _flatten_mx},
     ),
 )

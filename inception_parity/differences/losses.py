@@ -41,7 +41,7 @@ def _input_mx() -> Answer:
 
 def _output(shape: tuple[int, ...], smoothing: bool) -> Answer:
     what = "one number, the mean" if not shape else f"{shape[0]} numbers, one per image"
-    text = f"{what}; smoothing of labels {'is an argument' if smoothing else 'is left to the user'}"
+    text = f"{what}; label smoothing {'is an argument' if smoothing else 'is left to the user'}"
     return Answer(text, {"shape": list(shape), "smoothing": smoothing})
 
 
@@ -81,20 +81,20 @@ TOPICS = (
     Topic(
         "cross-entropy-input",
         "What cross-entropy takes",
-        "The default loss of the logits 2, 0, -1 for class 0; right is 0.1698.",
+        "The default loss of the logits 2, 0, -1 for class 0; the right answer is 0.1698.",
         "The same argument, `from_logits`, means logits in Keras and log-probabilities in MXNet. "
-        "A wrong one trains, slowly, to something.",
+        "With the wrong one a network still trains, slowly, towards something else.",
         "Networks here return logits, and the losses of all packages take logits.",
         {"pt": _input_pt, "tf": _input_tf, "mx": _input_mx},
     ),
     Topic(
         "cross-entropy-output",
         "What cross-entropy returns",
-        "The shape of the default loss of three images.",
-        "MXNet's backward pass from a vector is that of its sum: the gradient is larger by the "
-        "batch size, unless `trainer.step` divides by it.",
-        "`LabelSmoothing` returns the mean over the batch in all packages, and is cross-entropy "
-        "with epsilon 0.",
+        "The shape of the default loss over three images.",
+        "MXNet's backward pass from a vector is that of its sum: the gradient is too large by a "
+        "factor of the batch size, unless `trainer.step` divides by it.",
+        "`LabelSmoothing` returns the mean over the batch in all packages; with epsilon 0 it is "
+        "cross-entropy.",
         {"pt": _output_pt, "tf": _output_tf, "mx": _output_mx},
     ),
 )

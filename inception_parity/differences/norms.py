@@ -1,4 +1,4 @@
-"""Normalisation: what batch norm's numbers mean, and local response normalisation."""
+"""Normalisation: what the numbers of batch norm mean, and local response normalisation."""
 
 from __future__ import annotations
 
@@ -174,39 +174,42 @@ TOPICS = (
     Topic(
         "batch-norm-defaults",
         "Batch norm: momentum and eps",
-        "A new batch norm sees one batch of mean 3 in training; how far its running mean moves.",
-        "The same word means opposite things, and the same layer has another eps: 1e-3 instead of "
-        "1e-5 matters where a channel's variance is small.",
+        "A new batch norm sees one batch of mean 3 in training mode: how far does its running "
+        "mean move?",
+        "The same word means opposite things, and eps differs too: 1e-3 instead of 1e-5 matters "
+        "where a channel's variance is small.",
         "`BN_MOMENTUM` and `BN_EPS` of each `layers.py` state the same thing in the framework's "
-        "own words: share 0.1, eps 1e-3 as in TF-slim; eps is an option where sources differ.",
+        "own terms: share 0.1, eps 1e-3 as in TF-slim; eps is an option where sources differ.",
         {"pt": _defaults_pt, "tf": _defaults_tf, "mx": _defaults_mx},
     ),
     Topic(
         "batch-norm-variance",
         "Batch norm: running variance",
-        "Four values, 0, 2, 4, 6: their variance is 5 divided by n, 6.667 divided by n - 1. What "
-        "goes into the running variance.",
-        "After training on the same batches, inference differs; most where a batch has few values "
-        "per channel, that is in the last blocks.",
-        "Running statistics are compared after the batch's part is brought to one convention "
-        "with n / (n - 1), and the comparison says so; inference from shared weights is the same.",
+        "Four values, 0, 2, 4 and 6: their variance is 5 with the divisor n and 6.667 with n - 1. "
+        "Which of the two goes into the running variance?",
+        "After training on the same batches, inference differs, most of all where a batch has few "
+        "values per channel: in the last blocks.",
+        "Before running statistics are compared, n / (n - 1) brings the batch's part to one "
+        "convention, and the comparison says so. Inference from shared weights is unaffected.",
         {"pt": _variance_pt, "tf": _variance_tf, "mx": _variance_mx},
     ),
     Topic(
         "batch-norm-update",
-        "Batch norm: when statistics move",
+        "Batch norm: when statistics are updated",
         "The running mean after the forward pass of a training step, and after its backward pass.",
-        "In MXNet a forward pass in training mode alone, as for calibrating the statistics, "
-        "changes nothing; in PyTorch every one counts, also one whose loss is thrown away.",
-        "Training steps here always do both, so all have moved when they are compared.",
+        "In MXNet a forward pass in training mode alone, say to calibrate the statistics, changes "
+        "nothing; in PyTorch every one counts, even if its loss is thrown away.",
+        "Training steps here always run both passes, so all statistics are up to date when they "
+        "are compared.",
         {"pt": _updated_pt, "tf": _updated_tf, "mx": _updated_mx},
     ),
     Topic(
         "local-response-norm",
         "Local response normalisation",
-        "Nine channels of 1, five to a sum, alpha 1, k 1, beta 1; the middle channel.",
-        "The paper of 2014 has two of these. With the published alpha, a framework that doesn't "
-        "divide it by the size normalises five times as much.",
+        "Nine channels of ones, a window of five channels, alpha 1, k 1, beta 1: the middle "
+        "channel.",
+        "The network of the 2014 paper has two of these layers. With the published alpha, a "
+        "framework that doesn't divide it by the size normalises five times as strongly.",
         "`LocalResponseNorm` divides alpha by the size, as Caffe and PyTorch do; it is composed of "
         "elementary operations in TensorFlow and MXNet, which have no float64 kernel for it.",
         {"pt": _response_pt, "tf": _response_tf, "mx": _response_mx},

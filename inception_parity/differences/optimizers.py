@@ -1,4 +1,4 @@
-"""Optimisers: one weight, stepped with gradients that are given."""
+"""Optimisers: one weight, updated with given gradients."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ TOPICS = (
         "sgd-momentum",
         "SGD with momentum, when the learning rate drops",
         "A weight of 1, gradient 1, momentum 0.9: one step with lr 0.1, one with lr 0.01.",
-        "Where the buffer holds lr times the gradient, a drop of the learning rate takes effect "
-        "only as the buffer fades: the two agree at a constant rate, and part at every drop.",
+        "Where the buffer holds lr times the gradient, a drop in the learning rate takes effect "
+        "only as the buffer fades: the two agree at a constant rate and diverge at every drop.",
         "`SGD` of all packages keeps lr out of the velocity, as d2l, PyTorch and TF-slim's "
         "optimiser do.",
         _experiment(
@@ -122,9 +122,9 @@ TOPICS = (
         "nesterov",
         "Nesterov's momentum",
         "A weight of 1, gradient 1, momentum 0.9, three steps with lr 0.1.",
-        "At a constant rate all three are the same formula, under other names; MXNet has it in "
-        "an optimiser of its own.",
-        "`SGD(nesterov=True)` is the same formula in all packages, at a changing rate too.",
+        "At a constant rate all three use the same formula, under different names; MXNet has a "
+        "separate optimiser for it.",
+        "`SGD(nesterov=True)` is the same formula in all packages, even when the rate changes.",
         _experiment(
             [(1.0, 0.1)] * 3,
             ("SGD", {"momentum": 0.9, "nesterov": True}),
@@ -137,9 +137,9 @@ TOPICS = (
         "weight-decay",
         "Weight decay of SGD",
         "A weight of 1, gradient 0, momentum 0.9, decay 0.1, three steps with lr 0.1.",
-        "Decay that is part of the gradient goes through the momentum; decay of the weight itself "
-        "doesn't. The same number regularises ten times as much at momentum 0.9.",
-        "`weight_decay` is part of the gradient in all packages, as in the papers and d2l.",
+        "Decay added to the gradient goes through the momentum; decay of the weight itself "
+        "doesn't. At momentum 0.9 the same number then regularises ten times as strongly.",
+        "`weight_decay` is added to the gradient in all packages, as in the papers and d2l.",
         _experiment(
             [(0.0, 0.1)] * 3,
             ("SGD", {"momentum": 0.9, "weight_decay": 0.1}),
@@ -154,11 +154,11 @@ TOPICS = (
     ),
     Topic(
         "rmsprop",
-        "RMSProp: where eps is",
+        "RMSProp: where eps goes",
         "A weight of 1, gradient 0.01, eps 0.001, decay 0.9, one step with lr 0.1.",
-        "Inside the root, eps 1 as TF-slim's Inception v3 has it means something else than "
-        "outside; and the defaults differ: PyTorch 1e-8 and 0.99, Keras 1e-7 and 0.9, "
-        "MXNet 1e-8 and 0.9.",
+        "An eps of 1, as in TF-slim's Inception v3, means something else inside the root than "
+        "outside it. The default eps and decay differ too: PyTorch 1e-8 and 0.99, Keras 1e-7 "
+        "and 0.9, MXNet 1e-8 and 0.9.",
         "`RMSProp` has eps inside the root in all packages, as TensorFlow's optimiser had it "
         "when Inception v3 was trained.",
         _experiment(
@@ -173,9 +173,9 @@ TOPICS = (
         "adam",
         "Adam: what eps is added to",
         "A weight of 1, gradient 1e-7, eps 1e-8, one step with lr 0.1.",
-        "Keras and MXNet correct the bias of the step as a whole, so that eps is in truth larger "
-        "at the beginning: by 1 / sqrt(1 - beta2), 32 times at the first step. Keras' default "
-        "eps is 1e-7, ten times the others'.",
+        "Keras and MXNet correct the bias of the step as a whole, so their effective eps is larger "
+        "at the beginning: by 1 / sqrt(1 - beta2), which is 32 at the first step. Keras' default "
+        "eps is 1e-7, ten times that of the others.",
         "`Adam` of all packages adds eps to the corrected root, as the paper's algorithm and "
         "PyTorch do.",
         _experiment(

@@ -1,4 +1,4 @@
-"""Pools: what the padding counts as, and what ceil mode does with the last window."""
+"""Pools: how padding counts, and what ceil mode does with the last window."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _ceil_pt() -> Answer:
     found = torch.nn.MaxPool2d(2, 3, 1, ceil_mode=True)(x)
     height, width = found.shape[2:]
     equal = ours.MaxPool(2, 3, 1, ceil_mode=True)(x).shape[2:]
-    default = f"{height} x {width}: a window must start inside the input or the padding before it"
+    default = f"{height} x {width}: a window must start in the input or in the padding before it"
     return Answer(default, {"shape": [height, width]}, " x ".join(map(str, equal)))
 
 
@@ -99,7 +99,7 @@ def _ceil_tf() -> Answer:
     names = inspect.signature(keras.layers.MaxPooling2D.__init__).parameters
     has = any("ceil" in name for name in names)
     equal = ours.MaxPool(2, 3, 1, ceil_mode=True)(keras.ops.ones((1, 1, 1, 1))).shape[1:3]
-    default = "has a ceil mode" if has else "none; `same` rounds up, with other padding"
+    default = "has a ceil mode" if has else "none; `same` rounds up, with different padding"
     return Answer(default, {"has": has}, " x ".join(map(str, equal)))
 
 
@@ -110,39 +110,39 @@ def _ceil_mx() -> Answer:
     x = mxnet.np.ones((1, 1, 1, 1))
     height, width = nn.MaxPool2D(2, 3, 1, ceil_mode=True)(x).shape[2:]
     equal = ours.MaxPool(2, 3, 1, ceil_mode=True)(x).shape[2:]
-    default = f"{height} x {width}: windows that see nothing but padding stay"
+    default = f"{height} x {width}: keeps windows that see only padding"
     return Answer(default, {"shape": [height, width]}, " x ".join(map(str, equal)))
 
 
 TOPICS = (
     Topic(
         "average-pool",
-        "Average pool at the border",
+        "Average pools at the border",
         "A 3 x 3 average pool with padding 1 over ones; its upper left corner.",
-        "Every Inception block has such a pool. Where the padding counts, the border of each "
-        "feature map gets darker, in every block again. It is the commonest mistake in ports of "
-        "Inception v3: TF-slim's and Keras' network doesn't count it, torchvision's does.",
-        "`AvgPool` has no default here: `count_include_pad` has to be stated, and networks have "
-        "it as an option where their sources disagree. Below: ours with False.",
+        "Every Inception block has such a pool. If the padding counts, the border of the feature "
+        "map gets darker with every block. This is the commonest mistake in ports of Inception "
+        "v3: the networks of TF-slim and Keras don't count it, torchvision's does.",
+        "`AvgPool` has no default here: `count_include_pad` must be given, and it is an option of "
+        "networks whose sources disagree. The results of ours are with False.",
         {"pt": _average_pt, "tf": _average_tf, "mx": _average_mx},
     ),
     Topic(
         "max-pool",
         "Padding of max pools",
         "A 3 x 3 max pool with padding 1 over a map of -1; its upper left corner.",
-        "Padding with zeros would win over negative values: all three pad with -infinity. It "
-        "goes wrong where a port pads by hand, with zeros, before a pool without padding.",
-        "`MaxPool` of `inception_tf` pads with -infinity by itself, since Keras has only `same`.",
+        "Zeros in the padding would win over negative values, so all three pad with -infinity. A "
+        "port that pads with zeros by hand, before a pool without padding, gets this wrong.",
+        "`MaxPool` in `inception_tf` pads with -infinity itself, since Keras has only `same`.",
         {"pt": _max_pt, "tf": _max_tf, "mx": _max_mx},
     ),
     Topic(
         "ceil-mode",
         "Ceil mode of pools",
         "A 2 x 2 max pool with stride 3 and padding 1, in ceil mode, over one pixel.",
-        "The paper's pools round up. Frameworks that can do so disagree on the last window: "
-        "MXNet keeps one that lies in the padding alone, PyTorch drops it; Keras has no such mode.",
-        "`MaxPool(ceil_mode=True)` follows PyTorch's rule in all packages, with padding at the "
-        "end that is computed for it.",
+        "The paper's pools round up. Frameworks that can do so disagree on the last window: MXNet "
+        "keeps one that sees only padding, PyTorch drops it; Keras has no such mode.",
+        "`MaxPool(ceil_mode=True)` follows PyTorch's rule in all packages: each computes the "
+        "padding that this takes at the end.",
         {"pt": _ceil_pt, "tf": _ceil_tf, "mx": _ceil_mx},
     ),
 )

@@ -1,10 +1,10 @@
-"""What is set around the networks: precision, determinism, resizing of images."""
+"""Outside the networks: precision, determinism, resizing of images."""
 
 from __future__ import annotations
 
 from .topic import Answer, Topic, listed
 
-SQUARES = tuple(float(i * i) for i in range(8))  # a row of pixels, to be made two
+SQUARES = tuple(float(i * i) for i in range(8))  # a row of pixels, resized to two
 
 
 def _tf32_pt() -> Answer:
@@ -46,7 +46,7 @@ def _determinism_tf() -> Answer:
     from tensorflow.python.framework import config
 
     on = bool(config.is_op_determinism_enabled())
-    text = "`tf.config.experimental.enable_op_determinism()`, which wants a seed as well"
+    text = "`tf.config.experimental.enable_op_determinism()`, which needs a seed as well"
     return Answer(f"{'on' if on else 'off'}; {text}", {"on": on})
 
 
@@ -54,9 +54,7 @@ def _determinism_mx() -> Answer:
     import os
 
     on = os.environ.get("MXNET_ENFORCE_DETERMINISM") == "1"
-    text = (
-        "MXNET_ENFORCE_DETERMINISM=1 before the import, and no search of cuDNN's for fast kernels"
-    )
+    text = "MXNET_ENFORCE_DETERMINISM=1 before the import, and no search for fast cuDNN kernels"
     said = "on here, set by our backend" if on else "off"
     return Answer(f"{said}; {text}", {"on": on})
 
@@ -99,7 +97,7 @@ def _resize_mx() -> Answer:
 
 
 def _pillow() -> str:
-    """Return what Pillow makes of the row, by which all images here are resized."""
+    """Return the row as resized by Pillow, which resizes all images here."""
     import numpy as np
     from PIL import Image
 
@@ -112,30 +110,30 @@ TOPICS = (
     Topic(
         "tf32",
         "TF32 on GPUs",
-        "The switches as they are after the import; the arithmetic shows on a GPU only.",
-        "With TF32 a GPU rounds the factors of a float32 product to 11 bits: errors are those of "
-        "float16, where float32 was asked for.",
+        "The switches right after the import; the arithmetic changes only on a GPU.",
+        "With TF32 a GPU rounds the factors of a float32 product to 11 bits: the errors are those "
+        "of float16, although float32 was asked for.",
         "On a GPU every backend switches it off before anything is computed.",
         {"pt": _tf32_pt, "tf": _tf32_tf, "mx": _tf32_mx},
     ),
     Topic(
         "determinism",
         "Determinism",
-        "Whether deterministic kernels are asked for, and what asks for them.",
-        "On a GPU sums may be taken in another order each time, so that two runs of one network "
-        "differ.",
-        "On a GPU the backends of PyTorch and TensorFlow ask for it, MXNet's does everywhere.",
+        "Whether deterministic kernels are on, and how to switch them on.",
+        "On a GPU, sums may be computed in a different order each time, so two runs of the same "
+        "network differ.",
+        "The backends of PyTorch and TensorFlow switch it on for GPUs, MXNet's everywhere.",
         {"pt": _determinism_pt, "tf": _determinism_tf, "mx": _determinism_mx},
     ),
     Topic(
         "resize",
         "Resizing images",
-        "A row of eight pixels, the squares 0 to 49, made two by bilinear resizing.",
-        "Without antialiasing three quarters of the pixels are never looked at; with the corners "
-        "aligned other ones are. It is a difference before the first layer, which no comparison "
-        "of layers shows.",
-        "All images are resized once, by Pillow, which antialiases, and every backend is fed "
-        "the same array.",
+        "A row of eight pixels, the squares 0 to 49, resized to two with bilinear interpolation.",
+        "Without antialiasing three quarters of the pixels are never read; with aligned corners "
+        "different ones are. The difference arises before the first layer, so no comparison "
+        "of layers shows it.",
+        "All images are resized once, by Pillow, which antialiases, and every backend gets the "
+        "same array.",
         {"pt": _resize_pt, "tf": _resize_tf, "mx": _resize_mx},
     ),
 )

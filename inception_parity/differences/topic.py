@@ -1,4 +1,4 @@
-"""What a topic is, and what an experiment tells."""
+"""A topic, and the answer that its experiment gives."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Answer:
-    """What an experiment showed in one framework, or why it showed nothing.
+    """What an experiment showed in one framework, or why there is no answer.
 
     Args:
         default: what the framework does by default, in words, with the number.
         numbers: what was measured, by name.
-        ours: what this project's own part does in the same experiment; "" if none is meant.
-        problem: why there is no answer: the framework is missing, or the experiment failed.
+        ours: what this project's own layer or optimiser does in the same experiment;
+            "" if there is none.
+        problem: why there is no answer: the framework is missing or the experiment failed.
     """
 
     default: str = ""
@@ -35,9 +36,9 @@ class Topic:
     name: str  # on the command line
     title: str
     experiment: str  # what is done, in a sentence
-    why: str  # it matters
+    why: str  # why it matters
     equal: str  # how this project makes them equal
-    runs: Mapping[str, Callable[[], Answer]]  # framework -> experiment, which imports it
+    runs: Mapping[str, Callable[[], Answer]]  # framework -> its experiment, which imports it
 
 
 def listed(values: Any) -> str:

@@ -1,4 +1,4 @@
-"""Training: initial weights, dropout, gradients, and in which mode a network starts."""
+"""Training: initial weights, dropout, gradients, and the mode a network starts in."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .topic import Answer, Topic, listed
 
 def _dropped(kept: float, dropped: float) -> Answer:
     text = f"kept values become {kept:.4f}, {dropped:.0%} are dropped"
-    return Answer(f"{text}: p is the share that goes", {"kept": kept, "dropped": dropped})
+    return Answer(f"{text}: p is the share dropped", {"kept": kept, "dropped": dropped})
 
 
 def _dropout_pt() -> Answer:
@@ -96,7 +96,7 @@ def _gradients_tf() -> Answer:
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(3 * w)
         found.append(float(tape.gradient(loss, w)[0]))
-    return _gradients(found, "each is a value of its own")
+    return _gradients(found, "each is computed afresh")
 
 
 def _gradients_mx() -> Answer:
@@ -127,7 +127,7 @@ def _mode_pt() -> Answer:
     import torch
 
     y = torch.nn.Dropout(0.5)(torch.ones(1000))
-    return _mode(float((y == 0).sum()), "until `eval()`, whatever is done with the gradients")
+    return _mode(float((y == 0).sum()), "until `eval()`, even under `no_grad()`")
 
 
 def _mode_tf() -> Answer:
@@ -149,39 +149,40 @@ TOPICS = (
     Topic(
         "dropout",
         "Dropout",
-        "Dropout with p 0.25 in training, over ten thousand ones.",
-        "All three scale what is kept by 1 / (1 - p) in training, and do nothing in inference; "
-        "TensorFlow 1's `keep_prob` was the opposite of p. The masks never match, not even with "
+        "Dropout with p 0.25 in training mode, over ten thousand ones.",
+        "All three scale the values they keep by 1 / (1 - p) in training and do nothing in "
+        "inference; TensorFlow 1's `keep_prob` was 1 - p. The masks never match, not even with "
         "the same seed.",
-        "Parity of training is checked with dropout's p at 0, or with masks that are given to all.",
+        "Parity of training is checked with p 0, or with the same masks given to all.",
         {"pt": _dropout_pt, "tf": _dropout_tf, "mx": _dropout_mx},
     ),
     Topic(
         "initial-weights",
         "Initial weights",
-        "A new 3 x 3 convolution from 32 to 64 channels: the largest weight, the largest bias.",
-        "A plain GoogLeNet, without batch norm, learns from one start and not from another; "
-        "comparing trainings that start apart compares the starts.",
-        "All networks start from one file of shared weights, or from seeded ones, whose values "
-        "come from integers and are the same on every machine.",
+        "The largest weight and the largest bias of a new 3 x 3 convolution from 32 to 64 "
+        "channels.",
+        "GoogLeNet without batch norm learns from some initial weights and not from others; "
+        "training runs that start from different weights only show how the starts compare.",
+        "All networks start from one file of shared weights, or from seeded weights, which are "
+        "computed from integers and are the same on every machine.",
         {"pt": _initial_pt, "tf": _initial_tf, "mx": _initial_mx},
     ),
     Topic(
         "gradients",
-        "Gradients of a second pass",
-        "The gradient of 3 w after one backward pass, and after another.",
-        "A forgotten `zero_grad` doubles the step in PyTorch alone; MXNet's trainer divides by "
-        "the batch size that it is told, and the others don't.",
-        "Training steps here clear the gradients first, take the mean of the loss, and step "
-        "with batch size 1 in MXNet, so that a gradient is the same number everywhere.",
+        "Gradients of a second backward pass",
+        "The gradient of 3 w after one backward pass, and after a second.",
+        "A forgotten `zero_grad` doubles the step, in PyTorch only. MXNet's trainer divides by the "
+        "batch size it is given; the others don't.",
+        "Training steps here clear the gradients first, take the mean of the loss and, in MXNet, "
+        "step with batch size 1, so a gradient is the same number everywhere.",
         {"pt": _gradients_pt, "tf": _gradients_tf, "mx": _gradients_mx},
     ),
     Topic(
         "default-mode",
         "The mode of a new network",
-        "A new dropout layer is called on ones, with nothing said about training.",
-        "The same lines compare a network that drops and normalises by the batch with two that "
-        "don't.",
+        "A new dropout layer is called on ones, without saying whether it is training.",
+        "The same code compares one network that drops values and normalises by batch with two "
+        "that don't.",
         "Backends are put into inference mode before anything is recorded; auxiliary heads run "
         "in training, or where `return_aux` asks for them.",
         {"pt": _mode_pt, "tf": _mode_tf, "mx": _mode_mx},

@@ -88,7 +88,7 @@ def recognise(path: Path) -> str:
     except OSError as error:
         raise InputError(f"{path}: can't be read ({error.strerror})") from error
     titles = ", ".join(module(name).TITLE for name in FORMATS)
-    raise InputError(f"{path}: of no format that is read here ({titles})")
+    raise InputError(f"{path}: not in a supported format ({titles})")
 
 
 def read(path: Path) -> Content:

@@ -35,7 +35,7 @@ BUFFERS = 12 << 20  # bytes that HDF5 takes whatever the file
 
 
 class _RefusedError(Exception):
-    """HDF5 can do this, and no file of Keras' does."""
+    """HDF5 allows this, but no Keras file does it."""
 
 
 def recognise(path: Path) -> bool:
@@ -54,7 +54,7 @@ def read(path: Path) -> Content:
         import h5py
     except ImportError as error:
         raise InputError(
-            f"{path}: a file of Keras', which h5py reads ({error}); "
+            f"{path}: a Keras file, which needs h5py to read ({error}); "
             "pip install 'inception-parity[tensorflow]'"
         ) from error
     size = path.stat().st_size
@@ -156,7 +156,7 @@ def _newer(root: Any) -> Iterator[tuple[str, Any]]:
     def walk(group: Any, prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
         info = _address(group)
         if info in seen or depth > DEEPEST:
-            raise _RefusedError("its groups go in a circle, or too deep")
+            raise _RefusedError("its groups form a cycle, or are nested too deeply")
         seen.add(info)
         for name in group:
             if len(seen) > FEW:
@@ -213,7 +213,9 @@ def _child(group: Any, name: str) -> Any:
         if child.is_virtual or child.external:
             raise _RefusedError(f"{name!r} lies in another file")
         if child.chunks is not None or child.shape is None:
-            raise _RefusedError(f"{name!r} is in chunks, compressed perhaps, as Keras never does")
+            raise _RefusedError(
+                f"{name!r} is chunked and perhaps compressed, which Keras never does"
+            )
     elif not isinstance(child, h5py.Group):
         raise _RefusedError(f"{name!r} is a {type(child).__name__}")
     return child
@@ -239,7 +241,7 @@ def write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         import h5py
     except ImportError as error:
         raise InputError(
-            f"{path.name}: h5py writes files of Keras' ({error}); "
+            f"{path.name}: writing a Keras file needs h5py ({error}); "
             "pip install 'inception-parity[tensorflow]'"
         ) from error
     with h5py.File(path, "w") as file:

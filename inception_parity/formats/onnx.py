@@ -128,7 +128,7 @@ def _tensors(model: memoryview, metadata: dict[str, Any]) -> Iterator[_Tensor]:
         elif number == INPUT and kind == BYTES:
             metadata["inputs"].append(_shape(content))
         elif number == SPARSE_INITIALIZER:
-            raise WireError("sparse initialisers, which aren't read here")
+            raise WireError("sparse initialisers, which aren't supported")
 
 
 def _entry(content: memoryview) -> tuple[str, str]:
@@ -225,7 +225,7 @@ def _stored_by_number(tensor: _Tensor, native: str, count: int) -> memoryview | 
     """Return the bytes of numbers that are stored as numbers: floats as they are, others few."""
     number, packed = tensor.numbers[0]
     if number != NUMBERED.get(tensor.kind):
-        raise WireError(f"{tensor.name}: numbers of another type than the array's")
+        raise WireError(f"{tensor.name}: numbers of a different type from the array's")
     if number in (FLOAT_DATA, DOUBLE_DATA):
         return packed
     if count > FEW_NUMBERS or len(packed) > 10 * count:
@@ -246,7 +246,9 @@ def _external(path: Path, tensor: _Tensor, needed: int) -> memoryview:
     folder = path.parent.resolve()
     file = folder / location
     if not location or "\0" in location or Path(location).is_absolute():
-        raise InputError(f"{where}: its data is at {location!r}, but should be beside the model")
+        raise InputError(
+            f"{where}: its data is at {location!r}, but should be in the model's folder"
+        )
     if ".." in Path(location).parts or file.resolve() != file:
         raise InputError(
             f"{where}: its data is at {location!r}, outside the model's folder or behind a link; "
@@ -256,7 +258,7 @@ def _external(path: Path, tensor: _Tensor, needed: int) -> memoryview:
         offset = int(tensor.external.get("offset", "0"))
         length = int(tensor.external.get("length", str(needed)))
     except ValueError as error:
-        raise WireError(f"{tensor.name}: offset or length is no number") from error
+        raise WireError(f"{tensor.name}: offset or length isn't a number") from error
     if not file.is_file():
         raise InputError(f"{where}: there is no file {location!r}, where its data should be")
     if length != needed or not 0 <= offset <= file.stat().st_size - length:

@@ -63,7 +63,7 @@ def require_stored(path: Path, title: str) -> None:
     packed = [m.filename for m in members if m.compress_type or m.file_size != m.compress_size]
     if packed:
         raise InputError(
-            f"{path}: {packed[0]} is compressed, as {title} never does; "
+            f"{path}: {packed[0]} is compressed, which {title} never does; "
             "save it again with the library it comes from"
         )
     if sum(member.file_size for member in members) > path.stat().st_size:
@@ -81,7 +81,7 @@ def read(path: Path) -> Content:
         import torch
     except ImportError as error:
         raise InputError(
-            f"{path}: a file of PyTorch's, which only PyTorch reads ({error}); "
+            f"{path}: a PyTorch file, which only PyTorch can read ({error}); "
             "pip install 'inception-parity[torch]', or save it as safetensors"
         ) from error
     if head(path, 2) == b"PK":
@@ -116,7 +116,7 @@ def state_dict(loaded: Any, path: Path) -> Mapping[str, Any]:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping):
             loaded = loaded[name]
     if not isinstance(loaded, Mapping):
-        raise InputError(f"{path}: holds a {type(loaded).__name__}, but should a state dict")
+        raise InputError(f"{path}: holds a {type(loaded).__name__}, but should hold a state dict")
     if len(loaded) > FEW:
         raise InputError(f"{path}: {len(loaded):,} entries, but at most {FEW:,} are read")
     return loaded
@@ -188,7 +188,7 @@ def write(
         import torch
     except ImportError as error:
         raise InputError(
-            f"{path.name}: only PyTorch writes its archives ({error}); "
+            f"{path.name}: only PyTorch can write its archives ({error}); "
             "pip install 'inception-parity[torch]', or write safetensors"
         ) from error
     torch.save({name: torch.from_numpy(np.array(array)) for name, array in state.items()}, path)

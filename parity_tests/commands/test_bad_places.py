@@ -32,11 +32,20 @@ PLACES = {
     "under a file": (("weights", "googlenet", "--out", "file/w"), "there is no folder file"),
     "in no folder": (("weights", "googlenet", "--out", "no/w"), "there is no folder no; make it"),
     "in /proc": (("weights", "googlenet", "--out", "/proc/w"), "the folder /proc can't be written"),
-    "a folder": (("weights", "googlenet", "--out", "full"), "full: a folder, but should be a file"),
-    "a device": (("weights", "googlenet", "--out", "/dev/full"), "/dev/full: a device, but should"),
+    "a folder": (
+        ("weights", "googlenet", "--out", "full"),
+        "full: is a folder; give the name of a file",
+    ),
+    "a device": (
+        ("weights", "googlenet", "--out", "/dev/full"),
+        "/dev/full: is a device; give the name of a file",
+    ),
     "report in no folder": ((*CHECK, "--json", "no/r.json"), "there is no folder no; make it"),
     "report in /proc": ((*CHECK, "--json", "/proc/r.json"), "the folder /proc can't be written to"),
-    "report in a folder": ((*CHECK, "--json", "full"), "full: a folder, but should be a file's"),
+    "report in a folder": (
+        (*CHECK, "--json", "full"),
+        "full: is a folder; give the name of a file",
+    ),
     "traces in a full folder": ((*CHECK, "--keep", "full"), "full: exists and isn't empty; give"),
     "traces in a file": ((*CHECK, "--keep", "file"), "file: exists and isn't a folder; give"),
     "traces under a file": ((*CHECK, "--keep", "file/a/b"), "file/a/b: can't be written (Not a di"),

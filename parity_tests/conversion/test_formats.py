@@ -216,7 +216,7 @@ def test_hdf5_that_leads_elsewhere_is_refused(tmp_path):
     refuse(file_with(linked(h5py.SoftLink("/layers"))), "link to elsewhere")
     refuse(file_with(virtual), "lies in another file")
     refuse(file_with(external), "lies in another file")
-    refuse(file_with(circle), "in a circle")
+    refuse(file_with(circle), "groups form a cycle")
 
 
 def test_compressed_hdf5_is_refused(tmp_path):
@@ -235,7 +235,7 @@ def test_what_is_none_of_these_is_refused(tmp_path):
     path = tmp_path / "file"
     for content in (b"", b"\0" * 64, b"GIF89a", b"PK\x03\x04 but no archive"):
         path.write_bytes(content)
-        refuse(path, "of no format that is read here (safetensors, PyTorch, Keras HDF5")
+        refuse(path, "not in a supported format (safetensors, PyTorch, Keras HDF5")
     refuse(tmp_path / "none", "no such file")
     refuse(tmp_path, "not a file")
 

@@ -143,7 +143,7 @@ WRONG = {  # initialisers, and what is said of them
     "many dimensions": (with_shape(*[1] * 9), "more than 8 dimensions"),
     "external, too short": ([external("m.onnx", length=24, offset=1 << 40)[0]], "from 1,099,511"),
     "external, absent": ([external("nothing.bin")[0]], "there is no file 'nothing.bin'"),
-    "external, no number": ([external("m.onnx", offset="x")[0]], "offset or length is no number"),
+    "external, no number": ([external("m.onnx", offset="x")[0]], "offset or length isn't a number"),
     "text": ([helper.make_tensor("w", TensorProto.STRING, [1], [b"a"])], "data type 8, but should"),
     "twice": ([numpy_helper.from_array(numbers(2), "w")] * 2, "two initialisers are called 'w'"),
     "many numbers": (
