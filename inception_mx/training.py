@@ -51,7 +51,7 @@ class Training:
         Args:
             batches: (images, labels): (N, C, H, W), and (N,) of whole numbers.
             on_step: called after each step; what it raises ends the epoch.
-            first_step: the first step's number, counted from the training's begin.
+            first_step: the first step's number, counted from the start of training.
         """
         for step, (images, labels) in enumerate(batches, first_step):
             mxnet.random.seed(seed_of_step(self.seed, step))
@@ -127,7 +127,7 @@ def seed_of_step(seed: int, step: int) -> int:
 
 
 def _tuple(state: Any) -> tuple[Any, ...]:
-    """Return one parameter's optimiser state as a list: no array, one, or several."""
+    """Return one parameter's optimiser state as a tuple: no array, one, or several."""
     return () if state is None else state if isinstance(state, tuple) else (state,)
 
 

@@ -54,7 +54,7 @@ class Training:
         Args:
             batches: (images, labels): (N, C, H, W), and (N,) of whole numbers.
             on_step: called after each step; what it raises ends the epoch.
-            first_step: the first step's number, counted from the training's begin.
+            first_step: the first step's number, counted from the start of training.
         """
         callback = _Callback(on_step, lambda step: self._seed(first_step + step))
         with _unknown_length():
