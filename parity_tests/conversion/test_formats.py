@@ -222,7 +222,7 @@ def test_hdf5_that_leads_elsewhere_is_refused(tmp_path):
 def test_compressed_hdf5_is_refused(tmp_path):
     with h5py.File(tmp_path / "bomb.h5", "w") as file:
         file.create_dataset("layers/conv2d/vars/0", (1 << 24,), "f4", compression="gzip")
-    refuse(tmp_path / "bomb.h5", "compressed perhaps")
+    refuse(tmp_path / "bomb.h5", "perhaps compressed")
 
 
 def test_hdf5_that_claims_more_than_it_holds_is_refused(tmp_path):
