@@ -75,6 +75,7 @@ def test_every_layer_is_in_the_graph_from_the_start(built):
     outputs = net.output if isinstance(net.output, tuple) else (net.output,)
     assert [y.shape for y in outputs] == [(None, 7)] * len(info.outputs)
     paths = [path for path, _ in named_layers(net) if path]
+    assert [net.get_layer(path).name for path in paths] == paths
     features = keras.Model(net.input, {path: net.get_layer(path).output for path in paths})
     assert len(features.output) == len(paths) > 50
 
@@ -92,6 +93,7 @@ def test_config_gives_the_same_network_back(built):
 @pytest.mark.parametrize("return_aux", [False, True])
 def test_features_by_name_are_what_the_layers_compute(return_aux):
     net = Tiny(return_aux=return_aux)
+    assert [y.shape for y in tf.nest.flatten(net.output)] == [(None, 4)] * (1 + return_aux)
     names = ("stem", "stem.0.conv", "mixed.p3_2.act", "mixed", "head.2")
     features = keras.Model(net.input, [net.get_layer(name).output for name in names])
     for size in (16, 23):
