@@ -44,7 +44,10 @@ class Network(keras.Model):
         images = keras.Input((None, None, self.options["in_channels"]), name="images")
         outputs = self.call(images, training=True)  # so that the heads get nodes
         heads_run = self.options.get("return_aux", False)
+        tracked = list(self._layers)
         super().__init__(images, outputs if heads_run else _logits(outputs), **kwargs)
+        # Older versions of Keras keep only the layers of the graph; heads are trained, too.
+        self._layers += [layer for layer in tracked if layer not in self._layers]
         # Names the wrong axis, which the graph's own check doesn't.
         self.input_spec = layers.InputSpec(ndim=4, axes={-1: images.shape[-1]})
 
