@@ -284,6 +284,7 @@ def test_torchvision_s_resnet50_and_keras_are_v1_5_and_v1() -> None:
     assert made.first.name == "bn1"
 
 
+@pytest.mark.slow  # two whole networks
 @needs_both
 def test_torchvision_s_mobilenet_v2_and_keras_differ_in_padding_and_eps() -> None:
     made = example("zoos.py", "torch_mobilenet_v2", "keras_mobilenet_v2", (1, 3, 64, 64))

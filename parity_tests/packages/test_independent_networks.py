@@ -149,6 +149,7 @@ def float64_in_keras():
     keras.config.set_floatx(before)
 
 
+@pytest.mark.slow  # a whole V3, twice
 def test_inception_v3_is_keras(float64_in_keras):
     options, arrays = seeded("inception_v3", bn_scale=False, use_aux=False)
     ours = inception_tf.InceptionV3(**options)
