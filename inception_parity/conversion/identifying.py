@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import formats, libraries
-from ..errors import InputError
+from ..errors import InputError, reading
 from ..formats import Content
 from ..libraries import ONNX, SHARED, Library, torchvision
 from ..networks import catalogue
@@ -82,15 +82,11 @@ def _ours(
     path: Path, content: Content, network: str | None, settings: Mapping[str, Any], sha256: str
 ) -> Found:
     """Take a file at its word: ours state their network and options."""
-    try:
+    with reading(path, "broken metadata"):
         stated = content.metadata["options"]
         stated = dict((json.loads(stated) if isinstance(stated, str) else stated).items())
         name = str(content.metadata["network"])
         options = dict(catalogue.network(name).resolve(stated))
-    except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise InputError(f"{path}: broken metadata ({error!r})") from error
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
     if network not in (None, name):
         raise InputError(f"{path}: weights of {name}, but should be of {network}")
     asked = catalogue.network(name).resolve({**options, **settings})
