@@ -1,0 +1,290 @@
+"""How a framework's operations are described by the kinds and settings that all of them share.
+
+Each framework has a table (`Operations`) from its own names to rows. A row says what the
+operation is, what its positional arguments are called, and where each of our settings comes from:
+
+    "BatchNorm": op("norm", "data weight bias running_mean running_var", eps=arg("eps", 1e-3))
+
+What a row can't say is a function that takes the `Call`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..diagnosis.forward import same_pads
+from .layers import Settings
+from .layouts import LAST, Tag, shared_axis
+
+Described = tuple[str, Settings]  # kind, settings
+
+ROLES = ("weight", "bias", "running_mean", "running_var")  # the arguments that are parameters
+
+# Frameworks' names of activations, in lower case and without underscores.
+_ACTIVATIONS = {
+    "relu": "relu", "relu6": "relu6", "sigmoid": "sigmoid", "tanh": "tanh", "silu": "silu",
+    "swish": "silu", "softplus": "softplus", "softrelu": "softplus", "softsign": "softsign",
+    "selu": "selu", "hardsigmoid": "hard_sigmoid", "hardswish": "hard_swish",
+    "hardsilu": "hard_swish", "mish": "mish", "elu": "elu", "leakyrelu": "leaky_relu",
+    "softmax": "softmax", "logsoftmax": "log_softmax", "gelu": "gelu", "celu": "celu",
+    "logsigmoid": "log_sigmoid", "abs": "abs",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of one of a framework's operations.
+
+    Args:
+        name: the operation, as the framework's table has it.
+        given: its arguments by name, positional ones included.
+        fed: the activations among them.
+        output: what it returned.
+        tag: the layout of the first of `fed`.
+        weights: the roles whose arguments are parameters or constants.
+    """
+
+    name: str
+    given: Mapping[str, Any]
+    fed: Sequence[Any]
+    output: Any
+    tag: Tag = None
+    weights: Container[str] = ()
+
+    @property
+    def x(self) -> Any:
+        """The first activation."""
+        return self.fed[0]
+
+    def get(self, names: str, usual: Any = None) -> Any:
+        """Return the first of these arguments that isn't None, `usual` if all of them are."""
+        values = (self.given.get(name) for name in names.split())
+        return next((value for value in values if value is not None), usual)
+
+    def axis(self, axis: Any) -> int:
+        """Return an axis of the first activation as one of the shared layout."""
+        return shared_axis(int(axis), len(self.x.shape), self.tag)
+
+
+Reader = Callable[[Call], Any]
+
+
+@dataclass(frozen=True)
+class Op:
+    """A row of a table: what an operation is.
+
+    Args:
+        kind: its kind, or a function that returns the kind and the settings of a call.
+        takes: the names of its positional arguments.
+        settings: our settings -> a constant, or what reads it from a call; None is left out.
+    """
+
+    kind: str | Callable[[Call], Described]
+    takes: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def describe(self, call: Call) -> Described:
+        """Return the kind and the settings of a call."""
+        if callable(self.kind):
+            return self.kind(call)
+        found = {k: v(call) if callable(v) else v for k, v in self.settings.items()}
+        return self.kind, {name: value for name, value in found.items() if value is not None}
+
+
+def op(kind: str | Callable[[Call], Described], takes: str = "", /, **settings: Any) -> Op:
+    """Return a row, its settings as keywords."""
+    return Op(kind, takes, settings)
+
+
+def arg(names: str, usual: Any = None) -> Reader:
+    """Return what reads an argument.
+
+    Args:
+        names: its name; several for one whose name depends on the version.
+        usual: its default, whose type the value gets; a required argument's type instead.
+    """
+    required = isinstance(usual, type)
+    convert = usual if required else type(usual)
+
+    def read(call: Call) -> Any:
+        value = call.get(names, None if required else usual)
+        return value if value is None or usual is None else convert(value)
+
+    return read
+
+
+def axis(names: str, usual: Any = int) -> Reader:
+    """Return what reads an argument that is an axis, as one of the shared layout."""
+    return lambda call: call.axis(arg(names, usual)(call))
+
+
+class Operations:
+    """A framework's table.
+
+    Args:
+        rows: names, separated by spaces -> what they are; a `#` in a name stands for the number
+            of spatial axes: `conv#d`. An activation needs a row only if it has settings.
+    """
+
+    def __init__(self, rows: Mapping[str, Op | str | Callable[[Call], Described]]) -> None:
+        self.rows = {
+            name: row if isinstance(row, Op) else Op(row)
+            for names, row in rows.items()
+            for name in names.split()
+        }
+
+    def find(self, name: str) -> Op:
+        """Return an operation's row; one that isn't in the table is of its own kind."""
+        known = self.rows.get(name) or self.rows.get(re.sub(r"[123](?=[dD])", "#", name))
+        if known is not None:
+            return known
+        function = activation_called(name)
+        return Op(name) if function is None else op("act", function=function)
+
+    def named(self, name: str, positional: Sequence[Any]) -> dict[str, Any]:
+        """Return positional arguments by their names."""
+        return dict(zip(self.find(name).takes.split(), positional, strict=False))
+
+    def describe(self, call: Call) -> Described:
+        """Return a call's kind and settings."""
+        return self.find(call.name).describe(call)
+
+
+def activation_called(own: str) -> str | None:
+    """Return the shared name of an activation, or None if a framework's name isn't one's."""
+    return _ACTIVATIONS.get(own.lower().replace("_", ""))
+
+
+def reshape(call: Call) -> Described:
+    """Return a flattening, if the result has two axes, or another reshaping."""
+    return ("flatten" if len(call.output.shape) == 2 else "reshape"), {}
+
+
+def dense(call: Call) -> Described:
+    """Return a dense layer, if what the input is multiplied by is a parameter."""
+    return ("dense" if "weight" in call.weights else call.name), {}
+
+
+def clip(low: Any, high: Any) -> Described:
+    """Return values cut at both ends, or a ReLU if that is what it is."""
+    if low == 0 and high in (6, None):
+        return "act", {"function": "relu6" if high == 6 else "relu"}
+    return "act", {"function": "clip", "low": low, "high": high}
+
+
+def reduction(reduce: str, axes: str, kind: str = "") -> Callable[[Call], Described]:
+    """Return what describes a mean or maximum over some axes.
+
+    Args:
+        reduce: `mean` or `max`.
+        axes: the argument that has them.
+        kind: what it is, if it isn't a global pool; `reduce` by default.
+    """
+
+    def described(call: Call) -> Described:
+        where = sorted(call.axis(each) for each in np.ravel(call.get(axes, ())))
+        if len(where) > 0 and where == list(range(2, len(call.x.shape))):
+            return "global_pool", {"reduce": reduce}
+        return kind or reduce, {"axes": where}
+
+    return described
+
+
+def adaptive_pool(output: Any, sizes: Sequence[int], reduce: str) -> Described:
+    """Return a pool to a stated size, which is a global pool if every side is 1.
+
+    Args:
+        output: the size, one number for all axes or one for each; None: as it is.
+        sizes: the input's, along the spatial axes.
+        reduce: `mean` or `max`.
+    """
+    wanted = output if isinstance(output, (tuple, list)) else (output,) * len(sizes)
+    sides = tuple(own if side is None else side for side, own in zip(wanted, sizes, strict=True))
+    if set(sides) == {1}:
+        return "global_pool", {"reduce": reduce}
+    return "adaptive_pool", {"output": sides, "reduce": reduce}
+
+
+def window(
+    kernel: Sequence[int],
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = None,
+    sizes: Sequence[int] = (),
+) -> Settings:
+    """Return the settings of what moves over the spatial axes.
+
+    Args:
+        kernel: its size along each.
+        stride: one number for all axes, or one for each.
+        padding: the same; or a pair for each, (before, after); or a framework's word: `same`, …
+        dilation: like `stride`; None for what has none.
+        sizes: the input's, which `same` depends on.
+    """
+    axes = len(kernel)
+    stride = per_axis(stride, axes)
+    steps = per_axis(1 if dilation is None else dilation, axes)
+    word = padding.upper() if isinstance(padding, str) else ""
+    pads: Any
+    if word.startswith("SAME"):
+        pads = same_pads(sizes, kernel, stride, steps)
+        if word == "SAME_LOWER":
+            pads = [pair[::-1] for pair in pads]
+    elif word == "CAUSAL":
+        pads = [(steps[0] * (kernel[0] - 1), 0)]
+    elif word:  # VALID, or ONNX's NOTSET without pads
+        pads = [(0, 0)] * axes
+    elif isinstance(padding, (tuple, list)) and isinstance(padding[0], (tuple, list)):
+        pads = padding
+    else:
+        pads = [(side, side) for side in per_axis(padding, axes)]
+    found = {"kernel": tuple(kernel), "stride": stride, "pads": pads}
+    return found if dilation is None else {**found, "dilation": steps}
+
+
+def per_axis(value: Any, axes: int) -> tuple[int, ...]:
+    """Return one number per axis, from one for all or one for each."""
+    values = tuple(int(v) for v in value) if isinstance(value, (tuple, list)) else (int(value),)
+    return values * axes if len(values) == 1 else values
+
+
+def window_pool(
+    reduce: str, window: Settings, ceil: Any = False, count_include_pad: Any = False
+) -> Described:
+    """Return a pool over windows.
+
+    Args:
+        reduce: `mean` or `max`.
+        window: its settings.
+        ceil: whether a last window may reach beyond the input.
+        count_include_pad: whether a mean counts its padding.
+    """
+    if reduce == "mean":
+        counts = bool(count_include_pad)
+        return "avg_pool", {**window, "ceil": bool(ceil), "count_include_pad": counts}
+    return "max_pool", {"dilation": (1,) * len(window["kernel"]), **window, "ceil": bool(ceil)}
+
+
+def zero_pad(
+    pads: Sequence[Any], tag: Tag = None, mode: str = "constant", fill: Any = 0.0
+) -> Described:
+    """Return a padding, of which the spatial axes are kept.
+
+    Args:
+        pads: (before, after) for every axis.
+        tag: the input's layout.
+        mode: `constant`, `reflect`, …
+        fill: the constant, a number or an array of one.
+    """
+    spatial = pads[1:-1] if tag == LAST else pads[2:]
+    return "pad", {"pads": spatial, "mode": mode, "fill": number(fill)}
+
+
+def number(value: Any) -> float:
+    """Return the number that an array of one element holds."""
+    return float(np.ravel(value)[0])
