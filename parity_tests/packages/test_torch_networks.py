@@ -24,6 +24,9 @@ SIZES = {
     "ceil_googlenet": 31,
     "inception_v2": 75,
     "inception_v3": 299,
+    "inception_v4": 299,
+    "inception_resnet_v1": 75,
+    "inception_resnet_v2": 299,
 }
 
 
