@@ -1,5 +1,6 @@
 """The Inception family in MXNet Gluon."""
 
+from .bn_inception import BNInception, BNInceptionBlock, BNInceptionReduction
 from .ceil_googlenet import CeilGoogLeNet, CeilInception, CeilInceptionAux
 from .googlenet import GoogLeNet, Inception
 from .inception_v1 import InceptionV1, InceptionV1Aux, InceptionV1Block
@@ -30,6 +31,9 @@ from .weights import get_weights, set_weights
 __all__ = [
     "SGD",
     "Adam",
+    "BNInception",
+    "BNInceptionBlock",
+    "BNInceptionReduction",
     "CeilGoogLeNet",
     "CeilInception",
     "CeilInceptionAux",

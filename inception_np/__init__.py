@@ -1,5 +1,6 @@
 """The Inception family in NumPy, float64: the oracle."""
 
+from .bn_inception import BNInception, BNInceptionBlock, BNInceptionReduction
 from .ceil_googlenet import CeilGoogLeNet, CeilInception, CeilInceptionAux
 from .googlenet import GoogLeNet, Inception
 from .inception_v1 import InceptionV1, InceptionV1Aux, InceptionV1Block
@@ -29,6 +30,9 @@ from .weights import get_weights, set_weights
 __all__ = [
     "SGD",
     "Adam",
+    "BNInception",
+    "BNInceptionBlock",
+    "BNInceptionReduction",
     "CeilGoogLeNet",
     "CeilInception",
     "CeilInceptionAux",
