@@ -240,3 +240,22 @@ def test_every_block_is_tested():
     layers = {n for n, c in found.items() if isinstance(c, type) and issubclass(c, keras.Layer)}
     networks = {network.class_name for network in catalogue.NETWORKS.values()}
     assert layers - networks - {"ConvBlock"} == set(BLOCKS)
+
+
+def test_a_network_reloads_with_the_dtype_it_was_saved_with(tmp_path):
+    keras.config.set_dtype_policy("float64")
+    try:
+        net = inception_tf.GoogLeNet(in_channels=3)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    x = images(32).astype("float64")
+    net.save(tmp_path / "net.keras")
+    back = keras.models.load_model(tmp_path / "net.keras")
+    assert {w.dtype for w in back.weights} == {"float64"}
+    np.testing.assert_array_equal(back(x), net(x))
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_a_dtype_given_to_the_constructor_is_refused_with_the_way_to_set_it():
+    with pytest.raises(ValueError, match=r"dtype='float64'.*set_dtype_policy"):
+        inception_tf.GoogLeNet(dtype="float64")
