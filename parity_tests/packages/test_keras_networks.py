@@ -50,7 +50,7 @@ def images(size=16, batch=2):
     return rng.uniform(-1.0, 1.0, (batch, size, size + 3, 3)).astype(np.float32)
 
 
-SLOW = ("inception_v2", "inception_v3")
+SLOW = ("bn_inception", "inception_v2", "inception_v3")
 
 
 @pytest.fixture(
@@ -208,6 +208,8 @@ BLOCKS = {
     "Inception": (6, 1, (2, 3), (4, 5), 6, True),
     "InceptionV1Block": (6, 1, 2, 3, 4, 5, 6, False),
     "CeilInception": (6, 1, 2, 3, 4, 5, 6, 3, 0.5),
+    "BNInceptionBlock": (6, 1, (2, 3), (4, 5), 6, False, False, 0.5, True),
+    "BNInceptionReduction": (6, (2, 3), (4, 5), True, False, 0.5),
     "InceptionV1Aux": (6, 7, False),
     "CeilInceptionAux": (6, 7, 0.5),
     "InceptionV2Aux": (6, 7),

@@ -16,6 +16,8 @@ JOBS = [  # network, options, (height, width)
     ("inception_v1", {**SMALL, "use_aux": False}, (33, 48)),
     ("ceil_googlenet", {**HEADS, "pool4_kernel": 2}, (15, 18)),
     ("ceil_googlenet", {**HEADS, **TORCHVISION}, (38, 33)),
+    ("bn_inception", SMALL, (38, 31)),
+    ("bn_inception", {**SMALL, "pool_features": 96, "padded_pool": True}, (40, 47)),
     ("inception_v2", HEADS, (96, 117)),
     ("inception_v3", {**SMALL, "use_aux": False}, (75, 96)),
 ]
@@ -23,6 +25,11 @@ SLOW_JOBS = [  # the heads of V1 and V3 need large images; and more options
     ("inception_v1", {**HEADS, "in_channels": 1}, (209, 224)),
     ("inception_v1", {**HEADS, "lrn": True}, (210, 223)),
     ("ceil_googlenet", HEADS, (47, 64)),
+    (
+        "bn_inception",
+        {**SMALL, "count_include_pad": False, "bias": False, "bn_eps": 1e-3},
+        (63, 70),
+    ),
     ("inception_v3", {**SMALL, "count_include_pad": True, "bn_eps": 1e-5}, (97, 75)),
     ("inception_v3", {**SMALL, "transform_input": True, "bn_scale": False}, (96, 75)),
     ("inception_v3", HEADS, (299, 299)),
@@ -59,7 +66,7 @@ def test_every_endpoint_agrees_with_the_oracle(job, framework):
     trace = run(framework)
     assert trace.loader == []
     assert set(trace) == set(oracle)
-    if options["return_aux"]:  # in the order that the catalogue states, not swapped
+    if options.get("return_aux"):  # in the order that the catalogue states, not swapped
         for output, head in HEAD_OF[network.name].items():
             np.testing.assert_array_equal(trace.array(output), trace.array(head))
     errors = {}

@@ -14,9 +14,11 @@ from ..support.selection import slow_unless
 
 NOT_RGB = "in_channels=1, but should be 3 with transform_input=True"
 PACKAGES = list(catalogue.PACKAGES)
+HEADED = [n.name for n in catalogue.NETWORKS.values() if len(n.outputs) > 1]
 SHAPES = [
     ("inception_v1", {path: shape for path, shape, _ in expected.V1_SUMMARY}),
     ("ceil_googlenet", expected.CEIL_SHAPES),
+    ("bn_inception", expected.BN_SHAPES),
     ("inception_v2", expected.V2_SHAPES),
     ("inception_v3", expected.V3_SHAPES),
 ]
@@ -75,8 +77,10 @@ def test_parameters_of_v1_are_as_printed_layer_by_layer(package):
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        *((name, options) for name, _ in SHAPES for options in ({}, {"use_aux": False})),
+        *((name, {}) for name, _ in SHAPES),
+        *((name, {"use_aux": False}) for name in HEADED),
         ("inception_v1", {"lrn": True}),
+        ("bn_inception", {"bias": False, "pool_features": 96}),
         ("inception_v3", {"bn_scale": False}),
     ],
     ids=str,
@@ -93,7 +97,9 @@ def record_shapes(net, x, outputs):
     for path, module in net.named_modules():
         if path:
             module.hooks.append(lambda _, __, y, path=path: arrays.update({path: y}))
-    arrays |= dict(zip(outputs, net(x), strict=True))
+    returned = net(x)
+    returned = returned if isinstance(returned, tuple) else (returned,)
+    arrays |= dict(zip(outputs, returned, strict=True))
     return {path: array.shape[1:] for path, array in arrays.items()}
 
 
@@ -101,12 +107,13 @@ def record_shapes(net, x, outputs):
 def test_shapes_are_as_printed(name, printed):
     # A batch of no images has all the shapes, and costs nothing.
     network = catalogue.network(name)
-    net = network.build("inception_np", network.resolve({"return_aux": True}))
+    heads = {"return_aux": True} if name in HEADED else {}
+    net = network.build("inception_np", network.resolve(heads))
     found = record_shapes(net, np.zeros((0, 3, *network.size)), network.outputs)
     assert {path: found.get(path) for path in printed} == printed
 
 
-@pytest.mark.parametrize("name", [name for name, _ in SHAPES])
+@pytest.mark.parametrize("name", HEADED)
 @pytest.mark.parametrize("package", PACKAGES)
 def test_heads_are_refused_where_there_are_none(package, name):
     network = catalogue.network(name)
@@ -119,6 +126,7 @@ def test_heads_are_refused_where_there_are_none(package, name):
     [
         ("inception_v1", {"num_classes": 0}, "num_classes=0, but should be a positive"),
         ("inception_v2", {"in_channels": 0}, "in_channels=0, but should be a positive"),
+        ("bn_inception", {"pool_features": 0}, "out_channels=0, but should be a positive"),
         ("ceil_googlenet", {"third_kernel": 4}, "third_kernel=4, but should be 3 or 5"),
         ("ceil_googlenet", {"pool4_kernel": 1}, "pool4_kernel=1, but should be 2 or 3"),
         *(
