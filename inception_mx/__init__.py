@@ -1,5 +1,6 @@
 """The Inception family in MXNet Gluon."""
 
+from .bn_inception import BNInception, BNInceptionBlock, BNInceptionReduction
 from .ceil_googlenet import CeilGoogLeNet, CeilInception, CeilInceptionAux
 from .googlenet import GoogLeNet, Inception
 from .inception_resnet import (
@@ -50,6 +51,9 @@ from .weights import get_weights, set_weights
 __all__ = [
     "SGD",
     "Adam",
+    "BNInception",
+    "BNInceptionBlock",
+    "BNInceptionReduction",
     "Block8",
     "Block17",
     "Block35",

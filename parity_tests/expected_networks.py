@@ -11,6 +11,9 @@ PARAMETERS = [
     ("ceil_googlenet", {}, 13_385_816),
     ("ceil_googlenet", {"third_kernel": 3}, 13_004_888),
     ("ceil_googlenet", {"third_kernel": 3, "use_aux": False}, 6_624_904),
+    # pytorchcv's bninception. Of these, 10,016 are biases of convolutions.
+    ("bn_inception", {}, 11_295_240),
+    ("bn_inception", {"bias": False}, 11_295_240 - 10_016),
     ("inception_v2", {}, 25_420_856),
     ("inception_v2", {"use_aux": False}, 23_213_998),
     ("inception_v2", {"num_classes": 1000}, 28_464_116),
@@ -216,6 +219,31 @@ CEIL_SHAPES = {
     "logits": (1000,),
 }
 
+# BNInception on 3 x 224 x 224: figure 5 of arXiv:1502.03167, where the size in the row of a
+# stride-2 block is that of its input. Its channels of 4c, 4d and 4e are those with TF-slim's
+# pool_features=96; these are of the Caffe model, as in Cadene's copy of it.
+BN_SHAPES = {
+    "conv1_7x7_s2": (64, 112, 112),
+    "pool1_3x3_s2": (64, 56, 56),
+    "conv2_3x3_reduce": (64, 56, 56),
+    "conv2_3x3": (192, 56, 56),
+    "pool2_3x3_s2": (192, 28, 28),
+    "inception_3a": (256, 28, 28),
+    "inception_3b": (320, 28, 28),
+    "inception_3c.conv_3x3": (160, 14, 14),
+    "inception_3c.double_3x3_2": (96, 14, 14),
+    "inception_3c": (576, 14, 14),
+    "inception_4a": (576, 14, 14),
+    "inception_4b": (576, 14, 14),
+    "inception_4c": (608, 14, 14),
+    "inception_4d": (608, 14, 14),
+    "inception_4e": (1056, 7, 7),
+    "inception_5a": (1024, 7, 7),
+    "inception_5b": (1024, 7, 7),
+    "global_pool": (1024, 1, 1),
+    "logits": (1000,),
+}
+
 # InceptionV2 on 3 x 299 x 299: the sizes in table 1 of arXiv:1512.00567 are those
 # of each row's input; channels are the source's arguments.
 V2_SHAPES = {
@@ -415,6 +443,10 @@ SMALLEST = [
     # 16 (8) for the pools before, and an odd number for the 7x7/2 pad 3.
     ("ceil_googlenet", {}, True, 31),
     ("ceil_googlenet", {"pool4_kernel": 2}, True, 15),
+    # The grids before both stride-2 blocks must be even: 4, 8 (the 3x3/2 in ceil mode), 16 (the
+    # same), an odd number for the 7x7/2 pad 3. With padded pools, 2 pixels for each ceil-mode pool.
+    ("bn_inception", {}, True, 31),
+    ("bn_inception", {"padded_pool": True}, True, 7),
     # Keras' documentation of InceptionV3: "width and height should be no smaller than 75".
     ("inception_v2", {}, True, 75),
     ("inception_v3", {}, False, 75),

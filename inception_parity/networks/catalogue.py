@@ -175,6 +175,29 @@ NETWORKS = {
             ),
         ),
         Network(
+            "bn_inception",
+            "BNInception",
+            "Ioffe and Szegedy 2015, figure 5",
+            (
+                *_IMAGES,
+                Option("pool_features", 128, "pool projections of 4c and 4d; TF-slim has 96"),
+                Option("padded_pool", False, "pools of 3c and 4e padded (MXNet), not in ceil mode"),
+                Option("count_include_pad", True, "average pools count padding; TF-slim's don't"),
+                Option("bias", True, "convolutions have a bias; TF-slim's haven't"),
+                Option("bn_eps", 1e-5, "added to the variance; TF-slim has 1e-3"),
+            ),
+            variants=(
+                {},
+                {
+                    "pool_features": 96,
+                    "padded_pool": True,
+                    "count_include_pad": False,
+                    "bias": False,
+                    "bn_eps": 1e-3,
+                },
+            ),
+        ),
+        Network(
             "inception_v2",
             "InceptionV2",
             "Szegedy et al. 2015, table 1",

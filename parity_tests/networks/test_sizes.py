@@ -30,7 +30,7 @@ def test_rows_cover_predecessors_and_the_whole_family():
     rows = sizes.rows(3, 1000, size=None)
     assert [row.title for row in rows] == [
         *expected.PREDECESSORS,
-        *("GoogLeNet", "InceptionV1", "CeilGoogLeNet", "InceptionV2", "InceptionV3"),
+        *("GoogLeNet", "InceptionV1", "CeilGoogLeNet", "BNInception", "InceptionV2", "InceptionV3"),
         *("InceptionV4", "InceptionResNetV1", "InceptionResNetV2"),
     ]
     found = {row.title: row for row in rows}

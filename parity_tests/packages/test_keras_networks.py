@@ -51,7 +51,7 @@ def images(size=16, batch=2):
 
 
 SLOW = (
-    *("inception_v2", "inception_v3", "inception_v4"),
+    *("bn_inception", "inception_v2", "inception_v3", "inception_v4"),
     *("inception_resnet_v1", "inception_resnet_v2"),
 )
 
@@ -212,6 +212,8 @@ BLOCKS = {
     "Inception": (6, 1, (2, 3), (4, 5), 6, True),
     "InceptionV1Block": (6, 1, 2, 3, 4, 5, 6, False),
     "CeilInception": (6, 1, 2, 3, 4, 5, 6, 3, 0.5),
+    "BNInceptionBlock": (6, 1, (2, 3), (4, 5), 6, False, False, 0.5, True),
+    "BNInceptionReduction": (6, (2, 3), (4, 5), True, False, 0.5),
     "InceptionV1Aux": (6, 7, False),
     "CeilInceptionAux": (6, 7, 0.5),
     "InceptionV2Aux": (6, 7),

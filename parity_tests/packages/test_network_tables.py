@@ -14,16 +14,18 @@ from ..support.selection import slow_unless
 
 NOT_RGB = "in_channels=1, but should be 3 with transform_input=True"
 PACKAGES = list(catalogue.PACKAGES)
+UNSCALED = ["inception_v3", "inception_v4", "inception_resnet_v1", "inception_resnet_v2"]
+HEADED = [n.name for n in catalogue.NETWORKS.values() if len(n.outputs) > 1]
 SHAPES = [
     ("inception_v1", {path: shape for path, shape, _ in expected.V1_SUMMARY}),
     ("ceil_googlenet", expected.CEIL_SHAPES),
+    ("bn_inception", expected.BN_SHAPES),
     ("inception_v2", expected.V2_SHAPES),
     ("inception_v3", expected.V3_SHAPES),
     ("inception_v4", expected.V4_SHAPES),
     ("inception_resnet_v1", expected.RESNET_V1_SHAPES),
     ("inception_resnet_v2", expected.RESNET_V2_SHAPES),
 ]
-HEADED = [name for name, _ in SHAPES if "use_aux" in catalogue.network(name).resolve({})]
 
 
 # In the oracle, which builds in no time, with all options; elsewhere with the defaults.
@@ -88,8 +90,9 @@ def test_parameters_of_v1_are_as_printed_layer_by_layer(package):
         *((name, {}) for name, _ in SHAPES),
         *((name, {"use_aux": False}) for name in HEADED),
         ("inception_v1", {"lrn": True}),
-        *((name, {"bn_scale": False}) for name, _ in SHAPES[3:]),
+        *((name, {"bn_scale": False}) for name in UNSCALED),
         ("inception_resnet_v1", {"bottleneck": True}),
+        ("bn_inception", {"bias": False, "pool_features": 96}),
     ],
     ids=str,
 )
@@ -105,8 +108,9 @@ def record_shapes(net, x, outputs):
     for path, module in net.named_modules():
         if path:
             module.hooks.append(lambda _, __, y, path=path: arrays.update({path: y}))
-    results = net(x)
-    arrays |= dict(zip(outputs, results if isinstance(results, tuple) else (results,), strict=True))
+    returned = net(x)
+    returned = returned if isinstance(returned, tuple) else (returned,)
+    arrays |= dict(zip(outputs, returned, strict=True))
     return {path: array.shape[1:] for path, array in arrays.items()}
 
 
@@ -163,6 +167,7 @@ def test_heads_are_refused_where_there_are_none(package, name):
     [
         ("inception_v1", {"num_classes": 0}, "num_classes=0, but should be a positive"),
         ("inception_v2", {"in_channels": 0}, "in_channels=0, but should be a positive"),
+        ("bn_inception", {"pool_features": 0}, "out_channels=0, but should be a positive"),
         ("ceil_googlenet", {"third_kernel": 4}, "third_kernel=4, but should be 3 or 5"),
         ("ceil_googlenet", {"pool4_kernel": 1}, "pool4_kernel=1, but should be 2 or 3"),
         *(

@@ -25,6 +25,7 @@ NETWORKS = [
 SIZES = {
     "inception_v1": (209, 214),
     "ceil_googlenet": (31, 40),
+    "bn_inception": (31, 38),
     "inception_v2": (75, 96),
     "inception_v3": (299, 299),
     "inception_v4": (299, 299),
@@ -96,6 +97,7 @@ def test_gluon_runs_the_heads_in_training_only(name, hybridized):
         ("inception_v1", {"return_aux": True}),
         ("inception_v1", {"lrn": True}),
         ("ceil_googlenet", {"return_aux": True}),
+        ("bn_inception", {}),
         pytest.param("inception_v2", {"return_aux": True}, marks=slow),
         pytest.param("inception_v3", {"return_aux": True, "transform_input": True}, marks=slow),
         pytest.param("inception_v4", {"return_aux": True}, marks=slow),
@@ -120,6 +122,7 @@ def test_gluon_hybridized_gives_the_same_bits(name, options):
     [
         ("inception_v1", {"lrn": True}),
         ("ceil_googlenet", {"return_aux": True, "third_kernel": 3}),
+        ("bn_inception", {"pool_features": 96, "padded_pool": True}),
         pytest.param("inception_v2", {}, marks=slow),
         pytest.param(
             "inception_v3",

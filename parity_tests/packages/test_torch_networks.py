@@ -22,6 +22,7 @@ SIZES = {
     "googlenet": 32,
     "inception_v1": 209,
     "ceil_googlenet": 31,
+    "bn_inception": 31,
     "inception_v2": 75,
     "inception_v3": 299,
     "inception_v4": 299,
