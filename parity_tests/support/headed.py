@@ -160,13 +160,13 @@ def train(
 ) -> Trace:
     """Train a new network in a framework, and return the trace.
 
-        Args:
-            framework: the backend.
-        trial: its training.
-            out: the trace's folder.
-        dtype: of the computation.
-        plant: called with the network and its Training, to plant a fault.
-        graph: whether Keras compiles its step, as it does for users, which takes seconds.
+    Args:
+        framework: the backend.
+    trial: its training.
+        out: the trace's folder.
+    dtype: of the computation.
+    plant: called with the network and its Training, to plant a fault.
+    graph: whether Keras compiles its step, as it does for users, which takes seconds.
     """
     by = copy.copy(adapter(framework))
     make = by.training
