@@ -1,4 +1,4 @@
-"""Our networks against other people's: torchvision's, Keras', MXNet's, and an ONNX file.
+"""Our networks compared with torchvision's, Keras', MXNet's and one in an ONNX file.
 
 Weights are seeded and batch norm's statistics random; everything is float64.
 """
@@ -86,7 +86,7 @@ def test_ceil_googlenet_is_torchvisions_googlenet(size):
     x = images(*size)
     (logits, aux2, aux1), found = run_torch(ours, GOOGLENET.values(), x)
     expected_logits, expected = run_torch(theirs, set(GOOGLENET) - {"aux1", "aux2"}, x)
-    with torch.no_grad():  # torchvision runs its heads in training only
+    with torch.no_grad():  # torchvision runs its heads only in training mode
         expected["aux1"] = theirs.aux1(expected["inception4a"])
         expected["aux2"] = theirs.aux2(expected["inception4d"])
     for name, path in GOOGLENET.items():
@@ -108,7 +108,7 @@ def test_ceil_googlenet_in_training_returns_what_torchvision_returns():
     for net in (ours, theirs):
         for module in net.modules():
             if isinstance(module, torch.nn.Dropout):
-                module.eval()  # masks never match
+                module.eval()  # dropout masks never match
     x = torch.from_numpy(images(64, 64))
     for found, expected, name in zip(ours(x), theirs(x), theirs(x)._fields, strict=True):
         assert error(found.detach().numpy(), expected.detach().numpy()) <= LIMIT, name
@@ -160,7 +160,7 @@ def test_inception_v3_is_keras(float64_in_keras):
     theirs = keras.applications.InceptionV3(
         weights=None, classifier_activation=None, input_shape=(97, 128, 3), classes=CLASSES
     )
-    ordered = sorted(  # Keras numbers layers as it makes them, in our order
+    ordered = sorted(  # Keras numbers layers in the order it creates them, which is ours
         (layer for layer in theirs.layers if layer.name.startswith("conv2d")),
         key=lambda layer: int(layer.name.partition("_")[2] or 0),
     )
@@ -201,10 +201,10 @@ def test_inception_v3_is_mxnets():
     with (
         mxnet.util.np_array(False),
         mxnet.util.np_shape(False),
-    ):  # the model zoo has the older interface
+    ):  # the model zoo uses MXNet's older interface
         theirs = mxnet.gluon.model_zoo.vision.inception_v3(classes=CLASSES)
         theirs.initialize()
-        theirs(x.as_nd_ndarray().astype("float32"))  # its shapes wait for an input
+        theirs(x.as_nd_ndarray().astype("float32"))  # its shapes are deferred until the first input
         theirs.cast("float64")
         parameters = theirs._collect_params_with_prefix()
         names = libraries.library("gluon").names("inception_v3", arrays)
