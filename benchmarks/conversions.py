@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from inception_parity import libraries
+from inception_parity.conversion.found import Claim
 from inception_parity.conversion.identifying import identify
 from inception_parity.conversion.verifying import Side, Size, verify
 from inception_parity.networks import catalogue
@@ -52,7 +53,7 @@ SOURCES: dict[str, tuple[str, str, str, tuple[Size, ...]]] = {  # library, netwo
 def trained_like(library: str, network: str, seed: int = 7) -> dict[str, Any]:
     """Return shared arrays like those of a trained network, for a library's network."""
     rng = np.random.default_rng(seed)
-    fixed = libraries.module(library).LIBRARY.networks[network].fixed
+    fixed = libraries.library(library).networks[network].fixed
     shapes = weights.shapes(network, catalogue.network(network).resolve(fixed))
     arrays: dict[str, Any] = {}
     for name, shape in shapes.items():
@@ -103,7 +104,7 @@ def _timm(network: str, arrays: dict[str, Any], path: Path) -> None:
 def _save_state(net: Any, library: str, network: str, arrays: dict[str, Any], path: Path) -> None:
     import torch
 
-    names = libraries.module(library).names(network, arrays, None)
+    names = libraries.library(library).names(network, arrays)
     state = {names[name]: torch.from_numpy(array) for name, array in arrays.items()}
     missing, unexpected = net.load_state_dict(state, strict=False)
     assert not unexpected
@@ -144,7 +145,7 @@ def _gluon(network: str, arrays: dict[str, Any], path: Path) -> None:
     net.initialize()
     net(mxnet.nd.zeros((1, 3, 299, 299)))  # its shapes are deferred until the first input
     parameters = net._collect_params_with_prefix()
-    for name, theirs in libraries.module("gluon").names(network, arrays, None).items():
+    for name, theirs in libraries.library("gluon").names(network, arrays).items():
         parameters[theirs].set_data(mxnet.nd.array(arrays[name]))
     net.save_parameters(str(path))
 
@@ -154,7 +155,7 @@ def rows_of(title: str, folder: Path) -> list[dict[str, Any]]:
     library, network, file, sizes = SOURCES[title]
     path = folder / file
     made(library, network, path)
-    found = identify(path, library)
+    found = identify(path, Claim(library))
     arrays = found.arrays()
     source = side(library, found.options, arrays, path)
     targets = [Side(backend, found.options, arrays) for backend in catalogue.default_backends()]
@@ -168,12 +169,12 @@ def naive(folder: Path) -> list[dict[str, Any]]:
     """Copy Keras' weights into torchvision's network, whose pools count their padding."""
     path, copied = folder / "v3.weights.h5", folder / "copied.pth"
     made("keras", "inception_v3", path)
-    found = identify(path, "keras")
+    found = identify(path, Claim("keras"))
     arrays = found.arrays()
-    info = libraries.module("torchvision").LIBRARY
+    info = libraries.library("torchvision")
     options, theirs = libraries.fit(info, found.network, found.options, arrays)
     options["count_include_pad"] = True
-    names = libraries.module("torchvision").names(found.network, theirs, None)
+    names = libraries.library("torchvision").names(found.network, theirs)
     from inception_parity.formats import torch as torch_files
 
     torch_files.write(copied, {names[name]: array for name, array in theirs.items()})
@@ -184,7 +185,7 @@ def naive(folder: Path) -> list[dict[str, Any]]:
 
 def side(library: str, options: dict[str, Any], arrays: dict[str, Any], path: Path) -> Side:
     """Return a library's own network with a file."""
-    backend = libraries.module(library).LIBRARY.backend
+    backend = libraries.library(library).backend
     return Side(backend, options, arrays, library, path)
 
 

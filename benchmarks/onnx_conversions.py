@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from inception_parity.conversion.converting import read
+from inception_parity.conversion.found import Claim
 from inception_parity.conversion.identifying import identify
 from inception_parity.conversion.verifying import Side, Size, verify
 from inception_parity.onnx import writing
@@ -37,7 +38,7 @@ def rows_of(title: str, size: Size, folder: Path) -> list[dict[str, Any]]:
     library, network, file, sizes = SOURCES[title]
     path = folder / file
     made(library, network, path)
-    found = identify(path, library)
+    found = identify(path, Claim(library))
     shared = read(found)
     if shared.options["use_aux"] and size == sizes[0]:
         shared = replace(shared, options={**shared.options, "return_aux": True})

@@ -3,6 +3,7 @@
 Weights are seeded and batch norm's statistics random; everything is float64.
 """
 
+import functools
 import math
 from pathlib import Path
 
@@ -18,9 +19,6 @@ import inception_tf
 from inception_mx._mxnet import mxnet
 from inception_parity import libraries
 from inception_parity.backends.libraries.torchvision import models as torchvision_models
-from inception_parity.libraries import gluon, torchvision
-from inception_parity.libraries import keras as keras_names
-from inception_parity.libraries.torchvision import GOOGLENET
 from inception_parity.networks import catalogue
 from inception_parity.traces import seeding
 
@@ -62,12 +60,17 @@ def load_torchvision(net, arrays):
 
 def torchvisions_name(ours):
     """`sec1.0.b1.0.norm.weight` -> `inception3a.branch1.bn.weight`."""
-    return torchvision.path("ceil_googlenet", ours)
+    return libraries.library("torchvision").path("ceil_googlenet", ours)
+
+
+GOOGLENET = {
+    torchvisions_name(ours): ours for ours in (*libraries.STAGES["ceil_googlenet"], "h0", "h1")
+}
 
 
 @pytest.mark.parametrize("size", [(64, 97), (47, 33)], ids=str)
 def test_ceil_googlenet_is_torchvisions_googlenet(size):
-    fixed = libraries.module("torchvision").LIBRARY.networks["ceil_googlenet"].fixed
+    fixed = libraries.library("torchvision").networks["ceil_googlenet"].fixed
     options, arrays = seeded("ceil_googlenet", **fixed, transform_input=True, return_aux=True)
     ours = inception_pt.CeilGoogLeNet(**options)
     inception_pt.set_weights(ours, arrays)
@@ -128,7 +131,7 @@ def test_inception_v3_is_torchvisions():
         transform_input=True,
         num_classes=CLASSES,
     )
-    names = torchvision.names("inception_v3", arrays, None)
+    names = libraries.library("torchvision").names("inception_v3", arrays)
     load_torchvision(theirs, {names[key]: array for key, array in arrays.items()})
 
     x = images(299, 299)[:1]
@@ -174,7 +177,8 @@ def test_inception_v3_is_keras(float64_in_keras):
     theirs.get_layer("predictions").set_weights([arrays["fc.weight"].T, arrays["fc.bias"]])
 
     x = np.moveaxis(images(97, 128), 1, -1)
-    stages = {n: ours for n, ours in keras_names.STAGES.items() if ours in V3_STAGES}
+    path = functools.partial(libraries.library("keras").path, "inception_v3")
+    stages = {path(ours): ours for ours in V3_STAGES if ours.startswith("Mixed")}
     outputs = [theirs.get_layer(name).output for name in stages]
     *expected, expected_logits = keras.Model(theirs.input, [*outputs, theirs.output])(x)
     found = x
@@ -203,7 +207,7 @@ def test_inception_v3_is_mxnets():
         theirs(x.as_nd_ndarray().astype("float32"))  # its shapes are deferred until the first input
         theirs.cast("float64")
         parameters = theirs._collect_params_with_prefix()
-        names = gluon.names("inception_v3", arrays, None)
+        names = libraries.library("gluon").names("inception_v3", arrays)
         assert sorted(names.values()) == sorted(parameters)
         for key, array in arrays.items():
             parameter = parameters[names[key]]
