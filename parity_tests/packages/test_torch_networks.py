@@ -17,13 +17,17 @@ VARIANTS = [
     for n in catalogue.NETWORKS.values()
     for i, options in enumerate(n.variants)
 ]
-# The least at which a network's heads run, or nearly.
+# Close to the smallest size at which a network's heads run.
 SIZES = {
     "googlenet": 32,
     "inception_v1": 209,
     "ceil_googlenet": 31,
+    "bn_inception": 31,
     "inception_v2": 75,
     "inception_v3": 299,
+    "inception_v4": 299,
+    "inception_resnet_v1": 75,
+    "inception_resnet_v2": 299,
 }
 
 
