@@ -5,22 +5,9 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+from . import kinds
 from .layers import Settings
-from .operations import (
-    Call,
-    Described,
-    Operations,
-    activation_called,
-    adaptive_pool,
-    arg,
-    axis,
-    clip,
-    op,
-    reduction,
-    window,
-    window_pool,
-    zero_pad,
-)
+from .operations import Call, Described, Operations, activation_called, arg, axis, op
 
 _ARITHMETIC = {"add": "add", "plus": "add", "subtract": "sub", "minus": "sub", "sub": "sub",
                "multiply": "mul", "mul": "mul", "divide": "div", "div": "div",
@@ -44,7 +31,9 @@ def value_of(given: Any) -> Any:
 
 
 def _window(call: Call, **dilation: Any) -> Settings:
-    return window(call.given["kernel"], call.get("stride") or 1, call.get("pad") or 0, **dilation)
+    return kinds.window(
+        call.given["kernel"], call.get("stride") or 1, call.get("pad") or 0, **dilation
+    )
 
 
 def _convolution(call: Call) -> Described:
@@ -58,7 +47,7 @@ def _pool(call: Call) -> Described:
     if call.get("global_pool"):
         return "global_pool", {"reduce": reduce}
     ceil = call.get("pooling_convention") == "full"
-    return window_pool(reduce, _window(call), ceil, call.get("count_include_pad", True))
+    return kinds.window_pool(reduce, _window(call), ceil, call.get("count_include_pad", True))
 
 
 def _activation(call: Call) -> Described:
@@ -75,13 +64,13 @@ def _leaky(call: Call) -> Described:
 
 
 def _adaptive(call: Call) -> Described:
-    return adaptive_pool(call.get("output_size") or 1, call.x.shape[2:], "mean")
+    return kinds.adaptive_pool(call.get("output_size") or 1, call.x.shape[2:], "mean")
 
 
 def _pad(call: Call) -> Described:
     flat = call.given["pad_width"]
     pads = list(zip(flat[::2], flat[1::2], strict=True))
-    return zero_pad(pads, None, call.get("mode", "constant"), call.get("constant_value", 0.0))
+    return kinds.zero_pad(pads, None, call.get("mode", "constant"), call.get("constant_value", 0.0))
 
 
 _NORM = "data weight bias"
@@ -101,13 +90,13 @@ OPERATIONS = Operations({
     "activation": _activation,
     "leakyrelu": _leaky,
     "hard_sigmoid": "hard_sigmoid",  # its slope is an argument, and not 1/6 by default
-    "clip": lambda call: clip(float(call.given["a_min"]), float(call.given["a_max"])),
+    "clip": lambda call: kinds.clip(float(call.given["a_min"]), float(call.given["a_max"])),
     "lrn": op("lrn", size=arg("nsize", int), k=arg("knorm", 2.0), alpha=arg("alpha", 1e-4),
               beta=arg("beta", 0.75)),
     "concat concatenate": op("concat", axis=axis("dim axis", 1)),
     "adaptiveavgpooling2d": _adaptive,
-    "mean": reduction("mean", "axis"),
-    "max": reduction("max", "axis"),
+    "mean": kinds.reduction("mean", "axis"),
+    "max": kinds.reduction("max", "axis"),
     "pad": _pad,
     "slice slice_axis slice_like basic_indexing": "slice",
     "flatten batch_flatten": "flatten",

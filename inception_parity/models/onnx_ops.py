@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
+from . import kinds
 from .layers import Settings
-from .operations import (
-    Call,
-    Described,
-    Operations,
-    arg,
-    axis,
-    clip,
-    dense,
-    number,
-    op,
-    reduction,
-    reshape,
-    window,
-    window_pool,
-    zero_pad,
-)
+from .operations import Call, Described, Operations, arg, axis, op
 
 _ARITHMETIC = {"Add": "add", "Sum": "add", "Sub": "sub", "Mul": "mul", "Div": "div"}
 
 
 def _scalar(call: Call) -> float | None:
     constants = [array for array in (call.get("a"), call.get("b")) if array is not None]
-    return number(constants[0]) if len(constants) == 1 and constants[0].size == 1 else None
+    return kinds.number(constants[0]) if len(constants) == 1 and constants[0].size == 1 else None
 
 
 def _hard_sigmoid(call: Call) -> Described:
@@ -44,7 +30,7 @@ def _window(call: Call) -> Settings:
     given = auto == "NOTSET" and half
     padding = list(zip(flat[:half], flat[half:], strict=True)) if given else auto
     sizes = call.x.shape[2:]
-    return window(kernel, call.get("strides", 1), padding, call.get("dilations", 1), sizes)
+    return kinds.window(kernel, call.get("strides", 1), padding, call.get("dilations", 1), sizes)
 
 
 def _convolution(call: Call) -> Described:
@@ -55,19 +41,21 @@ def _convolution(call: Call) -> Described:
 def _pool(call: Call) -> Described:
     reduce = "max" if call.name == "MaxPool" else "mean"
     counts = call.get("count_include_pad")
-    return window_pool(reduce, _window(call), call.get("ceil_mode"), counts)
+    return kinds.window_pool(reduce, _window(call), call.get("ceil_mode"), counts)
 
 
 def _clip(call: Call) -> Described:
-    low, high = (None if end is None else number(end) for end in (call.get("min"), call.get("max")))
-    return clip(low, high)
+    low, high = (
+        None if end is None else kinds.number(end) for end in (call.get("min"), call.get("max"))
+    )
+    return kinds.clip(low, high)
 
 
 def _pad(call: Call) -> Described:
     flat = list(call.get("pads", ()))
     half = len(flat) // 2
     pads = list(zip(flat[:half], flat[half:], strict=True))
-    return zero_pad(pads, call.tag, call.get("mode", "constant"), call.get("fill", 0.0))
+    return kinds.zero_pad(pads, call.tag, call.get("mode", "constant"), call.get("fill", 0.0))
 
 
 _NORM = "x weight bias"
@@ -75,7 +63,7 @@ _NORM = "x weight bias"
 OPERATORS = Operations({
     **{name: op(kind, "a b", scalar=_scalar) for name, kind in _ARITHMETIC.items()},
     "Max": "maximum", "Min": "minimum",
-    "Flatten": "flatten", "Squeeze Unsqueeze": "reshape", "Reshape": reshape,
+    "Flatten": "flatten", "Squeeze Unsqueeze": "reshape", "Reshape": kinds.reshape,
     "Identity": "identity", "Slice": "slice", "Dropout": "dropout", "Cast": "cast",
     "LeakyRelu": op("act", function="leaky_relu", slope=arg("alpha")),
     "Elu": op("act", function="elu", slope=arg("alpha")),
@@ -86,10 +74,10 @@ OPERATORS = Operations({
     "MaxPool AveragePool": _pool,
     "GlobalAveragePool": op("global_pool", reduce="mean"),
     "GlobalMaxPool": op("global_pool", reduce="max"),
-    "ReduceMean": op(reduction("mean", "axes"), "x axes"),
-    "ReduceMax": op(reduction("max", "axes"), "x axes"),
-    "Gemm": op(dense, "x weight bias"),
-    "MatMul": op(dense, "x weight"),
+    "ReduceMean": op(kinds.reduction("mean", "axes"), "x axes"),
+    "ReduceMax": op(kinds.reduction("max", "axes"), "x axes"),
+    "Gemm": op(kinds.dense, "x weight bias"),
+    "MatMul": op(kinds.dense, "x weight"),
     "BatchNormalization": op(
         "norm", f"{_NORM} running_mean running_var", eps=arg("epsilon", 1e-5)
     ),

@@ -4,21 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .operations import (
-    Call,
-    Described,
-    Operations,
-    adaptive_pool,
-    arg,
-    axis,
-    clip,
-    op,
-    per_axis,
-    reduction,
-    reshape,
-    window,
-    window_pool,
-)
+from . import kinds
+from .operations import Call, Described, Operations, arg, axis, op
 
 # Functions that are called by several names.
 ALIASES = {
@@ -47,32 +34,34 @@ def _axes(call: Call) -> int:
 
 def _convolution(call: Call) -> Described:
     axes = _axes(call)
-    settings = window(
+    settings = kinds.window(
         call.given["weight"].shape[2:], call.get("stride", 1), call.get("padding", 0),
         call.get("dilation", 1), call.x.shape[-axes:],
     )  # fmt: skip
     settings["groups"] = call.get("groups", 1)
     if "transpose" in call.name:
-        settings["output_padding"] = per_axis(call.get("output_padding", 0), axes)
+        settings["output_padding"] = kinds.per_axis(call.get("output_padding", 0), axes)
         return "conv_transpose", settings
     return "conv", settings
 
 
 def _pool(call: Call) -> Described:
-    kernel = per_axis(call.given["kernel_size"], _axes(call))
+    kernel = kinds.per_axis(call.given["kernel_size"], _axes(call))
     stride, padding = call.get("stride") or kernel, call.get("padding", 0)
     ceil = call.get("ceil_mode")
     if call.name.startswith("max"):
-        return window_pool("max", window(kernel, stride, padding, call.get("dilation", 1)), ceil)
+        return kinds.window_pool(
+            "max", kinds.window(kernel, stride, padding, call.get("dilation", 1)), ceil
+        )
     counts = call.get("count_include_pad", True)
-    kind, settings = window_pool("mean", window(kernel, stride, padding), ceil, counts)
+    kind, settings = kinds.window_pool("mean", kinds.window(kernel, stride, padding), ceil, counts)
     divisor = call.get("divisor_override")
     return kind, settings | ({"divisor": divisor} if divisor else {})
 
 
 def _adaptive(call: Call) -> Described:
     reduce = "max" if "max" in call.name else "mean"
-    return adaptive_pool(call.given["output_size"], call.x.shape[-_axes(call) :], reduce)
+    return kinds.adaptive_pool(call.given["output_size"], call.x.shape[-_axes(call) :], reduce)
 
 
 def _gelu(call: Call) -> str:
@@ -118,23 +107,23 @@ FUNCTIONS = Operations({
     ),
     "embedding prelu": op(_as_given, "input weight"),
     "cat": op("concat", "tensors dim", axis=axis("dim", 0)),
-    "mean": op(reduction("mean", "dim axis"), "input dim keepdim"),
-    "amax": op(reduction("max", "dim axis", "amax"), "input dim keepdim"),
+    "mean": op(kinds.reduction("mean", "dim axis"), "input dim keepdim"),
+    "amax": op(kinds.reduction("max", "dim axis", "amax"), "input dim keepdim"),
     "leaky_relu": op(
         "act", "input negative_slope", function="leaky_relu", slope=arg("negative_slope", 0.01)
     ),
     "elu": op("act", "input alpha", function="elu", slope=arg("alpha", 1.0)),
     "gelu": op("act", "input approximate", function=_gelu),
     "hardtanh": op(
-        lambda call: clip(call.get("min_val"), call.get("max_val")), "input min_val max_val"
+        lambda call: kinds.clip(call.get("min_val"), call.get("max_val")), "input min_val max_val"
     ),
-    "clamp": op(lambda call: clip(call.get("min"), call.get("max")), "input min max"),
+    "clamp": op(lambda call: kinds.clip(call.get("min"), call.get("max")), "input min max"),
     "dropout": op(_dropout, "input p training"),
     "pad": op(_pad, "input pad mode value"),
     **{name: op(name, "input other", scalar=_scalar)
        for name in ("add", "sub", "mul", "div", "rsub", "rdiv")},
     **{name: op(name, scalar=_scalar) for name in ("maximum", "minimum", "matmul")},
-    "flatten view reshape squeeze unsqueeze unflatten view_as reshape_as": reshape,
+    "flatten view reshape squeeze unsqueeze unflatten view_as reshape_as": kinds.reshape,
     "contiguous clone detach identity requires_grad alias": "identity",
     "to float double type type_as half bfloat16 cpu cuda": "cast",
     "permute transpose swapaxes movedim t": "permute",

@@ -8,21 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import kinds
 from .layers import Settings
 from .layouts import Tag, flat_to_first, flat_to_last
-from .operations import (
-    Call,
-    Described,
-    Operations,
-    activation_called,
-    adaptive_pool,
-    arg,
-    axis,
-    clip,
-    op,
-    window,
-    window_pool,
-)
+from .operations import Call, Described, Operations, activation_called, arg, axis, op
 from .recorder import Slot
 
 Array = NDArray[Any]
@@ -62,7 +51,7 @@ def _sizes(call: Call) -> tuple[int, ...]:
 
 
 def _convolution(call: Call) -> Described:
-    settings = window(
+    settings = kinds.window(
         call.given["kernel_size"], call.get("strides"), call.get("padding"),
         call.get("dilation_rate"), _sizes(call),
     )  # fmt: skip
@@ -72,7 +61,9 @@ def _convolution(call: Call) -> Described:
 
 
 def _transposed(call: Call) -> Described:
-    settings = window(call.given["kernel_size"], call.get("strides"), 0, call.get("dilation_rate"))
+    settings = kinds.window(
+        call.given["kernel_size"], call.get("strides"), 0, call.get("dilation_rate")
+    )
     del settings["pads"]  # what is cut isn't known here
     return "conv_transpose", {**settings, "padding": call.get("padding")}
 
@@ -83,12 +74,12 @@ def _reduce(call: Call) -> str:
 
 def _pool(call: Call) -> Described:
     pool = call.given["pool_size"]
-    settings = window(pool, call.get("strides"), call.get("padding"), sizes=_sizes(call))
-    return window_pool(_reduce(call), settings)
+    settings = kinds.window(pool, call.get("strides"), call.get("padding"), sizes=_sizes(call))
+    return kinds.window_pool(_reduce(call), settings)
 
 
 def _adaptive(call: Call) -> Described:
-    return adaptive_pool(call.given["output_size"], _sizes(call), _reduce(call))
+    return kinds.adaptive_pool(call.given["output_size"], _sizes(call), _reduce(call))
 
 
 def _relu(call: Call) -> Described:
@@ -97,7 +88,7 @@ def _relu(call: Call) -> Described:
     if slope or threshold:
         limits = {"slope": slope, "threshold": threshold, "high": high}
         return "act", {"function": "leaky_relu", **limits}
-    return clip(0.0, high)
+    return kinds.clip(0.0, high)
 
 
 def _zero_pad(call: Call) -> Described:

@@ -4,21 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import kinds
 from .layers import Settings
-from .operations import (
-    Call,
-    Described,
-    Operations,
-    arg,
-    axis,
-    dense,
-    op,
-    reduction,
-    reshape,
-    window,
-    window_pool,
-    zero_pad,
-)
+from .operations import Call, Described, Operations, arg, axis, op
 
 _ARITHMETIC = {"AddV2": "add", "Add": "add", "Sub": "sub", "Mul": "mul", "RealDiv": "div",
                "Maximum": "maximum", "Minimum": "minimum"}  # fmt: skip
@@ -38,7 +26,7 @@ def _window(call: Call, kernel: Any, **dilation: Any) -> Settings:
     padding, flat = call.given["padding"], call.get("explicit_paddings", ())
     if padding == "EXPLICIT":
         padding = list(zip(flat[::2], flat[1::2], strict=True))[where]
-    return window(kernel, tuple(call.given["strides"][where]), padding,
+    return kinds.window(kernel, tuple(call.given["strides"][where]), padding,
                   sizes=[int(side) for side in call.x.shape[where]], **dilation)  # fmt: skip
 
 
@@ -53,12 +41,12 @@ def _convolution(call: Call) -> Described:
 
 def _pool(call: Call) -> Described:
     settings = _window(call, call.given["ksize"][_spatial(call)])
-    return window_pool("max" if call.name == "MaxPool" else "mean", settings)
+    return kinds.window_pool("max" if call.name == "MaxPool" else "mean", settings)
 
 
 def _pad(call: Call) -> Described:
     pads = [tuple(int(side) for side in pair) for pair in call.given["paddings"].numpy()]
-    return zero_pad(pads, call.tag, fill=call.get("fill", 0.0))
+    return kinds.zero_pad(pads, call.tag, fill=call.get("fill", 0.0))
 
 
 def _lrn_size(call: Call) -> int:
@@ -68,16 +56,16 @@ def _lrn_size(call: Call) -> int:
 OPERATIONS = Operations({
     **{name: op(kind, "a b", scalar=_scalar) for name, kind in _ARITHMETIC.items()},
     "AddN": "add", "Identity": "identity", "Cast": "cast", "StridedSlice Slice": "slice",
-    "Squeeze ExpandDims": "reshape", "Reshape": reshape,
+    "Squeeze ExpandDims": "reshape", "Reshape": kinds.reshape,
     "LeakyRelu": op("act", function="leaky_relu", slope=arg("alpha", 0.2)),
     "Elu": op("act", function="elu", slope=1.0),
     "Conv2D DepthwiseConv2dNative": op(_convolution, "x weight"),
     "BiasAdd": op("bias", "x bias"),
-    "MatMul": op(dense, "x weight"),
+    "MatMul": op(kinds.dense, "x weight"),
     "MaxPool AvgPool": _pool,
     "ConcatV2": op("concat", axis=axis("axis")),
-    "Mean": op(reduction("mean", "axis"), "x axis"),
-    "Max": op(reduction("max", "axis"), "x axis"),
+    "Mean": op(kinds.reduction("mean", "axis"), "x axis"),
+    "Max": op(kinds.reduction("max", "axis"), "x axis"),
     "Transpose": op("permute", "x perm", order=lambda call: call.given["perm"].numpy().tolist()),
     "Pad PadV2": op(_pad, "x paddings fill"),
     "LRN": op(
