@@ -2,6 +2,7 @@
 
 from .bn_inception import BNInception, BNInceptionBlock, BNInceptionReduction
 from .ceil_googlenet import CeilGoogLeNet, CeilInception, CeilInceptionAux
+from .fid_inception import FIDInception
 from .googlenet import GoogLeNet, Inception
 from .inception_v1 import InceptionV1, InceptionV1Aux, InceptionV1Block
 from .inception_v2 import (
@@ -38,6 +39,7 @@ __all__ = [
     "CeilInception",
     "CeilInceptionAux",
     "ConvBlock",
+    "FIDInception",
     "GoogLeNet",
     "Inception",
     "InceptionA",

@@ -50,7 +50,7 @@ def images(size=16, batch=2):
     return rng.uniform(-1.0, 1.0, (batch, size, size + 3, 3)).astype(np.float32)
 
 
-SLOW = ("bn_inception", "inception_v2", "inception_v3")
+SLOW = ("bn_inception", "fid_inception", "inception_v2", "inception_v3")
 
 
 @pytest.fixture(
@@ -222,7 +222,7 @@ BLOCKS = {
     "InceptionB": (6, False, 0.5),
     "InceptionC": (6, 7, True, False, 0.5),
     "InceptionD": (6, False, 0.5),
-    "InceptionE": (6, True, False, 0.5),
+    "InceptionE": (6, True, False, 0.5, True),
 }
 
 

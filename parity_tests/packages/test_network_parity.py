@@ -33,6 +33,9 @@ SLOW_JOBS = [  # the heads of V1 and V3 need large images; and more options
     ("inception_v3", {**SMALL, "count_include_pad": True, "bn_eps": 1e-5}, (97, 75)),
     ("inception_v3", {**SMALL, "transform_input": True, "bn_scale": False}, (96, 75)),
     ("inception_v3", HEADS, (299, 299)),
+    ("fid_inception", {**SMALL, "resize": False}, (76, 97)),
+    ("fid_inception", SMALL, (40, 33)),
+    ("fid_inception", {**SMALL, "half_pixel_centres": True}, (301, 600)),
 ]
 ALL_JOBS = [*JOBS, *(pytest.param(job, marks=pytest.mark.slow) for job in SLOW_JOBS)]
 

@@ -28,6 +28,7 @@ SIZES = {
     "bn_inception": (31, 38),
     "inception_v2": (75, 96),
     "inception_v3": (299, 299),
+    "fid_inception": (31, 40),
 }
 
 
@@ -97,6 +98,7 @@ def test_gluon_runs_the_heads_in_training_only(name, hybridized):
         ("bn_inception", {}),
         pytest.param("inception_v2", {"return_aux": True}, marks=slow),
         pytest.param("inception_v3", {"return_aux": True, "transform_input": True}, marks=slow),
+        pytest.param("fid_inception", {"half_pixel_centres": True}, marks=slow),
     ],
     ids=str,
 )
@@ -123,6 +125,7 @@ def test_gluon_hybridized_gives_the_same_bits(name, options):
             {"bn_scale": False, "transform_input": True, "use_aux": False},
             marks=slow,
         ),
+        pytest.param("fid_inception", {"half_pixel_centres": True}, marks=slow),
     ],
     ids=str,
 )
