@@ -23,6 +23,22 @@ PARAMETERS = [
     ("inception_v3", {"use_aux": False, "bn_scale": False}, 23_817_352),
     # V3 with 1008 classes; a class has 2048 weights and a bias.
     ("fid_inception", {}, 23_834_568 + 8 * 2049),
+    # timm's and pytorchcv's. TF-slim's head has 128 x 1024 + 256 + 128 x 25 x 768 + 1536 +
+    # 769,000 more: a 1x1 and a 5x5, each with batch norm, and the classifier.
+    ("inception_v4", {}, 46_039_280),
+    ("inception_v4", {"use_aux": False}, 42_679_816),
+    # pytorchcv's; without a bottleneck, a classifier of 1792 features instead of 512.
+    ("inception_resnet_v1", {"bottleneck": True}, 23_995_624),
+    ("inception_resnet_v1", {}, 24_357_096),
+    # timm's, pytorchcv's, and Keras'.
+    ("inception_resnet_v2", {}, 59_211_120),
+    ("inception_resnet_v2", {"use_aux": False}, 55_843_464),
+    ("inception_resnet_v2", {"use_aux": False, "bn_scale": False}, 55_813_192),
+]
+
+# "Total params" of Keras' summary, which counts the statistics of batch norm.
+PARAMETERS_WITH_STATISTICS = [
+    ("inception_resnet_v2", {"use_aux": False, "bn_scale": False}, 55_873_736),
 ]
 
 # "Total mult-adds (G)" of torchinfo for InceptionV1 on 2 x 3 x 224 x 224.
@@ -317,6 +333,130 @@ FID_SHAPES = {
     "logits": (1008,),
 }
 
+# InceptionV4 on 3 x 299 x 299, the end points of TF-slim's inception_v4.
+V4_SHAPES = {
+    "Conv2d_1a_3x3": (32, 149, 149),
+    "Conv2d_2a_3x3": (32, 147, 147),
+    "Conv2d_2b_3x3": (64, 147, 147),
+    "Mixed_3a": (160, 73, 73),
+    "Mixed_4a": (192, 71, 71),
+    "Mixed_5a": (384, 35, 35),
+    "Mixed_5b": (384, 35, 35),
+    "Mixed_5c": (384, 35, 35),
+    "Mixed_5d": (384, 35, 35),
+    "Mixed_5e": (384, 35, 35),
+    "Mixed_6a": (1024, 17, 17),
+    "Mixed_6b": (1024, 17, 17),
+    "Mixed_6c": (1024, 17, 17),
+    "Mixed_6d": (1024, 17, 17),
+    "Mixed_6e": (1024, 17, 17),
+    "Mixed_6f": (1024, 17, 17),
+    "Mixed_6g": (1024, 17, 17),
+    "Mixed_6h": (1024, 17, 17),
+    "AuxLogits.pool0": (1024, 5, 5),
+    "AuxLogits.conv0": (128, 5, 5),
+    "AuxLogits.conv1": (768, 1, 1),
+    "aux_logits": (1000,),
+    "Mixed_7a": (1536, 8, 8),
+    "Mixed_7b": (1536, 8, 8),
+    "Mixed_7c": (1536, 8, 8),
+    "Mixed_7d": (1536, 8, 8),
+    "avgpool": (1536, 1, 1),
+    "logits": (1000,),
+}
+
+# InceptionResNetV1 on 3 x 299 x 299, as figures 14 and 15 of arXiv:1602.07261 and the
+# comments of facenet's code have it.
+RESNET_V1_SHAPES = {
+    "Conv2d_1a_3x3": (32, 149, 149),
+    "Conv2d_2a_3x3": (32, 147, 147),
+    "Conv2d_2b_3x3": (64, 147, 147),
+    "MaxPool_3a_3x3": (64, 73, 73),
+    "Conv2d_3b_1x1": (80, 73, 73),
+    "Conv2d_4a_3x3": (192, 71, 71),
+    "Conv2d_4b_3x3": (256, 35, 35),
+    "Repeat.0": (256, 35, 35),
+    "Repeat.4": (256, 35, 35),
+    "Repeat": (256, 35, 35),
+    "Mixed_6a": (896, 17, 17),
+    "Repeat_1.0": (896, 17, 17),
+    "Repeat_1.9": (896, 17, 17),
+    "Repeat_1": (896, 17, 17),
+    "Mixed_7a": (1792, 8, 8),
+    "Repeat_2.0": (1792, 8, 8),
+    "Repeat_2.4": (1792, 8, 8),
+    "Repeat_2": (1792, 8, 8),
+    "Block8": (1792, 8, 8),
+    "avgpool": (1792, 1, 1),
+    "logits": (1000,),
+}
+
+# InceptionResNetV2 on 3 x 299 x 299, the end points of TF-slim's inception_resnet_v2.
+RESNET_V2_SHAPES = {
+    "Conv2d_1a_3x3": (32, 149, 149),
+    "Conv2d_2a_3x3": (32, 147, 147),
+    "Conv2d_2b_3x3": (64, 147, 147),
+    "MaxPool_3a_3x3": (64, 73, 73),
+    "Conv2d_3b_1x1": (80, 73, 73),
+    "Conv2d_4a_3x3": (192, 71, 71),
+    "MaxPool_5a_3x3": (192, 35, 35),
+    "Mixed_5b": (320, 35, 35),
+    "Repeat.0": (320, 35, 35),
+    "Repeat.9": (320, 35, 35),
+    "Repeat": (320, 35, 35),
+    "Mixed_6a": (1088, 17, 17),
+    "Repeat_1.0": (1088, 17, 17),
+    "Repeat_1.19": (1088, 17, 17),
+    "Repeat_1": (1088, 17, 17),
+    "AuxLogits.pool0": (1088, 5, 5),
+    "AuxLogits.conv0": (128, 5, 5),
+    "AuxLogits.conv1": (768, 1, 1),
+    "aux_logits": (1000,),
+    "Mixed_7a": (2080, 8, 8),
+    "Repeat_2.0": (2080, 8, 8),
+    "Repeat_2.8": (2080, 8, 8),
+    "Repeat_2": (2080, 8, 8),
+    "Block8": (2080, 8, 8),
+    "Conv2d_7b_1x1": (1536, 8, 8),
+    "avgpool": (1536, 1, 1),
+    "logits": (1000,),
+}
+
+# Output channels of the branches in the figures of arXiv:1602.07261 (those of Mixed_5b in
+# TF-slim): what a block joins. In a residual block the projection takes their sum.
+BRANCHES = {
+    "inception_v4": {
+        "Mixed_3a": (64, 96),
+        "Mixed_4a": (96, 96),
+        "Mixed_5a": (192, 192),
+        "Mixed_5e": (96, 96, 96, 96),
+        "Mixed_6a": (384, 256, 384),
+        "Mixed_6h": (384, 256, 256, 128),
+        "Mixed_7a": (192, 320, 1024),
+        "Mixed_7d": (256, 256 + 256, 256 + 256, 256),
+    },
+    "inception_resnet_v1": {
+        "Repeat.4": (32, 32, 32),
+        "Mixed_6a": (384, 256, 256),
+        "Repeat_1.9": (128, 128),
+        "Mixed_7a": (384, 256, 256, 896),
+        "Repeat_2.4": (192, 192),
+        "Block8": (192, 192),
+    },
+    "inception_resnet_v2": {
+        "Mixed_5b": (96, 64, 96, 64),
+        "Repeat.9": (32, 32, 64),
+        "Mixed_6a": (384, 384, 320),
+        "Repeat_1.19": (192, 192),
+        "Mixed_7a": (384, 288, 320, 1088),
+        "Repeat_2.8": (192, 256),
+        "Block8": (192, 256),
+    },
+}
+
+# The factors of the residuals and where there is no ReLU: TF-slim, facenet.
+RESIDUAL_SCALES = {"Repeat": 0.17, "Repeat_1": 0.1, "Repeat_2": 0.2, "Block8": 1.0}
+
 # d2l's AlexNet, VGG-11 and NiN for 1 x 224 x 224 and 10 classes.
 PREDECESSORS = {"AlexNet": 46_764_746, "VGG-11": 128_806_154, "NiN": 1_992_166}
 
@@ -342,4 +482,11 @@ SMALLEST = [
     ("fid_inception", {}, True, 1),  # the network resizes it
     # 5x5 after 5x5/3 needs 17 x 17, which is what the paper's 299 leaves.
     ("inception_v3", {}, True, 299),
+    # Keras' documentation of InceptionResNetV2 has the same 75.
+    ("inception_resnet_v2", {}, False, 75),
+    ("inception_resnet_v2", {}, True, 299),
+    # The others halve the grid in the same places.
+    ("inception_resnet_v1", {}, False, 75),
+    ("inception_v4", {}, False, 75),
+    ("inception_v4", {}, True, 299),
 ]

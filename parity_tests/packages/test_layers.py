@@ -28,11 +28,12 @@ class Layer:
     name: str
     args: tuple[Any, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
+    file: str = "googlenet"
 
     def build(self, package, options):
-        modules = (importlib.import_module(package + below) for below in (".googlenet", ""))
-        layer = next(getattr(m, self.name) for m in modules if hasattr(m, self.name))
-        return layer(*self.args, **options)
+        return getattr(importlib.import_module(f"{package}.{self.file}"), self.name)(
+            *self.args, **options
+        )
 
     def run(self, backend, *xs):
         """Return the layer's output on arrays of the shared layout, with weights if it has any."""
@@ -78,6 +79,8 @@ def test_max_pool_never_takes_the_padding(load_adapter, framework, layer):
         Layer("ConvBlock", (3, 4, (1, 3), 1, (0, 1))),
         Layer("ConvBlock", (3, 4, (3, 1), (2, 1), (1, 0)), {"bias": False}),
         Layer("ConvBlock", (3, 4, 2), {"batch_norm": True, "bn_eps": 0.5}),
+        Layer("ConvBlock", (3, 4, 1), {"activation": False}),
+        Layer("ConvBlock", (3, 4, 1), {"batch_norm": True, "activation": False}),
     ],
     ids=str,
 )
@@ -98,6 +101,21 @@ def test_concat_joins_the_channels_in_order(load_adapter, framework):
     assert_equals_the_oracles(Layer("Concat"), load_adapter(framework), *parts)
 
 
+def test_conv_block_without_activation_keeps_negative_values():
+    layer = Layer("ConvBlock", (3, 4, 1), {"activation": False})
+    assert layer.run(adapter("np"), NEGATIVE).max() < 0
+    assert [name for name, _ in layer.build("inception_np", layer.options).children()] == ["conv"]
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.17])
+def test_scaled_add_scales_the_residual_and_not_the_shortcut(load_adapter, framework, scale):
+    shortcut, residual = (images((2, 3, 4, 5), seed=seed) for seed in (1, 2))
+    layer = Layer("ScaledAdd", (scale,), file="layers")
+    assert_equals_the_oracles(layer, load_adapter(framework), shortcut, residual)
+    expected = shortcut + scale * residual
+    np.testing.assert_array_equal(layer.run(adapter("np"), shortcut, residual), expected)
+
+
 @pytest.mark.parametrize("batch_norm", [False, True], ids=["plain", "bn"])
 def test_inception_block_equals_the_oracles(load_adapter, framework, batch_norm):
     layer = Layer("Inception", (3, 2, (3, 4), (1, 5), 2), {"batch_norm": batch_norm})
@@ -105,7 +123,7 @@ def test_inception_block_equals_the_oracles(load_adapter, framework, batch_norm)
 
 
 def test_last_block_of_the_fids_network_equals_the_oracles(load_adapter, framework):
-    layer = Layer("InceptionE", (3,), {"max_pool": True})
+    layer = Layer("InceptionE", (3,), {"max_pool": True}, "inception_v3")
     assert_equals_the_oracles(layer, load_adapter(framework), NEGATIVE)
     assert "max pool" in layer.build("inception_np", layer.options).pool.describe()
 

@@ -14,12 +14,12 @@ from inception_mx._mxnet import mxnet
 from inception_parity.networks import catalogue
 from inception_parity.traces import seeding
 
-slow = pytest.mark.slow  # a whole V2 or V3
+slow = pytest.mark.slow  # a whole V2 or larger
 NETWORKS = [
     "inception_v1",
     "ceil_googlenet",
     "inception_v2",
-    pytest.param("inception_v3", marks=slow),
+    *(pytest.param(f"inception_{n}", marks=slow) for n in ("v3", "v4", "resnet_v2")),
 ]
 # The least at which a network's heads run, or nearly: what takes little time.
 SIZES = {
@@ -29,6 +29,9 @@ SIZES = {
     "inception_v2": (75, 96),
     "inception_v3": (299, 299),
     "fid_inception": (31, 40),
+    "inception_v4": (299, 299),
+    "inception_resnet_v1": (75, 96),
+    "inception_resnet_v2": (299, 299),
 }
 
 
@@ -99,6 +102,9 @@ def test_gluon_runs_the_heads_in_training_only(name, hybridized):
         pytest.param("inception_v2", {"return_aux": True}, marks=slow),
         pytest.param("inception_v3", {"return_aux": True, "transform_input": True}, marks=slow),
         pytest.param("fid_inception", {"half_pixel_centres": True}, marks=slow),
+        pytest.param("inception_v4", {"return_aux": True}, marks=slow),
+        pytest.param("inception_resnet_v1", {"bottleneck": True}, marks=slow),
+        pytest.param("inception_resnet_v2", {"return_aux": True}, marks=slow),
     ],
     ids=str,
 )
@@ -126,6 +132,9 @@ def test_gluon_hybridized_gives_the_same_bits(name, options):
             marks=slow,
         ),
         pytest.param("fid_inception", {"half_pixel_centres": True}, marks=slow),
+        pytest.param("inception_v4", {}, marks=slow),
+        pytest.param("inception_resnet_v1", {"block8_scale": 0.3}, marks=slow),
+        pytest.param("inception_resnet_v2", {"last_activation": True}, marks=slow),
     ],
     ids=str,
 )

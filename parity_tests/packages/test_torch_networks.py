@@ -27,6 +27,9 @@ SIZES = {
     "inception_v2": 75,
     "inception_v3": 299,
     "fid_inception": 75,
+    "inception_v4": 299,
+    "inception_resnet_v1": 75,
+    "inception_resnet_v2": 299,
 }
 
 
