@@ -88,11 +88,11 @@ def require_clear_error(done: Done, *texts: str) -> None:
 def interpreter(folder: Path, name: str, code: str, answer: str = "modules True True True") -> Path:
     """Return an executable that poses as an interpreter and runs `code` as its worker.
 
-        Args:
+    Args:
     folder: where to put it.
-            name: its name.
-            code: Python that finds the request in `request`, a dictionary, its
-                file in `file`, and can call `work()` to do what it says.
+        name: its name.
+        code: Python that finds the request in `request`, a dictionary, its
+            file in `file`, and can call `work()` to do what it says.
     answer: what it prints when asked which modules it has.
     """
     folder.mkdir(exist_ok=True)

@@ -160,10 +160,10 @@ def train(
 ) -> Trace:
     """Train a new network in a framework, and return the trace.
 
-        Args:
-            framework: the backend.
+    Args:
+        framework: the backend.
     trial: its training.
-            out: the trace's folder.
+        out: the trace's folder.
     dtype: of the computation.
     plant: called with the network and its Training, to plant a fault.
     graph: whether Keras compiles its step, as it does for users, which takes seconds.

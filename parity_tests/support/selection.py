@@ -15,7 +15,7 @@ import pytest
 def slow_unless(quick: Callable[[dict[str, Any]], bool], reason: str) -> pytest.MarkDecorator:
     """Mark a test's parameter sets as slow where `quick` is false.
 
-        Args:
+    Args:
     quick: takes the parameters by name, and returns whether `make test` runs them.
     reason: why the others are slow, or redundant in a quick run.
     """
