@@ -21,7 +21,7 @@ from ..networks import catalogue
 from ..onnx import reading, writing
 from ..traces.weights import SharedWeights
 from ..workers.request import Job
-from .base import After, Base, Before, UnavailableError
+from .base import Adapter, After, Before, UnavailableError
 
 MOST_VALUES = 1 << 30  # of one tensor for one image; those of the networks here are under 2^21
 PROVIDERS = {
@@ -176,7 +176,7 @@ class FileNetwork:
         return self._runner(model, [])(dict(zip(layer.inputs, args, strict=True)))[layer.tensor]
 
 
-class Backend(Base):
+class Backend(Adapter):
     """A file on the CPU or the first GPU; in float64, the reference, on the CPU.
 
     The file is given, or written by `prepare`.
@@ -240,9 +240,6 @@ class Backend(Base):
 
     def to_shared(self, tensor: Any) -> NDArray[Any]:
         return np.array(tensor)
-
-    def dtype_of(self, tensor: Any) -> str:
-        return str(tensor.dtype.name)
 
     def get_weights(self, net: Any) -> dict[str, NDArray[Any]]:
         return {name: numpy_helper.to_array(t) for name, t in net.initializers.items()}

@@ -8,10 +8,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..base import Base
+from ..base import Adapter
 
 
-class FromFile(Base):
+class FromFile(Adapter):
     """Beside a framework's adapter: a network that gets its weights from a file by itself."""
 
     def __init__(self, device: str, file: Path) -> None:
