@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
-import shutil
+import select
 import sys
 import threading
 import time
@@ -57,7 +57,17 @@ def main(request_file: str) -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return os.EX_PROTOCOL
-    threading.Thread(target=end_with_parent, args=[request.folder], daemon=True).start()
+    watcher = threading.Thread(target=end_with_parent, args=[request.folder], daemon=True)
+    watcher.start()
+    try:
+        return _answer(request)
+    finally:
+        if select.select([0], [], [], 0)[0]:  # the parent has ended: that may be why we failed
+            watcher.join()
+
+
+def _answer(request: Request) -> int:
+    """Do the jobs, write the outcome, and return the exit code."""
     outcome = Outcome(request.backend)
     start = time.perf_counter()
     try:
@@ -174,18 +184,15 @@ def _trace(folder: Path) -> Trace:
 
 
 def end_with_parent(folder: Path) -> None:
-    """End this process when its standard input closes: the parent has ended.
+    """Remove `folder` and end when the standard input closes: the parent has ended.
 
-    Then nobody is left to read the traces or to remove them.
+    Then nobody is left to read the traces or to remove them. Another program takes the place of
+    this one before it removes anything, so that no thread can write there afterwards.
     """
     while os.read(0, 4096):
         pass
-    for _ in range(100):  # until nothing is left: this process and others are still writing there
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            break
-        time.sleep(0.05)
-    os._exit(1)
+    remove = "import shutil, sys; shutil.rmtree(sys.argv[1], ignore_errors=True)"
+    os.execv(sys.executable, [sys.executable, "-I", "-c", remove, str(folder)])
 
 
 def _peak_memory() -> int:

@@ -101,13 +101,14 @@ class FileNetwork:
     def _runner(self, model: Any, more: list[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
         """Return what runs a model, and returns its outputs and the tensors `more`."""
         names = list(dict.fromkeys([*(value.name for value in model.graph.output), *more]))
-        if self.dtype == "float64":
-            return self._reference(model, names)
-        session = self._session(model, names)
+        fine = self.dtype == "float64"
+        who = "onnx's reference" if fine else "ONNX Runtime"
+        with _blamed(f"{who} refuses the model"):
+            engine = reference(model) if fine else self._session(model, names)
 
         def run(feeds: dict[str, Any]) -> dict[str, Any]:
-            with _blamed("ONNX Runtime can't run the model"):
-                return dict(zip(names, session.run(names, feeds), strict=True))
+            with _blamed(f"{who} can't run the model"):
+                return dict(zip(names, engine.run(names, feeds), strict=True))
 
         return run
 
@@ -118,21 +119,9 @@ class FileNetwork:
         shown.graph.output.extend(
             helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names
         )
-        with _blamed("ONNX Runtime refuses the model"):
-            return onnxruntime.InferenceSession(
-                shown.SerializeToString(), session_options(), providers=PROVIDERS[self.device]
-            )
-
-    @staticmethod
-    def _reference(model: Any, names: list[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
-        with _blamed("onnx's reference refuses the model"):
-            evaluator = reference(model)
-
-        def run(feeds: dict[str, Any]) -> dict[str, Any]:
-            with _blamed("onnx's reference can't run the model"):
-                return dict(zip(names, evaluator.run(names, feeds), strict=True))
-
-        return run
+        return onnxruntime.InferenceSession(
+            shown.SerializeToString(), session_options(), providers=PROVIDERS[self.device]
+        )
 
     def __call__(self, x: Any) -> Any:
         """Run all, and let every layer's hooks see it, in order.
@@ -280,10 +269,6 @@ def _blamed(what: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # a class for each of ONNX Runtime's codes, protobuf's, …
-        raise InputError(f"{what}: {_line(error)}") from error
-
-
-def _line(error: Exception) -> str:
-    """Return an error in one line of readable length."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else f"{text[:300]}…"
+        text = " ".join(str(error).split()) or type(error).__name__
+        text = text if len(text) <= 300 else f"{text[:300]}…"
+        raise InputError(f"{what}: {text}") from error

@@ -8,8 +8,6 @@ import importlib
 import json
 import math
 import os
-import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,6 +18,7 @@ import numpy as np
 
 from .. import files
 from ..backends import Adapter, Job, adapter, loaded, trainable
+from ..backends.quiet import quiet
 from ..data.feed import DataSet, Feed
 from ..errors import InputError
 from ..networks import catalogue
@@ -269,27 +268,6 @@ def network_of(plan: Plan, name: str, arrays: Mapping[str, Any]) -> tuple[Adapte
     with quiet():
         backend = adapter(name, plan.device)
         return backend, loaded(backend, Job(plan.network, plan.options, "float32"), arrays)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Hide what libraries write to standard error, unless an exception is raised.
-
-    TensorFlow and MXNet write there from C++, past Python's `sys.stderr`.
-    """
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as kept, os.fdopen(os.dup(2), "wb") as real:
-        os.dup2(kept.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            sys.stderr.flush()
-            kept.seek(0)
-            real.write(kept.read())
-            raise
-        finally:
-            sys.stderr.flush()
-            os.dup2(real.fileno(), 2)
 
 
 def test(

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from inception_parity import InputError
+from inception_parity.backends.quiet import quiet
 from inception_parity.data import datasets
 from inception_parity.networks import catalogue
 from inception_parity.traces import weights
@@ -295,10 +296,10 @@ def test_race_agrees_in_float64_and_leaves_steps_and_picture(capsys):
 
 
 def test_libraries_start_in_silence_unless_they_fail(capfd):
-    with loop.quiet():
+    with quiet():
         os.write(2, b"hello from C++")
     assert capfd.readouterr().err == ""
-    with pytest.raises(KeyError), loop.quiet():
+    with pytest.raises(KeyError), quiet():
         os.write(2, b"what went wrong")
         raise KeyError
     assert capfd.readouterr().err == "what went wrong"

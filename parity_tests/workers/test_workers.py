@@ -265,6 +265,60 @@ def test_workers_end_when_the_command_is_killed(tmp_path, temporary):
     wait_for(lambda: list(temporary.iterdir()) == [])
 
 
+STUBBORN = """
+import errno, select, shutil
+from inception_parity import worker
+folder = pathlib.Path(request["folder"])
+
+def fill():
+    (folder / "late").mkdir(parents=True, exist_ok=True)
+    pathlib.Path({started!r}).touch()
+"""
+WRITES_ON = """
+def write(*arguments):
+    while True:
+        fill()
+
+worker._work = write
+work()
+"""
+# Another worker has removed the folder, and this one notices before its own thread does.
+FAILS_FIRST = """
+execv = os.execv
+
+def wait_and_exec(*arguments):
+    time.sleep(1)
+    execv(*arguments)
+
+def fail(*arguments):
+    fill()
+    select.select([0], [], [])
+    shutil.rmtree(folder)
+    fill()
+    raise FileNotFoundError(errno.ENOENT, "gone")
+
+os.execv = wait_and_exec
+worker._work = fail
+work()
+"""
+
+
+@pytest.mark.parametrize("code", [WRITES_ON, FAILS_FIRST], ids=["writes on", "fails first"])
+def test_nothing_is_left_by_a_worker_that_is_writing_when_the_command_is_killed(
+    tmp_path, temporary, code
+):
+    started = tmp_path / "started"
+    code = STUBBORN.format(started=str(started)) + code
+    stubborn = interpreter(tmp_path / "bin", "stubborn", code)
+    words = ("run", "googlenet", "--backend", "np", *SMALL, "--out", temporary / "trace")
+    command = start(*words, "--python", f"np={stubborn}")
+    wait_for(started.exists)
+    command.kill()
+    command.communicate()
+    wait_for(lambda: processes_that_mention(temporary) == [], seconds=60)
+    assert list(temporary.iterdir()) == []
+
+
 # Frameworks that can't be loaded.
 
 
