@@ -315,8 +315,10 @@ def test_nothing_is_left_by_a_worker_that_is_writing_when_the_command_is_killed(
     wait_for(started.exists)
     command.kill()
     command.communicate()
-    wait_for(lambda: processes_that_mention(temporary) == [], seconds=60)
-    assert list(temporary.iterdir()) == []
+    wait_for(
+        lambda: processes_that_mention(temporary) == [] and list(temporary.iterdir()) == [],
+        seconds=20,
+    )
 
 
 # Frameworks that can't be loaded.
