@@ -84,34 +84,34 @@ def _answer(request: Request) -> int:
 
 
 def _work(request: Request, outcome: Outcome, start: float) -> None:
+    """Do one job after another; what can't be computed in one dtype may be in another."""
     try:
-        if request.library:
-            assert request.file is not None
-            backend = library_adapter(
-                request.library, request.device, request.file, request.backend
-            )
-        else:
-            backend = backends.adapter(request.backend, request.device)
+        backend = _backend(request)
         outcome.import_seconds = time.perf_counter() - start
-        _do_all(request, outcome, backend)
+        weights = mapped_arrays(request.weights) if request.weights else {}
+        if isinstance(first := request.jobs[0], Record | Train):
+            height, width = _images(first).shape[2:]
+            folder = request.result.parent
+            backend.prepare(first, weights, (height, width), folder, request.file)
+        doer = _Doer(backend, weights)
+        for job in request.jobs:
+            try:
+                doer.do(job)
+            except UnavailableError as error:
+                if not isinstance(job, Job):
+                    raise
+                outcome.unsupported[job.dtype] = str(error)
     except UnavailableError as error:
         outcome.status, outcome.message = "missing", str(error)
     except InputError as error:
         outcome.status, outcome.message = "refused", str(error)
 
 
-def _do_all(request: Request, outcome: Outcome, backend: Adapter) -> None:
-    weights = mapped_arrays(request.weights) if request.weights else {}
-    if isinstance(first := request.jobs[0], Record | Train):
-        backend.prepare(first, weights, _size(first), request.result.parent, request.file)
-    doer = _Doer(backend, weights)
-    for job in request.jobs:
-        try:
-            doer.do(job)
-        except UnavailableError as error:
-            if not isinstance(job, Job):
-                raise
-            outcome.unsupported[job.dtype] = str(error)
+def _backend(request: Request) -> Adapter:
+    if not request.library:
+        return backends.adapter(request.backend, request.device)
+    assert request.file is not None
+    return library_adapter(request.library, request.device, request.file, request.backend)
 
 
 class _Doer:
@@ -169,11 +169,6 @@ class _Doer:
 def _images(job: Record | MeasureFloors | Train) -> NDArray[np.float64]:
     images: NDArray[np.float64] = np.load(job.images)
     return images
-
-
-def _size(job: Record | Train) -> tuple[int, int]:
-    height, width = _images(job).shape[2:]
-    return height, width
 
 
 def _trace(folder: Path) -> Trace:

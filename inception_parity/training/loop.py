@@ -119,11 +119,6 @@ class _Run:
     written: float = field(default_factory=time.monotonic)
     ticked: float = field(default_factory=time.monotonic)
 
-    @property
-    def feed(self) -> Feed:
-        """What makes the batches."""
-        return self.plan.feed
-
     def save(self) -> None:
         """Write the checkpoint, unless the weights are such that nobody could go on from it."""
         self._tick()
@@ -142,7 +137,7 @@ class _Run:
     def step(self, loss: float, right: int) -> None:
         """Count a step, and write a checkpoint when it is time."""
         p = self.position
-        images = self.feed.images(self.data.train, p.step)
+        images = self.plan.feed.images(self.data.train, p.step)
         if not math.isfinite(loss):
             raise DivergedError(f"the loss is {loss} at step {p.step + 1} of epoch {p.epoch + 1}")
         p.step, p.steps, p.images = p.step + 1, p.steps + 1, p.images + images
@@ -156,15 +151,15 @@ class _Run:
 
     def epoch(self) -> None:
         """Train the rest of an epoch, test, and write the results."""
-        p, total = self.position, self.feed.steps(self.data.train)
+        p, total = self.position, self.plan.feed.steps(self.data.train)
         self.watch.begin(f"epoch {p.epoch + 1}/{self.plan.epochs}", total, p.step)
         self.ticked = time.monotonic()
         if p.step < total:
-            batches = self.feed.train(self.data.train, p.epoch, p.step)
+            batches = self.plan.feed.train(self.data.train, p.epoch, p.step)
             self.training.epoch(batches, self.step, p.steps)
         self.save()  # the test may be interrupted as well
         started = time.monotonic()
-        test_loss, test_right = evaluate(self.training, self.feed, self.data, self.watch)
+        test_loss, test_right = evaluate(self.training, self.plan.feed, self.data, self.watch)
         if not math.isfinite(test_loss):
             raise DivergedError(f"the test's loss is {test_loss} after epoch {p.epoch + 1}")
         images, tested = p.images, len(self.data.test)

@@ -37,11 +37,7 @@ def limits_by_quantity(
 ) -> dict[str, float | None]:
     """Return the limit of each quantity in float64; None where it can't be judged.
 
-    Args:
-        oracle: the oracle's trace.
-        double: the backends' in float64.
-        weights: as they were loaded.
-        recipe: how the network was trained.
+    `double` are the backends' traces in float64.
     """
     noise = LIMIT_GRADIENT_NOISES * float(oracle.array("noise")[0])
     gradient = max(LIMIT_TRAINING_STEP, min(noise, MOST_GRADIENT_NOISE))
@@ -92,7 +88,7 @@ def steepness(
         traces: those of one dtype.
         weights: as they were loaded.
         recipe: how the network was trained.
-        noise: of gradients, relative to the array's.
+        noise: of gradients, relative to the array's own.
 
     Returns:
         The relative L2 difference, MOST_GRADIENT_NOISE at most; 0 if no gradient can be read.
