@@ -7,6 +7,7 @@ used; for float64, `cast("float64")` after that.
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any
 
 from ._mxnet import gluon, mxnet, nn
@@ -87,7 +88,7 @@ class ReLU(nn.Activation):
 
 
 class ConvBlock(gluon.HybridBlock):
-    """Convolution, optional batch norm, ReLU: children `conv`, `norm`, `act`.
+    """Convolution, optional batch norm, optional ReLU: children `conv`, `norm`, `act`.
 
     Args:
         in_channels: channels of the input.
@@ -96,9 +97,10 @@ class ConvBlock(gluon.HybridBlock):
         stride: one number, or (height, width).
         padding: zeros on each side, one number or (height, width).
         bias: whether the convolution has a bias.
-        batch_norm: whether there is batch norm between convolution and ReLU.
+        batch_norm: whether there is batch norm after the convolution.
         bn_eps: added to the variance in batch norm.
         bn_scale: whether batch norm has a weight; without one there is no `norm.weight`.
+        activation: whether there is a ReLU at the end.
 
     Shape:
         input:  (N, in_channels, H, W)
@@ -120,6 +122,7 @@ class ConvBlock(gluon.HybridBlock):
         batch_norm: bool = False,
         bn_eps: float = BN_EPS,
         bn_scale: bool = True,
+        activation: bool = True,
     ) -> None:
         super().__init__()
         require_positive(in_channels=in_channels, out_channels=out_channels)
@@ -131,13 +134,13 @@ class ConvBlock(gluon.HybridBlock):
             if batch_norm
             else None
         )
-        self.act = ReLU()
+        self.act = ReLU() if activation else None
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         x = self.conv(x)
         if self.norm is not None:
             x = self.norm(x)
-        return self.act(x)
+        return x if self.act is None else self.act(x)
 
 
 class LocalResponseNorm(gluon.HybridBlock):
@@ -208,12 +211,35 @@ class Concat(gluon.HybridBlock):
         return F.np.concatenate(xs, axis=1)
 
 
+class ScaledAdd(gluon.HybridBlock):
+    """Add a residual to its shortcut: y = shortcut + scale * residual.
+
+    Args:
+        scale: factor of the residual; 1 is a plain addition.
+
+    Shape:
+        (N, C, H, W), (N, C, H, W) -> the same
+    """
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def hybrid_forward(self, F: Any, shortcut: Any, residual: Any) -> Any:
+        return shortcut + self.scale * residual
+
+
 class Linear(nn.Dense):
     """y = x weight^T + bias: (N, in_features) -> (N, out_features)."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         require_positive(in_features=in_features, out_features=out_features)
         super().__init__(out_features, in_units=in_features)
+
+
+def conv_norm_act(bn_scale: bool, bn_eps: float) -> partial[ConvBlock]:
+    """Return `ConvBlock` with batch norm and without bias, to be given its channels."""
+    return partial(ConvBlock, bias=False, batch_norm=True, bn_eps=bn_eps, bn_scale=bn_scale)
 
 
 def require_positive(**counts: int) -> None:

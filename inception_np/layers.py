@@ -7,6 +7,7 @@ can check it against the mathematics. Arrays are (N, C, H, W) or (N, features).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,10 @@ __all__ = [
     "LocalResponseNorm",
     "Module",
     "ReLU",
+    "ScaledAdd",
     "Sequential",
     "TransformInput",
+    "conv_norm_act",
     "require_heads",
     "require_positive",
 ]
@@ -134,7 +137,7 @@ class ReLU(Module):
 
 
 class ConvBlock(Module):
-    """Convolution, optional batch norm, ReLU: children `conv`, `norm`, `act`.
+    """Convolution, optional batch norm, optional ReLU: children `conv`, `norm`, `act`.
 
     Args:
         in_channels: channels of the input.
@@ -143,9 +146,10 @@ class ConvBlock(Module):
         stride: one number, or (height, width).
         padding: zeros on each side, one number or (height, width).
         bias: whether the convolution has a bias.
-        batch_norm: whether there is batch norm between convolution and ReLU.
+        batch_norm: whether there is batch norm after the convolution.
         bn_eps: added to the variance in batch norm.
         bn_scale: whether batch norm has a weight; without one there is no `norm.weight`.
+        activation: whether there is a ReLU at the end.
 
     Shape:
         input:  (N, in_channels, H, W)
@@ -167,18 +171,19 @@ class ConvBlock(Module):
         batch_norm: bool = False,
         bn_eps: float = BN_EPS,
         bn_scale: bool = True,
+        activation: bool = True,
     ) -> None:
         super().__init__()
         require_positive(in_channels=in_channels, out_channels=out_channels)
         self.conv = Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias)
         self.norm = BatchNorm2d(out_channels, bn_eps, bn_scale) if batch_norm else None
-        self.act = ReLU()
+        self.act = ReLU() if activation else None
 
     def forward(self, x: Array) -> Array:
         x = self.conv(x)
         if self.norm is not None:
             x = self.norm(x)
-        return self.act(x)
+        return x if self.act is None else self.act(x)
 
     def describe(self) -> str:
         return self.conv.describe()
@@ -275,6 +280,27 @@ class Concat(Module):
         return "concatenation"
 
 
+class ScaledAdd(Module):
+    """Add a residual to its shortcut: y = shortcut + scale * residual.
+
+    Args:
+        scale: factor of the residual; 1 is a plain addition.
+
+    Shape:
+        (N, C, H, W), (N, C, H, W) -> the same
+    """
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, shortcut: Array, residual: Array) -> Array:
+        return shortcut + self.scale * residual
+
+    def describe(self) -> str:
+        return "addition" if self.scale == 1 else f"addition scaled by {self.scale:g}"
+
+
 class Flatten(Module):
     """(N, C, H, W) -> (N, C * H * W), in the order C, H, W."""
 
@@ -303,6 +329,11 @@ class Linear(Module):
 
     def describe(self) -> str:
         return "linear"
+
+
+def conv_norm_act(bn_scale: bool, bn_eps: float) -> partial[ConvBlock]:
+    """Return `ConvBlock` with batch norm and without bias, to be given its channels."""
+    return partial(ConvBlock, bias=False, batch_norm=True, bn_eps=bn_eps, bn_scale=bn_scale)
 
 
 def require_positive(**counts: int) -> None:

@@ -7,6 +7,7 @@ the start, and refuses an input with a different number of channels.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from keras import KerasTensor, layers, ops
@@ -70,7 +71,7 @@ class Conv2d(layers.Conv2D):
 
 
 class ConvBlock(Block):
-    """Convolution, optional batch norm, ReLU: children `conv`, `norm`, `act`.
+    """Convolution, optional batch norm, optional ReLU: children `conv`, `norm`, `act`.
 
     Args:
         in_channels: channels of the input.
@@ -79,9 +80,10 @@ class ConvBlock(Block):
         stride: one number, or (height, width).
         padding: zeros on each side, one number or (height, width).
         bias: whether the convolution has a bias.
-        batch_norm: whether there is batch norm between convolution and ReLU.
+        batch_norm: whether there is batch norm after the convolution.
         bn_eps: added to the variance in batch norm.
         bn_scale: whether batch norm has a weight; without one there is no `norm.weight`.
+        activation: whether there is a ReLU at the end.
 
     Shape:
         input:  (N, H, W, in_channels)
@@ -103,6 +105,7 @@ class ConvBlock(Block):
         batch_norm: bool = False,
         bn_eps: float = BN_EPS,
         bn_scale: bool = True,
+        activation: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -115,13 +118,13 @@ class ConvBlock(Block):
         )
         if self.norm is not None:
             self.norm.build((None, None, None, out_channels))
-        self.act = ReLU()
+        self.act = ReLU() if activation else None
 
     def call(self, x: KerasTensor) -> KerasTensor:
         x = self.conv(x)
         if self.norm is not None:
             x = self.norm(x)
-        return self.act(x)
+        return x if self.act is None else self.act(x)
 
 
 class LocalResponseNorm(layers.Layer):
@@ -182,6 +185,24 @@ class Concat(layers.Layer):
         return ops.concatenate(xs, axis=-1)
 
 
+class ScaledAdd(layers.Layer):
+    """Add a residual to its shortcut: y = shortcut + scale * residual.
+
+    Args:
+        scale: factor of the residual; 1 is a plain addition.
+
+    Shape:
+        (N, H, W, C), (N, H, W, C) -> the same
+    """
+
+    def __init__(self, scale: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.scale = scale
+
+    def call(self, shortcut: KerasTensor, residual: KerasTensor) -> KerasTensor:
+        return shortcut + self.scale * residual
+
+
 class Flatten(layers.Layer):
     """(N, H, W, C) -> (N, C * H * W), in the order C, H, W.
 
@@ -201,6 +222,11 @@ class Linear(layers.Dense):
         require_positive(in_features=in_features, out_features=out_features)
         super().__init__(out_features)
         self.build((None, in_features))
+
+
+def conv_norm_act(bn_scale: bool, bn_eps: float) -> partial[ConvBlock]:
+    """Return `ConvBlock` with batch norm and without bias, to be given its channels."""
+    return partial(ConvBlock, bias=False, batch_norm=True, bn_eps=bn_eps, bn_scale=bn_scale)
 
 
 def require_positive(**counts: int) -> None:

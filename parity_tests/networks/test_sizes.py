@@ -30,7 +30,8 @@ def test_rows_cover_predecessors_and_the_whole_family():
     rows = sizes.rows(3, 1000, size=None)
     assert [row.title for row in rows] == [
         *expected.PREDECESSORS,
-        *("GoogLeNet", "InceptionV1", "CeilGoogLeNet", "InceptionV2", "InceptionV3"),
+        *("GoogLeNet", "InceptionV1", "CeilGoogLeNet", "BNInception", "InceptionV2", "InceptionV3"),
+        *("InceptionV4", "InceptionResNetV1", "InceptionResNetV2"),
     ]
     found = {row.title: row for row in rows}
     assert found["GoogLeNet"].parameters == 6_998_552
@@ -38,6 +39,9 @@ def test_rows_cover_predecessors_and_the_whole_family():
     assert found["InceptionV1"].heads == 13_385_816 - 7_005_832
     assert found["InceptionV3"].shape == (3, 299, 299)
     assert found["InceptionV3"].parameters == 23_834_568
+    assert found["InceptionV4"].parameters == 42_679_816
+    assert found["InceptionV4"].heads == 46_039_280 - 42_679_816
+    assert found["InceptionResNetV2"].parameters == 55_843_464
 
 
 def test_multiply_adds_of_v1_are_as_torchinfo_prints_them():

@@ -28,9 +28,10 @@ class Layer:
     name: str
     args: tuple[Any, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
+    file: str = "googlenet"
 
     def build(self, package, options):
-        return getattr(importlib.import_module(f"{package}.googlenet"), self.name)(
+        return getattr(importlib.import_module(f"{package}.{self.file}"), self.name)(
             *self.args, **options
         )
 
@@ -78,6 +79,8 @@ def test_max_pool_never_takes_the_padding(load_adapter, framework, layer):
         Layer("ConvBlock", (3, 4, (1, 3), 1, (0, 1))),
         Layer("ConvBlock", (3, 4, (3, 1), (2, 1), (1, 0)), {"bias": False}),
         Layer("ConvBlock", (3, 4, 2), {"batch_norm": True, "bn_eps": 0.5}),
+        Layer("ConvBlock", (3, 4, 1), {"activation": False}),
+        Layer("ConvBlock", (3, 4, 1), {"batch_norm": True, "activation": False}),
     ],
     ids=str,
 )
@@ -96,6 +99,21 @@ def test_global_average_pool_takes_height_and_width(load_adapter, framework):
 def test_concat_joins_the_channels_in_order(load_adapter, framework):
     parts = [images((2, channels, 4, 5), seed=channels) for channels in (2, 1, 3)]
     assert_equals_the_oracles(Layer("Concat"), load_adapter(framework), *parts)
+
+
+def test_conv_block_without_activation_keeps_negative_values():
+    layer = Layer("ConvBlock", (3, 4, 1), {"activation": False})
+    assert layer.run(adapter("np"), NEGATIVE).max() < 0
+    assert [name for name, _ in layer.build("inception_np", layer.options).children()] == ["conv"]
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.17])
+def test_scaled_add_scales_the_residual_and_not_the_shortcut(load_adapter, framework, scale):
+    shortcut, residual = (images((2, 3, 4, 5), seed=seed) for seed in (1, 2))
+    layer = Layer("ScaledAdd", (scale,), file="layers")
+    assert_equals_the_oracles(layer, load_adapter(framework), shortcut, residual)
+    expected = shortcut + scale * residual
+    np.testing.assert_array_equal(layer.run(adapter("np"), shortcut, residual), expected)
 
 
 @pytest.mark.parametrize("batch_norm", [False, True], ids=["plain", "bn"])

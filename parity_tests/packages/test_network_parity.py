@@ -14,20 +14,43 @@ LIMIT = 1e-10  # structure: what exceeds it is a mistake; measured, at most 4e-1
 SMALL = {"num_classes": 10}
 HEADS = {"num_classes": 10, "return_aux": True}
 TORCHVISION = {"third_kernel": 3, "pool4_kernel": 2, "bn_eps": 1e-3, "transform_input": True}
+SCALES = {
+    "block35_scale": 0.3,
+    "block17_scale": 0.25,
+    "block8_scale": 0.15,
+    "last_scale": 0.1,
+    "last_activation": True,
+}
 JOBS = [  # network, options, (height, width)
     ("inception_v1", {**SMALL, "use_aux": False}, (33, 48)),
     ("ceil_googlenet", {**HEADS, "pool4_kernel": 2}, (15, 18)),
     ("ceil_googlenet", {**HEADS, **TORCHVISION}, (38, 33)),
+    ("bn_inception", SMALL, (38, 31)),
+    ("bn_inception", {**SMALL, "pool_features": 96, "padded_pool": True}, (40, 47)),
     ("inception_v2", HEADS, (96, 117)),
     ("inception_v3", {**SMALL, "use_aux": False}, (75, 96)),
+    ("inception_resnet_v1", {**SMALL, "bottleneck": True}, (75, 96)),
 ]
-SLOW_JOBS = [  # the heads of V1 and V3 need large images; and more options
+SLOW_JOBS = [  # the heads of V1, V3 and later need large images; and more options
     ("inception_v1", {**HEADS, "in_channels": 1}, (209, 224)),
     ("inception_v1", {**HEADS, "lrn": True}, (210, 223)),
     ("ceil_googlenet", HEADS, (47, 64)),
+    (
+        "bn_inception",
+        {**SMALL, "count_include_pad": False, "bias": False, "bn_eps": 1e-3},
+        (63, 70),
+    ),
     ("inception_v3", {**SMALL, "count_include_pad": True, "bn_eps": 1e-5}, (97, 75)),
     ("inception_v3", {**SMALL, "transform_input": True, "bn_scale": False}, (96, 75)),
     ("inception_v3", HEADS, (299, 299)),
+    ("inception_v4", {**SMALL, "use_aux": False}, (75, 96)),
+    ("inception_v4", {**SMALL, "count_include_pad": True, "bn_scale": False}, (97, 75)),
+    ("inception_v4", HEADS, (299, 299)),
+    ("inception_resnet_v1", {**SMALL, "bn_scale": False, "bn_eps": 1e-5}, (107, 75)),
+    ("inception_resnet_v1", {**SMALL, **SCALES}, (96, 96)),
+    ("inception_resnet_v2", {**SMALL, "use_aux": False}, (75, 96)),
+    ("inception_resnet_v2", {**SMALL, **SCALES, "count_include_pad": True}, (97, 75)),
+    ("inception_resnet_v2", HEADS, (299, 299)),
 ]
 ALL_JOBS = [*JOBS, *(pytest.param(job, marks=pytest.mark.slow) for job in SLOW_JOBS)]
 
@@ -37,6 +60,8 @@ HEAD_OF = {
     "ceil_googlenet": {"aux1_logits": "h0", "aux2_logits": "h1"},
     "inception_v2": {"aux_logits": "aux"},
     "inception_v3": {"aux_logits": "AuxLogits"},
+    "inception_v4": {"aux_logits": "AuxLogits"},
+    "inception_resnet_v2": {"aux_logits": "AuxLogits"},
 }
 
 
@@ -61,7 +86,7 @@ def test_every_endpoint_agrees_with_the_oracle(job, framework):
     trace = run(framework)
     assert trace.loader == []
     assert set(trace) == set(oracle)
-    if options["return_aux"]:  # in the order that the catalogue states, not swapped
+    if options.get("return_aux"):  # in the order that the catalogue states, not swapped
         for output, head in HEAD_OF[network.name].items():
             np.testing.assert_array_equal(trace.array(output), trace.array(head))
     errors = {}

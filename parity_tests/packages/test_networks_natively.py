@@ -14,19 +14,23 @@ from inception_mx._mxnet import mxnet
 from inception_parity.networks import catalogue
 from inception_parity.traces import seeding
 
-slow = pytest.mark.slow  # a whole V2 or V3
+slow = pytest.mark.slow  # a whole V2 or larger
 NETWORKS = [
     "inception_v1",
     "ceil_googlenet",
     "inception_v2",
-    pytest.param("inception_v3", marks=slow),
+    *(pytest.param(f"inception_{n}", marks=slow) for n in ("v3", "v4", "resnet_v2")),
 ]
 # The least at which a network's heads run, or nearly: what takes little time.
 SIZES = {
     "inception_v1": (209, 214),
     "ceil_googlenet": (31, 40),
+    "bn_inception": (31, 38),
     "inception_v2": (75, 96),
     "inception_v3": (299, 299),
+    "inception_v4": (299, 299),
+    "inception_resnet_v1": (75, 96),
+    "inception_resnet_v2": (299, 299),
 }
 
 
@@ -93,8 +97,12 @@ def test_gluon_runs_the_heads_in_training_only(name, hybridized):
         ("inception_v1", {"return_aux": True}),
         ("inception_v1", {"lrn": True}),
         ("ceil_googlenet", {"return_aux": True}),
+        ("bn_inception", {}),
         pytest.param("inception_v2", {"return_aux": True}, marks=slow),
         pytest.param("inception_v3", {"return_aux": True, "transform_input": True}, marks=slow),
+        pytest.param("inception_v4", {"return_aux": True}, marks=slow),
+        pytest.param("inception_resnet_v1", {"bottleneck": True}, marks=slow),
+        pytest.param("inception_resnet_v2", {"return_aux": True}, marks=slow),
     ],
     ids=str,
 )
@@ -114,12 +122,16 @@ def test_gluon_hybridized_gives_the_same_bits(name, options):
     [
         ("inception_v1", {"lrn": True}),
         ("ceil_googlenet", {"return_aux": True, "third_kernel": 3}),
+        ("bn_inception", {"pool_features": 96, "padded_pool": True}),
         pytest.param("inception_v2", {}, marks=slow),
         pytest.param(
             "inception_v3",
             {"bn_scale": False, "transform_input": True, "use_aux": False},
             marks=slow,
         ),
+        pytest.param("inception_v4", {}, marks=slow),
+        pytest.param("inception_resnet_v1", {"block8_scale": 0.3}, marks=slow),
+        pytest.param("inception_resnet_v2", {"last_activation": True}, marks=slow),
     ],
     ids=str,
 )

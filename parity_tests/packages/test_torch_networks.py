@@ -22,8 +22,12 @@ SIZES = {
     "googlenet": 32,
     "inception_v1": 209,
     "ceil_googlenet": 31,
+    "bn_inception": 31,
     "inception_v2": 75,
     "inception_v3": 299,
+    "inception_v4": 299,
+    "inception_resnet_v1": 75,
+    "inception_resnet_v2": 299,
 }
 
 
