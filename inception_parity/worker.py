@@ -49,8 +49,8 @@ def main(request_file: str) -> int:
     """Do what the request says.
 
     Returns:
-        0; EX_IOERR where the traces can't be written, or EX_PROTOCOL where the request is
-        of another version; the last line of the standard error says why.
+        0; EX_IOERR if the traces can't be written, or EX_PROTOCOL if the request was written by
+        another version; the last line of the standard error says why.
     """
     try:
         request = Request.loads(Path(request_file).read_text())

@@ -55,12 +55,8 @@ class Adapter(ABC):
     ) -> None:  # fmt: skip
         """Make what `build` needs in addition to its arguments, which is nothing by default.
 
-        Args:
-            job: the network and its options.
-            weights: shared weights.
-            size: (height, width) of the images.
-            folder: for the files that it makes.
-            file: the user's own file, if there is one.
+        `size` is the (height, width) of the images, `folder` the place for what is made, and
+        `file` the user's own file, if there is one.
         """
         return
 
@@ -78,7 +74,7 @@ class Adapter(ABC):
         """Let `before` replace the module's inputs and `after` see its output.
 
         Returns:
-            What undoes it.
+            A function that undoes it.
         """
 
     @abstractmethod
@@ -96,11 +92,8 @@ class Adapter(ABC):
     def forward(self, net: Any, x: Any, training: bool = False) -> Any:
         """Run the network on a native tensor, layer by layer, without gradients.
 
-        Args:
-            net: the network.
-            x: the images.
-            training: whether heads run and batch norm takes the batch's own statistics; only of
-                a backend that trains.
+        In training mode, which only backends that train have, heads run and batch norm uses the
+        batch's own statistics.
         """
         return net(x)
 
@@ -114,12 +107,10 @@ class Adapter(ABC):
         importlib.import_module(self.package).set_weights(net, weights)
 
     def control_dropout(self, net: Any, factors_of: Callable[[str, float], Factors] | None) -> None:
-        """Take the randomness out of every dropout layer, for good.
+        """Take the randomness out of every dropout layer, before the network's `training` is made.
 
-        Args:
-            net: the network; its `training` is made afterwards.
-            factors_of: from a layer's path and the probability of dropping a value to what the
-                layer multiplies by; None to drop nothing.
+        `factors_of` turns a layer's path and the probability of dropping a value into the factors
+        of the layer; without it nothing is dropped.
         """
         for path, module, _ in self.modules(net):
             p = self.dropout(module)
@@ -133,10 +124,8 @@ class Adapter(ABC):
     def multiply_by(self, module: Any, factors: Factors | None) -> None:
         """Let a dropout layer, in training, multiply by given factors instead of drawing a mask.
 
-        Args:
-            module: the layer.
-            factors: from a shape in the shared layout to the factors, called in each step; None
-                to drop nothing.
+        `factors` is called in each step, with a shape in the shared layout; without it nothing is
+        dropped.
         """
         raise NotImplementedError
 
@@ -176,7 +165,7 @@ def wrap_method(module: Any, name: str, before: Before, after: After) -> Callabl
     """Let `before` and `after` see what a method of a module is given and returns.
 
     Returns:
-        What undoes it.
+        A function that undoes it.
     """
     method, own = getattr(module, name), vars(module).get(name)
 

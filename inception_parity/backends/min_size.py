@@ -71,18 +71,18 @@ def find(
         name: the network.
         settings: options that aren't the defaults.
         backend: where to try it.
-        training: in training mode, where heads run and batch norm takes the
-            batch's own statistics; or in inference.
+        training: whether it is tried in training mode, as in `Adapter.forward`.
         batch: number of images.
 
     Raises:
-        InputError: no such network, option or backend, or no size up to LARGEST
-            is accepted.
+        InputError: no such network, option or backend, or no size up to LARGEST is accepted.
     """
     network = catalogue.network(name)
     options = network.resolve(settings or {})
+    if not catalogue.backend(backend).package:
+        raise InputError(f"{backend} runs files, not networks; leave it out of --backends")
     smallest = _search(_oracle(network, options, training), 1, name)
-    if catalogue.backend(backend).name == catalogue.ORACLE:
+    if backend == catalogue.ORACLE:
         return smallest
     # A framework differs from the geometry by a few sizes, if at all: start there.
     accepts = probe(backend, network, options, training, batch)

@@ -1,4 +1,4 @@
-"""NumPy: the float64 oracle, which also records what each layer was computed from."""
+"""NumPy: the float64 oracle, which also records the inputs of each layer."""
 
 from __future__ import annotations
 

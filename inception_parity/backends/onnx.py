@@ -37,7 +37,7 @@ class Layer:
         self.path = path
         self.tensor = tensor
         self.leaf = leaf
-        self.inputs: list[str] = []  # tensors that it is computed from; of a leaf
+        self.inputs: list[str] = []  # tensors that a leaf gets
         self.nodes: list[Any] = []
         self.hooks: list[tuple[Before, After]] = []
 

@@ -1,4 +1,4 @@
-"""The one way in which a network is run and recorded, whatever the framework."""
+"""How a network is run and recorded: in one way, whatever the framework."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def open_trace(
 def compare_weights(
     read_back: Mapping[str, NDArray[Any]], given: Mapping[str, NDArray[Any]], dtype: str
 ) -> dict[str, str]:
-    """Return what is wrong with every array that isn't held bit for bit as it was given."""
+    """Return what is wrong with each array that the network doesn't hold bit for bit as given."""
     problems = {}
     for name, array in given.items():
         found = read_back.get(name)

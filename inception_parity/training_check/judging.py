@@ -54,7 +54,7 @@ Key = tuple[str, str]  # backend, dtype
 
 @dataclass
 class Judgement:
-    """What is found about one quantity of one backend."""
+    """The finding about one quantity of one backend."""
 
     quantity: str
     backend: str
@@ -66,8 +66,8 @@ class Judgement:
     worst: float | None = None
     at: str = ""
     limit: float | None = None
-    # Those above the limit that agree nevertheless: no further apart than what the definition
-    # of the optimizer makes of the noise that gradients have.
+    # Those above the limit that agree nevertheless: no further apart than the noise that
+    # gradients have can drive them, by the definition of the optimizer.
     above: tuple[str, ...] = ()
     allowed: float | None = None  # for `at`, where it is one of them
     problem: str = ""  # why an array has no number: missing, NaN, misshapen, …

@@ -10,9 +10,9 @@ What a trace holds, by kind:
   definition in NumPy makes of the old one and of this backend's own gradient;
 - `statistics.1`, `statistics.K`: batch norm's, converted to the oracle's convention;
 - `weights.1`, `weights.K`: of all other arrays;
-- `perturbed gradient.K`, `perturbed statistics.K`, `perturbed weights.K`, in float64: how far each
-  array is, as an L2 norm, from where a second training gets that begins with another last digit in
-  every weight. No two implementations can be asked to stay closer together than one to itself.
+- `perturbed gradient.K`, `perturbed statistics.K`, `perturbed weights.K`, in float64: the L2
+  distance of each array from the result of a second training that begins with another last digit
+  in every weight. No two implementations can be expected to stay closer than one to itself.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class _Observer:
             self.writer.add(f"update {name}", np.array(apart), kind="update")
 
     def again(self, feed: Iterable[Any], weights: Mapping[str, NDArray[Any]]) -> None:
-        """Train once more from weights with another last digit; write how far apart that ends."""
+        """Train once more from weights with another last digit; write how far apart the two end."""
         # An array that an optimizer makes only in its first step is 0 before it.
         made = {name: 0 * array for name, array in self.training.get_state().items()}
         self.training.set_state({**made, **self.state})

@@ -109,7 +109,7 @@ class Request:
         """Turn JSON back into a request.
 
         Raises:
-            InputError: it is of another version.
+            InputError: it was written by another version.
         """
         record = json.loads(text)
         if record.get("version") != VERSION:

@@ -65,7 +65,7 @@ def start(*words: object, **environment: str) -> subprocess.Popen[str]:
 
 
 def _heed_signals() -> None:
-    """Undo what a background job or nohup hands down: signals that are ignored."""
+    """Heed the signals that a background job or nohup has made its children ignore."""
     for number in cli.SIGNALS:
         signal.signal(number, signal.SIG_DFL)
 
@@ -152,5 +152,5 @@ def wait_for(condition: Callable[[], object], seconds: float = 180, every: float
     """Wait until `condition` holds; fail if it never does."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "waited in vain"
+        assert time.monotonic() < end, f"still not so after {seconds} s"
         time.sleep(every)

@@ -1,4 +1,4 @@
-"""Runs in this process: a task, its oracle, and one backend beside it."""
+"""Runs in this process: a task, its oracle, and one backend."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class TinyNetwork(catalogue.Network):
 
 
 def _model(inner: Any) -> Any:
-    """Return a Keras model: only such one can be told whether it is trained."""
+    """Return a Keras model: only a model can be told whether it is being trained."""
     import keras
 
     class Tiny(keras.Model):

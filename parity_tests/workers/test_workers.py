@@ -101,7 +101,7 @@ def sound(tmp_path: Path) -> Path:
     return interpreter(tmp_path / "bin", "sound", SOUND)
 
 
-# Each takes three processes, the oracle's included; of these, another one stands for the kind.
+# Each takes three processes, the oracle's included; another failure of the same kind stays quick.
 ALIKE = (
     "ends with 7",
     "crashes",
@@ -154,7 +154,7 @@ def test_worker_that_prints_megabytes_can_succeed(tmp_path, temporary, capsys):
     assert "noise" not in done.out
 
 
-def test_worker_that_hangs_is_given_up_with_all_it_started(tmp_path, temporary, capsys, sound):
+def test_worker_that_hangs_is_ended_with_all_it_started(tmp_path, temporary, capsys, sound):
     child = tmp_path / "child"
     hanging = interpreter(tmp_path / "bin", "hanging", hang(child))
     done = call(
@@ -169,7 +169,7 @@ def test_worker_that_hangs_is_given_up_with_all_it_started(tmp_path, temporary, 
 
 
 def hang(child: Path) -> str:
-    """Return a worker's code that starts a process, hangs, and ends at no polite signal."""
+    """Return a worker's code that starts a process, hangs, and ignores polite signals."""
     return f"""
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_IGN)
