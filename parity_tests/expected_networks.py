@@ -1,4 +1,4 @@
-"""Numbers of the networks, transcribed from papers, tutorials and their printed tables.
+"""Figures of the networks, transcribed from papers, tutorials and their printed tables.
 
 Imports nothing from the packages: it is what they are held against.
 """
@@ -432,7 +432,7 @@ RESIDUAL_SCALES = {"Repeat": 0.17, "Repeat_1": 0.1, "Repeat_2": 0.2, "Block8": 1
 # d2l's AlexNet, VGG-11 and NiN for 1 x 224 x 224 and 10 classes.
 PREDECESSORS = {"AlexNet": 46_764_746, "VGG-11": 128_806_154, "NiN": 1_992_166}
 
-# The least side of a square image: network, options, training (where heads run), side.
+# The smallest side of a square image: network, options, training (where heads run), side.
 SMALLEST = [
     # Every window that halves a grid pads it, so one pixel is enough.
     ("googlenet", {}, False, 1),

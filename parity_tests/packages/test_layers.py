@@ -1,7 +1,7 @@
-"""Layers on their own, in float64, against the oracle's.
+"""Single layers in float64, compared with the oracle's.
 
-Within a network every pool follows a ReLU and every flatten a global pool, so
-that a padding of 0 or another order of axes wouldn't show there.
+In a network every pool follows a ReLU and every flatten a global pool, so
+zero padding or a different order of axes wouldn't show there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NEGATIVE = images((2, 3, 9, 8)) - 20
 
 @dataclass(frozen=True)
 class Layer:
-    """What an adapter needs to build one layer as it builds a network."""
+    """Everything an adapter needs to build a single layer the way it builds a network."""
 
     name: str
     args: tuple[Any, ...] = ()
@@ -36,7 +36,7 @@ class Layer:
         )
 
     def run(self, backend, *xs):
-        """Return the layer's output on arrays of the shared layout, with weights if it has any."""
+        """Return the layer's output for arrays in the shared layout, with weights if it has any."""
         layer = backend.build(self, self.options, "float64")
         shapes = adapter("np").get_weights(self.build("inception_np", self.options))
         draw = np.random.default_rng(7).uniform

@@ -1,4 +1,4 @@
-"""Parameters and shapes against the numbers that the sources print."""
+"""Parameter counts and shapes compared with the figures published by the sources."""
 
 import functools
 import importlib
@@ -28,7 +28,7 @@ SHAPES = [
 ]
 
 
-# In the oracle, which builds in no time, with all options; elsewhere with the defaults.
+# With all options in the oracle, which builds instantly; elsewhere with the defaults.
 oracle_or_defaults = slow_unless(
     lambda p: p["package"] == "inception_np" or not p["options"],
     "whole networks; their names and shapes are the oracle's, as another test asserts",
@@ -40,9 +40,9 @@ def weight_shapes(package, name, options):
     return _built(package, name, tuple(options.items()))[1]
 
 
-@functools.cache  # several tests ask for the same, and to build one takes a second
+@functools.cache  # several tests need the same one, and building it takes a second
 def _built(package, name, options):
-    """Return the options that a network says it has, and {shared name: shape}."""
+    """Return the options that a network reports, and {shared name: shape}."""
     net = catalogue.network(name).build(package, dict(options))
     if package == "inception_mx":
         net.initialize()
@@ -51,7 +51,7 @@ def _built(package, name, options):
 
 
 def parameters(shapes, below=""):
-    """Count the trainable parameters below a dotted path."""
+    """Count the trainable parameters under a dotted path."""
     return sum(
         math.prod(shape)
         for key, shape in shapes.items()
@@ -116,7 +116,7 @@ def record_shapes(net, x, outputs):
 
 @pytest.mark.parametrize(("name", "printed"), SHAPES, ids=[name for name, _ in SHAPES])
 def test_shapes_are_as_printed(name, printed):
-    # A batch of no images has all the shapes, and costs nothing.
+    # An empty batch shows all the shapes and costs nothing.
     network = catalogue.network(name)
     heads = {"return_aux": True} if name in HEADED else {}
     net = network.build("inception_np", network.resolve(heads))

@@ -1,4 +1,4 @@
-"""Each network is a citizen of its framework: modes, saving, export, hybridization."""
+"""Each network works natively in its framework: modes, saving, export, hybridization."""
 
 import functools
 
@@ -21,7 +21,7 @@ NETWORKS = [
     "inception_v2",
     *(pytest.param(f"inception_{n}", marks=slow) for n in ("v3", "v4", "resnet_v2")),
 ]
-# The least at which a network's heads run, or nearly: what takes little time.
+# Close to the smallest size at which a network's heads run, to save time.
 SIZES = {
     "inception_v1": (209, 214),
     "ceil_googlenet": (31, 40),
@@ -83,7 +83,7 @@ def test_gluon_runs_the_heads_in_training_only(name, hybridized):
         net.hybridize()
     x = mxnet.np.array(images(name, batch=2))
     count = len(catalogue.network(name).outputs)
-    for _ in range(2):  # there and back: a graph traced in one mode must not serve the other
+    for _ in range(2):  # there and back: a graph traced in one mode must not be used in the other
         assert net(x).shape == (2, 10)
         with mxnet.autograd.record():
             outputs = net(x)

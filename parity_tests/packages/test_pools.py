@@ -1,4 +1,4 @@
-"""Every pool and response norm against PyTorch's own functions, in float64, at 64 sizes."""
+"""Every pool and response norm compared with PyTorch's own functions, in float64, at 64 sizes."""
 
 import keras
 import numpy as np
@@ -48,14 +48,14 @@ def to_nhwc(x):
 
 
 def images(size, channels=2):
-    # Below zero, so that padding with zeros instead of -infinity would win.
+    # Negative, so that padding with zeros instead of -infinity would win.
     other = size * 7 % 64 + 1
     rng = np.random.default_rng(size)
     return rng.uniform(-2.0, -1.0, (1, channels, size, other))
 
 
 def compare_with_torch(package, layer, function, tolerance=0.0):
-    """Hold `layer` against `function` at all sizes; where one refuses, both must."""
+    """Compare `layer` with `function` at all sizes; where one refuses, both must."""
     accepted = 0
     for size in SIZES:
         for x in (images(size), images(size).transpose(0, 1, 3, 2)):
@@ -117,7 +117,7 @@ def test_adaptive_avg_pool_is_torchs(package, output):
 @pytest.mark.parametrize("size", [1, 4, 5])
 @pytest.mark.parametrize("package", PACKAGES)
 def test_local_response_norm_is_torchs(package, size):
-    # Constants that weigh: with the network's alpha, 1e-4, mistakes would hide.
+    # Large constants: with the network's alpha, 1e-4, mistakes would be hidden.
     layer = make(package, "LocalResponseNorm", size, 0.7, 0.75, 2.0)
     for channels in SIZES:
         x = np.random.default_rng(channels).normal(size=(2, channels, 3, 2))

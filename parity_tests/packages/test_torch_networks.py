@@ -17,7 +17,7 @@ VARIANTS = [
     for n in catalogue.NETWORKS.values()
     for i, options in enumerate(n.variants)
 ]
-# The least at which a network's heads run, or nearly.
+# Close to the smallest size at which a network's heads run.
 SIZES = {
     "googlenet": 32,
     "inception_v1": 209,
