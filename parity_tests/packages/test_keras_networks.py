@@ -51,7 +51,7 @@ def images(size=16, batch=2):
 
 
 SLOW = (
-    *("bn_inception", "inception_v2", "inception_v3", "inception_v4"),
+    *("bn_inception", "fid_inception", "inception_v2", "inception_v3", "inception_v4"),
     *("inception_resnet_v1", "inception_resnet_v2"),
 )
 
@@ -226,7 +226,7 @@ BLOCKS = {
     "InceptionB": (6, False, 0.5),
     "InceptionC": (6, 7, True, False, 0.5),
     "InceptionD": (6, False, 0.5),
-    "InceptionE": (6, True, False, 0.5),
+    "InceptionE": (6, True, False, 0.5, True),
     "Mixed3a": (6, False, 0.5),
     "Mixed4a": (6, False, 0.5),
     "Mixed5a": (6, False, 0.5),

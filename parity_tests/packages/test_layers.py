@@ -122,6 +122,12 @@ def test_inception_block_equals_the_oracles(load_adapter, framework, batch_norm)
     assert_equals_the_oracles(layer, load_adapter(framework), NEGATIVE)
 
 
+def test_last_block_of_the_fids_network_equals_the_oracles(load_adapter, framework):
+    layer = Layer("InceptionE", (3,), {"max_pool": True}, "inception_v3")
+    assert_equals_the_oracles(layer, load_adapter(framework), NEGATIVE)
+    assert "max pool" in layer.build("inception_np", layer.options).pool.describe()
+
+
 @pytest.mark.parametrize("args", [(0, 4, 1), (3, -1, 1)], ids=str)
 def test_conv_block_refuses_a_count_that_is_not_positive(load_adapter, backend, args):
     name = "in_channels" if args[0] < 1 else "out_channels"

@@ -22,6 +22,7 @@ SHAPES = [
     ("bn_inception", expected.BN_SHAPES),
     ("inception_v2", expected.V2_SHAPES),
     ("inception_v3", expected.V3_SHAPES),
+    ("fid_inception", expected.FID_SHAPES),
     ("inception_v4", expected.V4_SHAPES),
     ("inception_resnet_v1", expected.RESNET_V1_SHAPES),
     ("inception_resnet_v2", expected.RESNET_V2_SHAPES),
@@ -167,6 +168,7 @@ def test_heads_are_refused_where_there_are_none(package, name):
     [
         ("inception_v1", {"num_classes": 0}, "num_classes=0, but should be a positive"),
         ("inception_v2", {"in_channels": 0}, "in_channels=0, but should be a positive"),
+        ("fid_inception", {"num_classes": -1}, "num_classes=-1, but should be a positive"),
         ("bn_inception", {"pool_features": 0}, "out_channels=0, but should be a positive"),
         ("ceil_googlenet", {"third_kernel": 4}, "third_kernel=4, but should be 3 or 5"),
         ("ceil_googlenet", {"pool4_kernel": 1}, "pool4_kernel=1, but should be 2 or 3"),
