@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..backends.quiet import quiet
 from ..data import images
 from ..errors import InputError, nearest
 from ..fid import weight_files
@@ -14,7 +15,6 @@ from ..files import digest
 from ..networks import catalogue
 from ..traces import seeding
 from ..traces.weights import Arrays
-from ..training.loop import quiet
 from . import err, print_json, print_line, progress
 from .arguments import require_dtype
 from .option_groups import command
