@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from ._mxnet import gluon, mxnet, nn
-from .pools import Size
+from .pools import Size, pair
 
 BN_EPS = 1e-3  # as in TF-slim's Inception networks; Gluon's own default is 1e-5
 BN_MOMENTUM = 0.9  # weight of the old statistics; PyTorch gives that of the new batch, 0.1
@@ -202,6 +202,63 @@ class TransformInput(gluon.HybridBlock):
         channels = [x[:, i : i + 1] for i in range(3)]
         rows = zip(channels, self.scale, self.shift, strict=True)
         return F.np.concatenate([x * scale + shift for x, scale, shift in rows], axis=1)
+
+
+class Resize(gluon.HybridBlock):
+    """Bilinear interpolation to a fixed size, without antialiasing.
+
+    y[i, j] = sum over u, v of rows[i, u] columns[j, v] x[u, v], where rows[i, u] =
+    max(1 - |s - u|, 0) for the source s = i H / H', as in TensorFlow 1; with half-pixel
+    centres s = (i + 1/2) H / H' - 1/2, as in PyTorch and TensorFlow 2. A source beyond the
+    first or last pixel is moved there. Weights are quotients of whole numbers.
+
+    Args:
+        size: of the output, one number or (height, width).
+        half_pixel_centres: whether the centre of a pixel, not its corner, is its position.
+
+    Shape:
+        (N, C, H, W) -> (N, C, *size)
+    """
+
+    def __init__(self, size: Size, half_pixel_centres: bool = False) -> None:
+        super().__init__()
+        self.size = pair(size)
+        self.half_pixel_centres = half_pixel_centres
+        self._dtype = "float32"  # of the images; a traced graph can't ask them
+
+    def cast(self, dtype: Any) -> None:
+        super().cast(dtype)
+        self._dtype = dtype
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        rows = self.weights_of(F, self.size[0], x[:1, :1, :, :1])
+        columns = self.weights_of(F, self.size[1], x[:1, :1, :1])
+        return F.np.matmul(F.np.matmul(rows, x), columns.T)
+
+    def weights_of(self, F: Any, size: int, pixels: Any) -> Any:
+        """Return the weight of each of `pixels`, on one axis, in each of `size`."""
+        i, u = F.np.arange(size, dtype="float64"), pixels.reshape(-1).astype("float64")
+        u = F.npx.arange_like(u, axis=0)
+        have = u[-1:] + 1
+        source, unit = (2 * i + 1) * have - size, 2 * size
+        if not self.half_pixel_centres:
+            source, unit = i * have, size
+        # In units, of which a pixel has `unit`.
+        source = F.np.maximum(F.np.minimum(source, (have - 1) * unit), 0)
+        distance = F.np.abs(F.np.expand_dims(source, 1) - F.np.expand_dims(u * unit, 0))
+        return (F.np.maximum(unit - distance, 0) / unit).astype(self._dtype)
+
+
+class Rescale(gluon.HybridBlock):
+    """y = scale x + shift, with one number each for all channels."""
+
+    def __init__(self, scale: float, shift: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.shift = shift
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        return x * self.scale + self.shift
 
 
 class Concat(gluon.HybridBlock):

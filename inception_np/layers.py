@@ -30,6 +30,8 @@ __all__ = [
     "LocalResponseNorm",
     "Module",
     "ReLU",
+    "Rescale",
+    "Resize",
     "ScaledAdd",
     "Sequential",
     "TransformInput",
@@ -243,6 +245,60 @@ class TransformInput(Module):
 
     def describe(self) -> str:
         return "input transform"
+
+
+class Resize(Module):
+    """Bilinear interpolation to a fixed size, without antialiasing.
+
+    y[i, j] = sum over u, v of rows[i, u] columns[j, v] x[u, v], where rows[i, u] =
+    max(1 - |s - u|, 0) for the source s = i H / H', as in TensorFlow 1; with half-pixel
+    centres s = (i + 1/2) H / H' - 1/2, as in PyTorch and TensorFlow 2. A source beyond the
+    first or last pixel is moved there. Weights are quotients of whole numbers.
+
+    Args:
+        size: of the output, one number or (height, width).
+        half_pixel_centres: whether the centre of a pixel, not its corner, is its position.
+
+    Shape:
+        (N, C, H, W) -> (N, C, *size)
+    """
+
+    def __init__(self, size: Size, half_pixel_centres: bool = False) -> None:
+        super().__init__()
+        self.size = pair(size)
+        self.half_pixel_centres = half_pixel_centres
+
+    def forward(self, x: Array) -> Array:
+        rows = self.weights_of(self.size[0], x.shape[2])
+        columns = self.weights_of(self.size[1], x.shape[3])
+        return rows @ x @ columns.T
+
+    def weights_of(self, size: int, have: int) -> Array:
+        """Return the weight of each of `have` pixels in each of `size`."""
+        i, u = np.arange(size), np.arange(have)
+        source, unit = (2 * i + 1) * have - size, 2 * size
+        if not self.half_pixel_centres:
+            source, unit = i * have, size
+        source = np.clip(source, 0, (have - 1) * unit)  # in units, of which a pixel has `unit`
+        return np.maximum(unit - np.abs(source[:, None] - u * unit), 0) / unit
+
+    def describe(self) -> str:
+        return "bilinear resize to {}x{}".format(*self.size)
+
+
+class Rescale(Module):
+    """y = scale x + shift, with one number each for all channels."""
+
+    def __init__(self, scale: float, shift: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.shift = shift
+
+    def forward(self, x: Array) -> Array:
+        return x * self.scale + self.shift
+
+    def describe(self) -> str:
+        return f"rescale {self.scale:g} x {self.shift:+g}"
 
 
 class Dropout(Module):

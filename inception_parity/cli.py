@@ -26,6 +26,7 @@ from .commands import (  # noqa: F401  each registers its commands when it is im
     models,
     out,
     racing,
+    scoring,
     tracing,
     training,
 )

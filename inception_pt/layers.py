@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .pools import Size
+from .pools import Size, pair
 
 BN_EPS = 1e-3  # as in TF-slim's Inception networks; PyTorch's own default is 1e-5
 BN_MOMENTUM = 0.1  # weight of the new batch; Keras and MXNet give that of the old statistics, 0.9
@@ -127,6 +127,56 @@ class TransformInput(nn.Module):
         scale = torch.tensor(self.scale, dtype=x.dtype, device=x.device)
         shift = torch.tensor(self.shift, dtype=x.dtype, device=x.device)
         return x * scale[:, None, None] + shift[:, None, None]
+
+
+class Resize(nn.Module):
+    """Bilinear interpolation to a fixed size, without antialiasing.
+
+    y[i, j] = sum over u, v of rows[i, u] columns[j, v] x[u, v], where rows[i, u] =
+    max(1 - |s - u|, 0) for the source s = i H / H', as in TensorFlow 1; with half-pixel
+    centres s = (i + 1/2) H / H' - 1/2, as in PyTorch and TensorFlow 2. A source beyond the
+    first or last pixel is moved there. Weights are quotients of whole numbers.
+
+    Args:
+        size: of the output, one number or (height, width).
+        half_pixel_centres: whether the centre of a pixel, not its corner, is its position.
+
+    Shape:
+        (N, C, H, W) -> (N, C, *size)
+    """
+
+    def __init__(self, size: Size, half_pixel_centres: bool = False) -> None:
+        super().__init__()
+        self.size = pair(size)
+        self.half_pixel_centres = half_pixel_centres
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = self.weights_of(self.size[0], x.shape[2], x)
+        columns = self.weights_of(self.size[1], x.shape[3], x)
+        return rows @ x @ columns.T
+
+    def weights_of(self, size: int, have: int, like: Tensor) -> Tensor:
+        """Return the weight of each of `have` pixels in each of `size`."""
+        i = torch.arange(size, dtype=torch.float64, device=like.device)
+        u = torch.arange(have, dtype=torch.float64, device=like.device)
+        source, unit = (2 * i + 1) * have - size, 2 * size
+        if not self.half_pixel_centres:
+            source, unit = i * have, size
+        source = source.clamp(0, (have - 1) * unit)  # in units, of which a pixel has `unit`
+        weights = (unit - (source[:, None] - u * unit).abs()).clamp(min=0) / unit
+        return weights.to(like.dtype)
+
+
+class Rescale(nn.Module):
+    """y = scale x + shift, with one number each for all channels."""
+
+    def __init__(self, scale: float, shift: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.shift = shift
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale + self.shift
 
 
 class Concat(nn.Module):

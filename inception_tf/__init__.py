@@ -2,6 +2,7 @@
 
 from .bn_inception import BNInception, BNInceptionBlock, BNInceptionReduction
 from .ceil_googlenet import CeilGoogLeNet, CeilInception, CeilInceptionAux
+from .fid_inception import FIDInception
 from .googlenet import GoogLeNet, Inception
 from .inception_resnet import (
     Block8,
@@ -61,6 +62,7 @@ __all__ = [
     "CeilInception",
     "CeilInceptionAux",
     "ConvBlock",
+    "FIDInception",
     "GoogLeNet",
     "Inception",
     "InceptionA",

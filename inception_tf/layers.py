@@ -178,6 +178,56 @@ class TransformInput(layers.Layer):
         return x * scale + ops.convert_to_tensor(self.shift, x.dtype)
 
 
+class Resize(layers.Layer):
+    """Bilinear interpolation to a fixed size, without antialiasing.
+
+    y[i, j] = sum over u, v of rows[i, u] columns[j, v] x[u, v], where rows[i, u] =
+    max(1 - |s - u|, 0) for the source s = i H / H', as in TensorFlow 1; with half-pixel
+    centres s = (i + 1/2) H / H' - 1/2, as in PyTorch and TensorFlow 2. A source beyond the
+    first or last pixel is moved there. Weights are quotients of whole numbers.
+
+    Args:
+        size: of the output, one number or (height, width).
+        half_pixel_centres: whether the centre of a pixel, not its corner, is its position.
+
+    Shape:
+        (N, H, W, C) -> (N, *size, C)
+    """
+
+    def __init__(self, size: Size, half_pixel_centres: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.size = pair(size)
+        self.half_pixel_centres = half_pixel_centres
+
+    def call(self, x: KerasTensor) -> KerasTensor:
+        _, height, width, _ = ops.shape(x)  # numbers where known, tensors otherwise
+        rows = ops.cast(self.weights_of(self.size[0], height), x.dtype)
+        columns = ops.cast(self.weights_of(self.size[1], width), x.dtype)
+        return ops.einsum("jv,nivc->nijc", columns, ops.einsum("iu,nuvc->nivc", rows, x))
+
+    def weights_of(self, size: int, have: Any) -> KerasTensor:
+        """Return the weight of each of `have` pixels in each of `size`."""
+        i, u = ops.arange(size, dtype="float64"), ops.arange(have, dtype="float64")
+        have = ops.cast(have, "float64")
+        source, unit = (2 * i + 1) * have - size, 2 * size
+        if not self.half_pixel_centres:
+            source, unit = i * have, size
+        source = ops.clip(source, 0, (have - 1) * unit)  # in units, of which a pixel has `unit`
+        return ops.maximum(unit - ops.abs(source[:, None] - u * unit), 0) / unit
+
+
+class Rescale(layers.Layer):
+    """y = scale x + shift, with one number each for all channels."""
+
+    def __init__(self, scale: float, shift: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.scale = scale
+        self.shift = shift
+
+    def call(self, x: KerasTensor) -> KerasTensor:
+        return x * self.scale + self.shift
+
+
 class Concat(layers.Layer):
     """Join along the channels: (N, H, W, C1), (N, H, W, C2), … -> (N, H, W, C1 + C2 + …)."""
 

@@ -1,4 +1,4 @@
-"""Numbers of the networks, transcribed from papers, tutorials and their printed tables.
+"""Figures of the networks, transcribed from papers, tutorials and their printed tables.
 
 Imports nothing from the packages: it is what they are held against.
 """
@@ -21,6 +21,8 @@ PARAMETERS = [
     ("inception_v3", {}, 27_161_264),
     ("inception_v3", {"use_aux": False}, 23_834_568),
     ("inception_v3", {"use_aux": False, "bn_scale": False}, 23_817_352),
+    # V3 with 1008 classes; a class has 2048 weights and a bias.
+    ("fid_inception", {}, 23_834_568 + 8 * 2049),
     # timm's and pytorchcv's. TF-slim's head has 128 x 1024 + 256 + 128 x 25 x 768 + 1536 +
     # 769,000 more: a 1x1 and a 5x5, each with batch norm, and the classifier.
     ("inception_v4", {}, 46_039_280),
@@ -305,6 +307,32 @@ V3_SHAPES = {
     "logits": (1000,),
 }
 
+# FIDInception on images of any size: the comments of torch-fidelity's forward pass.
+FID_SHAPES = {
+    "resize": (3, 299, 299),
+    "rescale": (3, 299, 299),
+    "Conv2d_1a_3x3": (32, 149, 149),
+    "Conv2d_2a_3x3": (32, 147, 147),
+    "Conv2d_2b_3x3": (64, 147, 147),
+    "maxpool1": (64, 73, 73),
+    "Conv2d_3b_1x1": (80, 73, 73),
+    "Conv2d_4a_3x3": (192, 71, 71),
+    "maxpool2": (192, 35, 35),
+    "Mixed_5b": (256, 35, 35),
+    "Mixed_5c": (288, 35, 35),
+    "Mixed_5d": (288, 35, 35),
+    "Mixed_6a": (768, 17, 17),
+    "Mixed_6b": (768, 17, 17),
+    "Mixed_6c": (768, 17, 17),
+    "Mixed_6d": (768, 17, 17),
+    "Mixed_6e": (768, 17, 17),
+    "Mixed_7a": (1280, 8, 8),
+    "Mixed_7b": (2048, 8, 8),
+    "Mixed_7c": (2048, 8, 8),
+    "avgpool": (2048, 1, 1),
+    "logits": (1008,),
+}
+
 # InceptionV4 on 3 x 299 x 299, the end points of TF-slim's inception_v4.
 V4_SHAPES = {
     "Conv2d_1a_3x3": (32, 149, 149),
@@ -432,7 +460,7 @@ RESIDUAL_SCALES = {"Repeat": 0.17, "Repeat_1": 0.1, "Repeat_2": 0.2, "Block8": 1
 # d2l's AlexNet, VGG-11 and NiN for 1 x 224 x 224 and 10 classes.
 PREDECESSORS = {"AlexNet": 46_764_746, "VGG-11": 128_806_154, "NiN": 1_992_166}
 
-# The least side of a square image: network, options, training (where heads run), side.
+# The smallest side of a square image: network, options, training (where heads run), side.
 SMALLEST = [
     # Every window that halves a grid pads it, so one pixel is enough.
     ("googlenet", {}, False, 1),
@@ -450,6 +478,8 @@ SMALLEST = [
     # Keras' documentation of InceptionV3: "width and height should be no smaller than 75".
     ("inception_v2", {}, True, 75),
     ("inception_v3", {}, False, 75),
+    ("fid_inception", {"resize": False}, True, 75),
+    ("fid_inception", {}, True, 1),  # the network resizes it
     # 5x5 after 5x5/3 needs 17 x 17, which is what the paper's 299 leaves.
     ("inception_v3", {}, True, 299),
     # Keras' documentation of InceptionResNetV2 has the same 75.

@@ -11,8 +11,8 @@ from rich.text import Text
 from typer import Argument, Option
 
 from .. import libraries
-from ..conversion import converting as conversions
-from ..conversion.found import Found
+from ..conversion.converting import Wanted, convert
+from ..conversion.found import Claim, Found
 from ..conversion.identifying import identify
 from ..conversion.verifying import Verification
 from ..data.images import parse_size
@@ -38,6 +38,10 @@ class SourceOptions:
     )
     network: str | None = Option(None, help="Name of its network here, if that is in doubt.")
     settings: Set = None
+
+    def claim(self) -> Claim:
+        """Return it as it is meant."""
+        return Claim(self.library, self.network, parse_settings(self.settings))
 
 
 @command("convert")
@@ -69,13 +73,11 @@ def convert_command(
     if source.exists() and target.exists() and source.samefile(target):
         raise InputError(f"{target}: the source itself; give another name")
     with progress() as say:
-        done = conversions.convert(
-            source, target, to, library=given.library, network=given.network,
-            settings=parse_settings(given.settings),
-            backends=None if backends is None else words(backends),
-            size=None if size is None else parse_size(size),
-            prove=prove, timeout=timeout, progress=say,
+        wanted = Wanted(
+            source, target, to, given.claim(), None if backends is None else words(backends),
+            None if size is None else parse_size(size), prove, timeout,
         )  # fmt: skip
+        done = convert(wanted, say)
     show_found(done.found)
     _show_verification(done.verification)
     status = "verified" if done.verification and done.verification.agree else "unverified"
@@ -92,7 +94,7 @@ def inspect_command(file: Source, given: SourceOptions, as_json: Json = False) -
 
         inception-parity inspect inception_v3.pth
     """
-    found = identify(file, given.library, given.network, parse_settings(given.settings))
+    found = identify(file, given.claim())
     wrong = found.wrong()
     arrays = {} if wrong else {name: found.array(name) for name in found.names}
     fits = {
@@ -118,11 +120,9 @@ def inspect_command(file: Source, given: SourceOptions, as_json: Json = False) -
     ours = Text("this network, with these options", style="green")
     table.add_row("inception_pt, _tf, _mx, _np", "yes" if not wrong else "no", ours)
     for info in libraries.all_libraries():
-        version = info.networks.get(found.network)
-        title = info.title if version is None else f"{info.title} {version.title}"
-        why = fits[info.name]
-        notes = version.notes if version else ()
-        table.add_row(title, "no" if why else "yes", Text("; ".join([*why, *notes])))
+        version, why = info.networks.get(found.network), fits[info.name]
+        differs = "; ".join([*why, *(version.notes if version else ())])
+        table.add_row(info.title_of(found.network), "no" if why else "yes", Text(differs))
     out.print(table)
     if wrong:
         raise InputError(f"{file}: {len(wrong)} arrays are wrong:\n  " + "\n  ".join(wrong[:40]))
@@ -143,7 +143,9 @@ def _show_verification(verification: Verification | None) -> None:
     if verification is None:
         return
     if verification.rows:
-        table = plain_table("beside", "run", "images", right=("stages", "worst rel. L2", "logits"))
+        table = plain_table(
+            "compared with", "run", "images", right=("stages", "worst rel. L2", "logits")
+        )
         for row in verification.rows:
             table.add_row(
                 row.target, row.dtype, f"{row.size[0]}x{row.size[1]}", f"{row.stages}",

@@ -85,24 +85,6 @@ def _pads(pads: Sequence[Sequence[int]]) -> str:
     return str(tuple(tuple(pair) for pair in pads)).replace(" ", "")
 
 
-def per_axis(value: Any, axes: int) -> tuple[int, ...]:
-    """Return one number per axis, from one for all or one for each."""
-    if isinstance(value, (tuple, list)):
-        values = tuple(int(v) for v in value)
-        return values * axes if len(values) == 1 else values
-    return (int(value),) * axes
-
-
-def both_sides(value: Any, axes: int) -> tuple[tuple[int, int], ...]:
-    """Return ((before, after), …) from a padding that is the same on both sides."""
-    return tuple((p, p) for p in per_axis(value, axes))
-
-
-def no_pads(axes: int) -> tuple[tuple[int, int], ...]:
-    """Return the padding of VALID: none."""
-    return ((0, 0),) * axes
-
-
 def plain(value: Any) -> Any:
     """Return settings as JSON has them: tuples become lists, NumPy's numbers Python's."""
     if isinstance(value, Mapping):

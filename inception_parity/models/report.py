@@ -49,10 +49,7 @@ class ModelReport:
         alone: layers that inherit an error and are wrong in themselves too -> by how much.
         between: a's guilty layer -> the layers of a, and of b, just before it that have no
             counterpart.
-        describe: b's layer -> what it is.
         copied: which of a's weights were given to b, if that was asked for.
-        a: the reference's trace.
-        b: the other's.
     """
 
     report: Report
@@ -60,13 +57,20 @@ class ModelReport:
     weights: list[WeightDifference]
     arrays: int
     settings: list[SettingDifference]
-    a: ModelTrace
-    b: ModelTrace
+    copied: Copied | None = None
     diagnoses: dict[str, Diagnosis] = field(default_factory=dict)
     alone: dict[str, float] = field(default_factory=dict)
-    copied: Copied | None = None
     between: dict[str, tuple[list[str], list[str]]] = field(default_factory=dict)
-    describe: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def a(self) -> ModelTrace:
+        """The first model's trace, the reference."""
+        return self.match.a.trace
+
+    @property
+    def b(self) -> ModelTrace:
+        """The second model's."""
+        return self.match.b.trace
 
     @property
     def fails(self) -> bool:
@@ -194,8 +198,8 @@ def _failure(say: _Say, made: ModelReport) -> None:
     other = made.match.pairs.get(first.name, "")
     names = _both(first.name, other) if other else first.name
     say(f"first:  {names} ({first.kind})   {_numbers(first, made)}", "bold")
-    if other and made.describe.get(other, first.kind) != first.kind:
-        say(f"        in the second: {made.describe[other]}")
+    if other and made.match.b.nodes[other].describe() != first.kind:
+        say(f"        in the second: {made.match.b.nodes[other].describe()}")
     guilty = [e.name for e in report.guilty if e is not first]
     index = [e.name for e in report.endpoints].index(first.name)
     agree = sum(not e.fails for e in report.endpoints[:index] if e.kind != "input")

@@ -234,6 +234,19 @@ NETWORKS = {
             aux_weight=0.4,  # TF-slim's
         ),
         Network(
+            "fid_inception",
+            "FIDInception",
+            "Heusel et al. 2017, TensorFlow's inception-2015-12-05",
+            (
+                _IMAGES[0],
+                Option("num_classes", 1008, "length of the logits"),
+                Option("resize", True, "images are resized to 299x299"),
+                Option("half_pixel_centres", False, "resized as pytorch-fid does"),
+            ),
+            size=(299, 299),
+            variants=({"resize": False}, {"half_pixel_centres": True}),
+        ),
+        Network(
             "inception_v4",
             "InceptionV4",
             "Szegedy et al. 2016, as TF-slim",

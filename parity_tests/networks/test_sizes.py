@@ -31,6 +31,7 @@ def test_rows_cover_predecessors_and_the_whole_family():
     assert [row.title for row in rows] == [
         *expected.PREDECESSORS,
         *("GoogLeNet", "InceptionV1", "CeilGoogLeNet", "BNInception", "InceptionV2", "InceptionV3"),
+        "FIDInception",
         *("InceptionV4", "InceptionResNetV1", "InceptionResNetV2"),
     ]
     found = {row.title: row for row in rows}

@@ -221,6 +221,9 @@ def every_layer() -> layers.Sequential:
         pools.MaxPool(3, 1, 1, ceil_mode=True),
         layers.ConvBlock(6, 6, (1, 3), 1, (0, 1), batch_norm=True),
         pools.AdaptiveAvgPool((4, 3)),
+        layers.Resize((7, 2)),
+        layers.Resize((4, 3), half_pixel_centres=True),
+        layers.Rescale(0.7, -0.3),
         layers.Flatten(),
         layers.Linear(6 * 12, 5),
     )
@@ -294,7 +297,7 @@ def test_tensors_are_called_as_the_layers_that_make_them():
     model, endpoints = model_of(every_layer(), (21, 30))
     assert endpoints["2"] == endpoints["1"] == endpoints["1.act"] == "1.act"  # the dropout's
     assert endpoints["6.concat"] == endpoints["6"] == "6.concat"
-    assert endpoints["13"] == "logits"
+    assert endpoints["16"] == "logits"
     inner = [node.output[0] for node in model.graph.node if node.name.startswith("11/")]
     assert inner == [
         "11/Constant", "11/Constant2", "11/Constant3", "11/MatMul", "11/MatMul2", "11",

@@ -9,7 +9,7 @@ import inception_pt
 from inception_parity.networks import catalogue
 from inception_parity.traces import seeding
 
-LIMIT = 1e-13  # measured: bit-identical
+LIMIT = 1e-13  # measured: bit-identical, but for the last layer, 7e-16
 CLASSES = 10
 
 STEM = {
@@ -106,8 +106,8 @@ def test_every_stage_is_pytorchcvs(pair, size):
     paths = stages()
     found, expected = outputs(ours, paths, x), outputs(theirs, paths.values(), x)
     assert len(found) == len(paths) > 80
-    for path, other in paths.items():
-        a, b = found[path], expected[other]
+    for path, a in found.items():  # in the order in which they run
+        b = expected[paths[path]]
         assert np.linalg.norm(a - b) <= LIMIT * np.linalg.norm(b), path
 
 

@@ -1,4 +1,4 @@
-"""The Keras networks behave as those of `keras.applications`, without being called first."""
+"""The Keras networks behave like those in `keras.applications`, without being called first."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def images(size=16, batch=2):
 
 
 SLOW = (
-    *("bn_inception", "inception_v2", "inception_v3", "inception_v4"),
+    *("bn_inception", "fid_inception", "inception_v2", "inception_v3", "inception_v4"),
     *("inception_resnet_v1", "inception_resnet_v2"),
 )
 
@@ -61,7 +61,7 @@ SLOW = (
     params=[pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in catalogue.NETWORKS],
 )
 def built(request):
-    """Yield (what the catalogue says, a network with no option at its default)."""
+    """Yield (catalogue entry, a network with no option at its default)."""
     info = catalogue.network(request.param)
     other = {"third_kernel": 3, "pool4_kernel": 2, "in_channels": 3}
     changed = {bool: lambda default: not default, int: lambda _: 7, float: lambda _: 0.5}
@@ -85,7 +85,7 @@ def test_every_layer_is_in_the_graph_from_the_start(built):
 
 
 def test_config_gives_the_same_network_back(built):
-    """Without `get_config` Keras would make every network with default options."""
+    """Without `get_config`, Keras would rebuild every network with default options."""
     _, net, options = built
     back = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(net))
     assert type(back) is type(net)
@@ -207,7 +207,7 @@ def test_fit_with_labels_and_losses_for_each_output_is_left_to_keras():
     assert math.isclose(history["loss"][0], expected, rel_tol=1e-5)
 
 
-# Every layer class of the sources, with arguments of which none is a default.
+# Every layer class in the package, with no argument at its default.
 BLOCKS = {
     "Inception": (6, 1, (2, 3), (4, 5), 6, True),
     "InceptionV1Block": (6, 1, 2, 3, 4, 5, 6, False),
@@ -226,7 +226,7 @@ BLOCKS = {
     "InceptionB": (6, False, 0.5),
     "InceptionC": (6, 7, True, False, 0.5),
     "InceptionD": (6, False, 0.5),
-    "InceptionE": (6, True, False, 0.5),
+    "InceptionE": (6, True, False, 0.5, True),
     "Mixed3a": (6, False, 0.5),
     "Mixed4a": (6, False, 0.5),
     "Mixed5a": (6, False, 0.5),

@@ -1,7 +1,7 @@
-"""Layers on their own, in float64, against the oracle's.
+"""Single layers in float64, compared with the oracle's.
 
-Within a network every pool follows a ReLU and every flatten a global pool, so
-that a padding of 0 or another order of axes wouldn't show there.
+In a network every pool follows a ReLU and every flatten a global pool, so
+zero padding or a different order of axes wouldn't show there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NEGATIVE = images((2, 3, 9, 8)) - 20
 
 @dataclass(frozen=True)
 class Layer:
-    """What an adapter needs to build one layer as it builds a network."""
+    """Everything an adapter needs to build a single layer the way it builds a network."""
 
     name: str
     args: tuple[Any, ...] = ()
@@ -36,7 +36,7 @@ class Layer:
         )
 
     def run(self, backend, *xs):
-        """Return the layer's output on arrays of the shared layout, with weights if it has any."""
+        """Return the layer's output for arrays in the shared layout, with weights if it has any."""
         layer = backend.build(self, self.options, "float64")
         shapes = adapter("np").get_weights(self.build("inception_np", self.options))
         draw = np.random.default_rng(7).uniform
@@ -120,6 +120,12 @@ def test_scaled_add_scales_the_residual_and_not_the_shortcut(load_adapter, frame
 def test_inception_block_equals_the_oracles(load_adapter, framework, batch_norm):
     layer = Layer("Inception", (3, 2, (3, 4), (1, 5), 2), {"batch_norm": batch_norm})
     assert_equals_the_oracles(layer, load_adapter(framework), NEGATIVE)
+
+
+def test_last_block_of_the_fids_network_equals_the_oracles(load_adapter, framework):
+    layer = Layer("InceptionE", (3,), {"max_pool": True}, "inception_v3")
+    assert_equals_the_oracles(layer, load_adapter(framework), NEGATIVE)
+    assert "max pool" in layer.build("inception_np", layer.options).pool.describe()
 
 
 @pytest.mark.parametrize("args", [(0, 4, 1), (3, -1, 1)], ids=str)

@@ -1,4 +1,4 @@
-"""Every endpoint of every network against the oracle in float64, heads included."""
+"""Every endpoint of every network compared with the oracle in float64, including the heads."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from inception_parity.backends import Job, adapter, run_job
 from inception_parity.networks import catalogue
 from inception_parity.traces import seeding
 
-LIMIT = 1e-10  # structure: what exceeds it is a mistake; measured, at most 4e-13
+LIMIT = 1e-10  # anything above is a mistake, not rounding; the largest measured is 4e-13
 
 SMALL = {"num_classes": 10}
 HEADS = {"num_classes": 10, "return_aux": True}
@@ -41,6 +41,9 @@ SLOW_JOBS = [  # the heads of V1, V3 and later need large images; and more optio
     ("inception_v3", {**SMALL, "count_include_pad": True, "bn_eps": 1e-5}, (97, 75)),
     ("inception_v3", {**SMALL, "transform_input": True, "bn_scale": False}, (96, 75)),
     ("inception_v3", HEADS, (299, 299)),
+    ("fid_inception", {**SMALL, "resize": False}, (76, 97)),
+    ("fid_inception", SMALL, (40, 33)),
+    ("fid_inception", {**SMALL, "half_pixel_centres": True}, (301, 600)),
     ("inception_v4", {**SMALL, "use_aux": False}, (75, 96)),
     ("inception_v4", {**SMALL, "count_include_pad": True, "bn_scale": False}, (97, 75)),
     ("inception_v4", HEADS, (299, 299)),
@@ -52,7 +55,7 @@ SLOW_JOBS = [  # the heads of V1, V3 and later need large images; and more optio
 ]
 ALL_JOBS = [*JOBS, *(pytest.param(job, marks=pytest.mark.slow) for job in SLOW_JOBS)]
 
-# The head that each auxiliary output has to come from.
+# The head that each auxiliary output must come from.
 HEAD_OF = {
     "inception_v1": {"aux1_logits": "aux1", "aux2_logits": "aux2"},
     "ceil_googlenet": {"aux1_logits": "h0", "aux2_logits": "h1"},
@@ -65,7 +68,7 @@ HEAD_OF = {
 
 @pytest.fixture(scope="module", params=ALL_JOBS, ids=str)
 def job(request, tmp_path_factory):
-    """Return (options, run): `run` a backend, with the oracle's trace for comparison."""
+    """Return (options, run); `run` runs a backend and compares it with the oracle's trace."""
     name, settings, size = request.param
     options = catalogue.network(name).resolve(settings)
     arrays = seeding.seeded(name, options, 0).arrays
@@ -84,7 +87,7 @@ def test_every_endpoint_agrees_with_the_oracle(job, framework):
     trace = run(framework)
     assert trace.loader == []
     assert set(trace) == set(oracle)
-    if options.get("return_aux"):  # in the order that the catalogue states, not swapped
+    if options.get("return_aux"):  # in the order that the catalogue states
         for output, head in HEAD_OF[network.name].items():
             np.testing.assert_array_equal(trace.array(output), trace.array(head))
     errors = {}
@@ -97,8 +100,8 @@ def test_every_endpoint_agrees_with_the_oracle(job, framework):
 
 
 def test_oracle_knows_what_each_layer_was_computed_from(job):
-    # Isolated runs feed each layer from these; what a layer's inputs are not
-    # recorded for was computed by something that is no layer.
+    # Isolated runs feed each layer from these endpoints. A layer without recorded
+    # inputs was fed by something that isn't a layer.
     _, _, _, oracle = job
     without = [e.name for e in oracle.endpoints.values() if not e.inputs and e.name != "input"]
     assert without == []

@@ -1,4 +1,4 @@
-"""Parameters and shapes against the numbers that the sources print."""
+"""Parameter counts and shapes compared with the figures published by the sources."""
 
 import functools
 import importlib
@@ -22,13 +22,14 @@ SHAPES = [
     ("bn_inception", expected.BN_SHAPES),
     ("inception_v2", expected.V2_SHAPES),
     ("inception_v3", expected.V3_SHAPES),
+    ("fid_inception", expected.FID_SHAPES),
     ("inception_v4", expected.V4_SHAPES),
     ("inception_resnet_v1", expected.RESNET_V1_SHAPES),
     ("inception_resnet_v2", expected.RESNET_V2_SHAPES),
 ]
 
 
-# In the oracle, which builds in no time, with all options; elsewhere with the defaults.
+# With all options in the oracle, which builds instantly; elsewhere with the defaults.
 oracle_or_defaults = slow_unless(
     lambda p: p["package"] == "inception_np" or not p["options"],
     "whole networks; their names and shapes are the oracle's, as another test asserts",
@@ -40,9 +41,9 @@ def weight_shapes(package, name, options):
     return _built(package, name, tuple(options.items()))[1]
 
 
-@functools.cache  # several tests ask for the same, and to build one takes a second
+@functools.cache  # several tests need the same one, and building it takes a second
 def _built(package, name, options):
-    """Return the options that a network says it has, and {shared name: shape}."""
+    """Return the options that a network reports, and {shared name: shape}."""
     net = catalogue.network(name).build(package, dict(options))
     if package == "inception_mx":
         net.initialize()
@@ -51,7 +52,7 @@ def _built(package, name, options):
 
 
 def parameters(shapes, below=""):
-    """Count the trainable parameters below a dotted path."""
+    """Count the trainable parameters under a dotted path."""
     return sum(
         math.prod(shape)
         for key, shape in shapes.items()
@@ -116,7 +117,7 @@ def record_shapes(net, x, outputs):
 
 @pytest.mark.parametrize(("name", "printed"), SHAPES, ids=[name for name, _ in SHAPES])
 def test_shapes_are_as_printed(name, printed):
-    # A batch of no images has all the shapes, and costs nothing.
+    # An empty batch shows all the shapes and costs nothing.
     network = catalogue.network(name)
     heads = {"return_aux": True} if name in HEADED else {}
     net = network.build("inception_np", network.resolve(heads))
@@ -167,6 +168,7 @@ def test_heads_are_refused_where_there_are_none(package, name):
     [
         ("inception_v1", {"num_classes": 0}, "num_classes=0, but should be a positive"),
         ("inception_v2", {"in_channels": 0}, "in_channels=0, but should be a positive"),
+        ("fid_inception", {"num_classes": -1}, "num_classes=-1, but should be a positive"),
         ("bn_inception", {"pool_features": 0}, "out_channels=0, but should be a positive"),
         ("ceil_googlenet", {"third_kernel": 4}, "third_kernel=4, but should be 3 or 5"),
         ("ceil_googlenet", {"pool4_kernel": 1}, "pool4_kernel=1, but should be 2 or 3"),

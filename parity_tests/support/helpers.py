@@ -1,4 +1,4 @@
-"""What several test files need: cases, inputs that hide no mistake, comparisons."""
+"""Shared by several test files: cases, inputs that hide no mistake, comparisons."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from inception_parity.traces.trace import Trace
 
 @dataclass(frozen=True)
 class Case:
-    """A network with options, and the shape of what it is fed."""
+    """A network with its options and the shape of its input."""
 
     network: str
     settings: tuple[tuple[str, Any], ...]
@@ -40,13 +40,13 @@ def variants(network: str) -> list[dict[str, Any]]:
 
 
 def images(shape: tuple[int, ...], seed: int = 0) -> NDArray[np.float64]:
-    """Return noise on a slope: no symmetry, no constant part, no two images alike."""
+    """Return noise on a slope: no symmetry, no constant region, no two images alike."""
     noise = np.random.default_rng(seed).standard_normal(shape)
     slopes = [np.linspace(-1.0, 1.0 + axis, n) for axis, n in enumerate(shape)]
     return noise + sum(np.ix_(*slopes))
 
 
-@functools.lru_cache(maxsize=2)  # a network's are up to 100 MB
+@functools.lru_cache(maxsize=2)  # a network's traces take up to 100 MB
 def shared_weights(network: str, settings: tuple[tuple[str, Any], ...]) -> weights.SharedWeights:
     return seeding.seeded(network, dict(settings), 0)
 
@@ -58,7 +58,7 @@ def trace_of(
     out: Path,
     oracle: Trace | None = None,
 ) -> Trace:
-    """Run `case` with seeded weights; isolated, if an oracle's trace is given."""
+    """Run `case` with seeded weights; isolated if the oracle's trace is given."""
     mode = "propagated" if oracle is None else "isolated"
     arrays = shared_weights(case.network, tuple(case.options.items())).arrays
     job = Job(case.network, case.options, dtype, mode)
@@ -66,7 +66,7 @@ def trace_of(
 
 
 def relative_l2(found: NDArray[Any], expected: NDArray[Any]) -> float:
-    """Return |found - expected| / |expected|; shapes have to be equal."""
+    """Return |found - expected| / |expected|; the shapes must be equal."""
     if found.shape != expected.shape:
         raise AssertionError(f"shape {found.shape}, but should be {expected.shape}")
     difference = np.linalg.norm((found.astype(np.float64) - expected).ravel())
