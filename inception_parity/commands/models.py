@@ -139,6 +139,5 @@ def _keep(keep: Path, made: Any) -> None:
     with files.work_folder(keep) as folder:
         for name, trace in (("a", made.a), ("b", made.b)):
             shutil.copytree(trace.folder, folder / name)
-        folder.chmod(0o755)
-        folder.replace(keep)
+        files.settle(folder, keep)
     err.print(f"traces: {keep / 'a'}, {keep / 'b'}", highlight=False)

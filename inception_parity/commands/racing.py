@@ -133,8 +133,7 @@ def _leave(folder: Path, plan: Plan, done: list[racing.Step]) -> None:
     with files.work_folder(folder) as work:
         files.write_whole(work / STEPS, racing.lines(done).encode())
         pictures.draw(work / PICTURE, title, losses, distances, moved, done[-1].layers)
-        work.chmod(0o755)
-        work.replace(folder)
+        files.settle(work, folder)
 
 
 def _show(done: list[racing.Step]) -> None:

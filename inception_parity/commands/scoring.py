@@ -8,6 +8,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from ..backends.quiet import quiet
 from ..data import images
 from ..errors import InputError, nearest
 from ..fid import weight_files
@@ -17,7 +18,6 @@ from ..files import digest
 from ..networks import catalogue
 from ..traces import seeding
 from ..traces.weights import Arrays
-from ..training.loop import quiet
 from . import err, print_json, print_line, progress
 from .arguments import require_dtype
 from .option_groups import command
