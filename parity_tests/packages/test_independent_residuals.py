@@ -41,8 +41,8 @@ SIZES = [(75, 96), (107, 108)]
 slow = pytest.mark.slow
 
 
-def error(found, expected):
-    return np.linalg.norm(found - expected) / np.linalg.norm(expected)
+def error(found, other):
+    return np.linalg.norm(found - other) / np.linalg.norm(other)
 
 
 def images(height, width, batch=2):
@@ -256,9 +256,9 @@ def test_block_is_timms(ours, args, theirs, channels):
     other = load_in_order(theirs(conv), arrays)
     x = torch.from_numpy(rng.uniform(0.0, 1.0, (2, channels, 9, 8)))  # as from a ReLU
     with torch.no_grad():
-        found, expected = one(x), other(x)
+        found, seen = one(x), other(x)
     assert (found < 0).any() == (args[-1] is False)  # only the last block has no ReLU
-    assert error(found.numpy(), expected.numpy()) <= LIMIT
+    assert error(found.numpy(), seen.numpy()) <= LIMIT
 
 
 @pytest.mark.parametrize(
