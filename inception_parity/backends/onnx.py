@@ -21,7 +21,7 @@ from ..networks import catalogue
 from ..onnx import reading, writing
 from ..traces.weights import SharedWeights
 from ..workers.request import Job
-from .base import After, Base, Before, UnavailableError
+from .base import Adapter, After, Before, UnavailableError
 
 MOST_VALUES = 1 << 30  # of one tensor for one image; those of the networks here are under 2^21
 PROVIDERS = {
@@ -37,7 +37,7 @@ class Layer:
         self.path = path
         self.tensor = tensor
         self.leaf = leaf
-        self.inputs: list[str] = []  # tensors that it is computed from; of a leaf
+        self.inputs: list[str] = []  # tensors that a leaf gets
         self.nodes: list[Any] = []
         self.hooks: list[tuple[Before, After]] = []
 
@@ -101,13 +101,14 @@ class FileNetwork:
     def _runner(self, model: Any, more: list[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
         """Return what runs a model, and returns its outputs and the tensors `more`."""
         names = list(dict.fromkeys([*(value.name for value in model.graph.output), *more]))
-        if self.dtype == "float64":
-            return self._reference(model, names)
-        session = self._session(model, names)
+        fine = self.dtype == "float64"
+        who = "onnx's reference" if fine else "ONNX Runtime"
+        with _blamed(f"{who} refuses the model"):
+            engine = reference(model) if fine else self._session(model, names)
 
         def run(feeds: dict[str, Any]) -> dict[str, Any]:
-            with _blamed("ONNX Runtime can't run the model"):
-                return dict(zip(names, session.run(names, feeds), strict=True))
+            with _blamed(f"{who} can't run the model"):
+                return dict(zip(names, engine.run(names, feeds), strict=True))
 
         return run
 
@@ -118,21 +119,9 @@ class FileNetwork:
         shown.graph.output.extend(
             helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names
         )
-        with _blamed("ONNX Runtime refuses the model"):
-            return onnxruntime.InferenceSession(
-                shown.SerializeToString(), session_options(), providers=PROVIDERS[self.device]
-            )
-
-    @staticmethod
-    def _reference(model: Any, names: list[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
-        with _blamed("onnx's reference refuses the model"):
-            evaluator = reference(model)
-
-        def run(feeds: dict[str, Any]) -> dict[str, Any]:
-            with _blamed("onnx's reference can't run the model"):
-                return dict(zip(names, evaluator.run(names, feeds), strict=True))
-
-        return run
+        return onnxruntime.InferenceSession(
+            shown.SerializeToString(), session_options(), providers=PROVIDERS[self.device]
+        )
 
     def __call__(self, x: Any) -> Any:
         """Run all, and let every layer's hooks see it, in order.
@@ -176,7 +165,7 @@ class FileNetwork:
         return self._runner(model, [])(dict(zip(layer.inputs, args, strict=True)))[layer.tensor]
 
 
-class Backend(Base):
+class Backend(Adapter):
     """A file on the CPU or the first GPU; in float64, the reference, on the CPU.
 
     The file is given, or written by `prepare`.
@@ -241,9 +230,6 @@ class Backend(Base):
     def to_shared(self, tensor: Any) -> NDArray[Any]:
         return np.array(tensor)
 
-    def dtype_of(self, tensor: Any) -> str:
-        return str(tensor.dtype.name)
-
     def get_weights(self, net: Any) -> dict[str, NDArray[Any]]:
         return {name: numpy_helper.to_array(t) for name, t in net.initializers.items()}
 
@@ -283,10 +269,6 @@ def _blamed(what: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # a class for each of ONNX Runtime's codes, protobuf's, …
-        raise InputError(f"{what}: {_line(error)}") from error
-
-
-def _line(error: Exception) -> str:
-    """Return an error in one line of readable length."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else f"{text[:300]}…"
+        text = " ".join(str(error).split()) or type(error).__name__
+        text = text if len(text) <= 300 else f"{text[:300]}…"
+        raise InputError(f"{what}: {text}") from error

@@ -25,7 +25,7 @@ DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 LR = {"sgd": 0.1, "nesterov": 0.1, "adam": 1e-3, "rmsprop": 0.045}
 MOMENTUM = {"sgd": 0.0, "nesterov": 0.9}
-# Fields of a record that belong to the recipe, beside those of its optimizer.
+# Fields of a record that belong to the recipe, in addition to those of its optimizer.
 SHARED = ("label_smoothing", "aux_weight", "batch", "seed", "precision", "channels_last")
 
 

@@ -16,7 +16,7 @@ import onnx
 import pytest
 
 from inception_np import get_weights, layers, pools, set_weights
-from inception_parity.backends import Job, adapter, run_job
+from inception_parity.backends import Job, adapter
 from inception_parity.backends.onnx import Backend, FileNetwork, checked
 from inception_parity.comparison.comparing import compare
 from inception_parity.errors import InputError
@@ -29,7 +29,7 @@ from inception_parity.onnx.sealing import sealed
 from inception_parity.traces import seeding, weights
 
 from ..conftest import loaded_adapter
-from ..support.helpers import images, relative_l2
+from ..support.helpers import images, relative_l2, run_job
 
 STRUCTURE = 1e-10  # in float64 what is above is a mistake, not rounding
 ROUNDING = 1e-3  # float32 logits; measured, at most 4e-5

@@ -152,5 +152,5 @@ def wait_for(condition: Callable[[], object], seconds: float = 180, every: float
     """Wait until `condition` holds; fail if it never does."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "waited in vain"
+        assert time.monotonic() < end, f"still not so after {seconds} s"
         time.sleep(every)
