@@ -17,7 +17,6 @@ from .commands import (  # noqa: F401  each registers its commands when it is im
     about,
     app,
     checking,
-    checking_training,
     converting,
     differing,
     err,

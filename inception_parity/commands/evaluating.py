@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
-from typer import Argument, Option
 
 from .. import errors
 from ..data import datasets
@@ -21,13 +20,8 @@ from ..training import loop as trains
 from ..training.checkpoint import Checkpoint, Position
 from . import err, out, print_json, print_line
 from .option_groups import command
-from .options import Json, SizeText
 from .plans import (
     DataOptions,
-    Device,
-    Pixels,
-    TestImages,
-    Threads,
     given,
     load_same,
     plan_of,
@@ -39,11 +33,11 @@ from .plans import (
 class TestOptions:
     """How a network is tested."""
 
-    size: SizeText = None
-    pixels: Pixels = None
-    batch: int | None = Option(None, help="Images in a batch. Default: 128.")
-    threads: Threads = None
-    device: Device = None
+    size: str | None = None
+    pixels: str | None = None
+    batch: int | None = None
+    threads: int | None = None
+    device: str | None = None
 
     def given(self) -> dict[str, Any]:
         """Return the fields of a plan's record that were given."""
@@ -53,16 +47,12 @@ class TestOptions:
 
 @command("evaluate")
 def evaluate_command(
-    trained: Annotated[
-        Path, Argument(help="A training's folder, its checkpoint, or a weight file.")
-    ],
+    trained: Path,
     data: DataOptions,
     options: TestOptions,
-    backend: str | None = Option(
-        None, help="`pt`, `tf` or `mx`. Default: the one that trained, or pt."
-    ),
-    test_images: TestImages = None,
-    as_json: Json = False,
+    backend: str | None = None,
+    test_images: int | None = None,
+    as_json: bool = False,
 ) -> None:
     """Test a trained network in any backend, whichever trained it.
 

@@ -5,72 +5,43 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
-
-from typer import Option
+from typing import Any
 
 from ..data import datasets
-from ..data.feed import AUGMENTATIONS, DataSet
+from ..data.feed import DataSet
 from ..data.images import parse_size
 from ..errors import InputError
 from ..networks import catalogue
 from ..networks.empty_batch import require_size
 from ..networks.summary import values_per_channel
-from ..training.plan import DEFAULTS, Plan
+from ..training.plan import Plan
 from .arguments import parse_settings
-from .options import Set, SizeText
-
-DataFolder = Annotated[
-    Path | None,
-    Option(help="Folder with the files of a known data set; by default found or downloaded."),
-]
-Pixels = Annotated[
-    str | None,
-    Option(help="`signed`: -1 … 1, the default, as in `check`; `unit`: 0 … 1, as in d2l."),
-]
-Threads = Annotated[
-    int | None, Option(help="Number of the framework's threads. Default: all cores.")
-]
-Device = Annotated[str | None, Option(help="`cpu` or `gpu`. Default: cpu.")]
-TestImages = Annotated[int | None, Option(help="Test on the first so many images only.")]
 
 
 @dataclass(frozen=True)
 class DataOptions:
     """The data to train or test on."""
 
-    data: str | None = Option(
-        None, help="`fashion-mnist`, `cifar-10`, or a folder with a sub-folder per class."
-    )
-    data_folder: DataFolder = None
+    data: str | None = None
+    data_folder: Path | None = None
 
 
 @dataclass(frozen=True)
 class PlanOptions:
     """How a network is trained. Fields are named as in a plan's record; None: not given."""
 
-    size: SizeText = None
-    settings: Set = None
-    batch: int | None = Option(None, help=f"Images in a batch. Default: {DEFAULTS['batch']}.")
-    optimizer: str | None = Option(
-        None, help="`sgd`, `nesterov`, `adam` or `rmsprop`. Default: sgd."
-    )
-    lr: float | None = Option(None, help="Learning rate. Default: 0.1; Adam 0.001; RMSProp 0.045.")
-    momentum: float | None = Option(None, help="Momentum of SGD. Default: 0; 0.9 with `nesterov`.")
-    weight_decay: float | None = Option(
-        None, help="Times the weights, added to the gradient. Default: 0."
-    )
-    label_smoothing: float | None = Option(
-        None, help="Share of a label that is spread over all classes. Default: 0."
-    )
-    init: str | None = Option(
-        None, help="`d2l` (Xavier), `seeded`, or a file of shared weights. Default: d2l."
-    )
-    seed: int | None = Option(
-        None, help="Seed of weights, shuffling, augmentation and dropout. Default: 0."
-    )
-    augment: str | None = Option(None, help=f"`{'` or `'.join(AUGMENTATIONS)}`. Default: none.")
-    pixels: Pixels = None
+    size: str | None = None
+    settings: list[str] | None = None
+    batch: int | None = None
+    optimizer: str | None = None
+    lr: float | None = None
+    momentum: float | None = None
+    weight_decay: float | None = None
+    label_smoothing: float | None = None
+    init: str | None = None
+    seed: int | None = None
+    augment: str | None = None
+    pixels: str | None = None
 
     def given(self) -> dict[str, Any]:
         """Return the fields of a plan's record that were given; `--set` isn't among them."""

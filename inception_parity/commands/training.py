@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from typer import Argument, Option
 
 from .. import errors, files
 from ..data import datasets
@@ -21,40 +20,38 @@ from ..training.checkpoint import Checkpoint
 from . import err, out, print_line, stop
 from .arguments import parse_settings
 from .option_groups import command
-from .plans import DataOptions, Device, PlanOptions, TestImages, Threads, given, load_same
+from .plans import DataOptions, PlanOptions, given, load_same
 
 
 @dataclass(frozen=True)
 class TrainOptions(PlanOptions):
     """What only `train` lets one choose."""
 
-    backend: str | None = Option(None, help="`pt`, `tf` or `mx`. Default: pt.")
-    epochs: int | None = Option(None, help="Number of epochs. Default: 10.")
-    aux_weight: float | None = Option(
-        None, help="Weight of each head's loss. Default: 0.3; inception_v3 0.4."
-    )
-    precision: str | None = Option(None, help="`float32`, or `bfloat16`: PyTorch's autocast.")
-    channels_last: bool | None = Option(None, "--channels-last", help="PyTorch's; faster on CPUs.")
-    threads: Threads = None
-    device: Device = None
+    backend: str | None = None
+    epochs: int | None = None
+    aux_weight: float | None = None
+    precision: str | None = None
+    channels_last: bool | None = None
+    threads: int | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True)
 class TrainData(DataOptions):
     """The data, and how many of them are used."""
 
-    train_images: int | None = Option(None, help="Train with the first so many images only.")
-    test_images: TestImages = None
+    train_images: int | None = None
+    test_images: int | None = None
 
 
 @command("train")
 def train_command(
     data: TrainData,
     options: TrainOptions,
-    network: str | None = Argument(None, help="A network; `networks` lists them."),
-    folder: Path | None = Option(None, "--out", help="A new folder for a new training."),
-    resume: Path | None = Option(None, help="The folder of a training to go on with."),
-    every: float = Option(60.0, "--checkpoint-every", help="Seconds between checkpoints."),
+    network: str | None = None,
+    folder: Path | None = None,
+    resume: Path | None = None,
+    every: float = 60.0,
 ) -> None:
     """Train a network on real data, with checkpoints, metrics and learning curves.
 
@@ -112,7 +109,7 @@ def _train(
                 watch.say(f"going on after {position.epoch} epochs and {position.step} steps")
             trains.train(start, data, folder, watch, every)
     except trains.StoppedError:
-        err.print(f"stopped; to go on: inception-parity train --resume {folder}", highlight=False)
+        err.print(f"stopped; to go on: inception-parity train --resume {folder}")
         raise typer.Exit(errors.INTERRUPTED) from None
     except trains.DivergedError as error:
         stop(
