@@ -91,13 +91,12 @@ class ModelGraph:
         slot = self.trace.slots.get((layer, role))
         return tuple((slot.shared if slot else self.trace.weight(layer, role)).shape)
 
-    def digest(self, layer: str, role: str) -> tuple[tuple[int, ...], bytes]:
-        """Return what distinguishes arrays: the shape, and a hash of a float32 copy."""
-        file = self.trace.layers[layer].weights[role]
-        if file not in self._digests:
-            array = np.ascontiguousarray(self.trace.weight(layer, role), dtype=np.float32)
-            self._digests[file] = array.shape, hashlib.sha256(array.data).digest()
-        return self._digests[file]
+    def digest(self, node: ComparedLayer) -> tuple[tuple[int, ...], bytes] | None:
+        """Return what distinguishes weights: the shape, and a hash of a float32 copy."""
+        if node.name not in self._digests and "weight" in node.weights:
+            array = np.ascontiguousarray(self.array(node, "weight"), dtype=np.float32)
+            self._digests[node.name] = array.shape, hashlib.sha256(array.data).digest()
+        return self._digests.get(node.name)
 
     def array(self, node: ComparedLayer, role: str) -> Array | None:
         """Return one of a node's arrays, or None if it has none of that role."""

@@ -62,11 +62,14 @@ def describe(kind: str, settings: Mapping[str, Any]) -> str:
     for name, usual in (("groups", 1), ("ceil", False), ("count_include_pad", None), ("eps", None)):
         value = settings.get(name, usual)
         if value != usual and (name != "count_include_pad" or padded):
-            words.append(f"{name} {_plain_text(value)}")
+            words.append(f"{name} {in_words(value)}")
     return " ".join(words)
 
 
-def _plain_text(value: Any) -> str:
+def in_words(value: Any) -> str:
+    """Return a setting, or its value in JSON, as it is printed."""
+    if isinstance(value, list):
+        return f"({', '.join(map(in_words, value))})"
     return f"{value:g}" if isinstance(value, float) else str(value).lower()
 
 

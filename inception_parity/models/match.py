@@ -203,7 +203,7 @@ class _Finder:
         kernels = a.graph.kernel(one.name), b.graph.kernel(other.name)
         if any(kernels):
             score += 3.0 if kernels[0] == kernels[1] else -2.0
-            score += 5.0 if _same_weights(a.graph, b.graph, one, other) else 0.0
+            score += 5.0 if a.graph.digest(one) == b.graph.digest(other) else 0.0
         words = a.words[one.name], b.words[other.name]
         score += len(words[0] & words[1]) / max(1, len(words[0] | words[1]))
         score += 2.0 if one.name == other.name else 0.0
@@ -241,12 +241,6 @@ def _family(node: ComparedLayer) -> str:
     return _FAMILIES.get(node.kind, node.kind)
 
 
-def _same_weights(a: ModelGraph, b: ModelGraph, one: ComparedLayer, other: ComparedLayer) -> bool:
-    if "weight" not in one.weights or "weight" not in other.weights:
-        return False
-    return a.digest(*one.weights["weight"]) == b.digest(*other.weights["weight"])
-
-
 def _labels(graph: ModelGraph) -> dict[str, list[int]]:
     """Return hashes of each layer's surroundings, before and after it, nearer to farther."""
     own = {
@@ -270,18 +264,15 @@ def _labels(graph: ModelGraph) -> dict[str, list[int]]:
 
 
 def _reach(graph: ModelGraph) -> tuple[dict[str, int], dict[str, int]]:
-    """Return which layers are before and after each, as bits in execution order."""
-    bit = {name: 1 << i for i, name in enumerate(graph.nodes)}
-    before: dict[str, int] = {}
+    """Return which layers are before and after each, and itself, as bits in execution order."""
+    before = {name: 1 << i for i, name in enumerate(graph.nodes)}
+    after = dict(before)
     for name, node in graph.nodes.items():
-        before[name] = 0
         for source in node.inputs:
-            before[name] |= before[source] | bit[source]
-    after: dict[str, int] = {}
+            before[name] |= before[source]
     for name in reversed(graph.nodes):
-        after[name] = 0
         for follower in graph.followers[name]:
-            after[name] |= after[follower] | bit[follower]
+            after[name] |= after[follower]
     return before, after
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from . import kinds
 from .layers import Settings
-from .operations import Call, Described, Operations, activation_called, arg, axis, op
+from .operations import Call, Described, Op, Operations, activation_called, arg, axis
 
 _ARITHMETIC = {"add": "add", "plus": "add", "subtract": "sub", "minus": "sub", "sub": "sub",
                "multiply": "mul", "mul": "mul", "divide": "div", "div": "div",
@@ -76,24 +76,24 @@ def _pad(call: Call) -> Described:
 _NORM = "data weight bias"
 
 OPERATIONS = Operations({
-    **{name: op(kind) for name, kind in _ARITHMETIC.items()},
-    **{f"{name}_scalar {name}scalar": op(kind, scalar=arg("scalar", 0.0))
+    **{name: Op(kind) for name, kind in _ARITHMETIC.items()},
+    **{f"{name}_scalar {name}scalar": Op(kind, scalar=arg("scalar", 0.0))
        for name, kind in _ARITHMETIC.items()},
-    "convolution deconvolution": op(_convolution, "data weight bias"),
+    "convolution deconvolution": Op(_convolution, "data weight bias"),
     "pooling": _pool,
-    "batchnorm": op("norm", f"{_NORM} running_mean running_var", eps=arg("eps", 1e-3)),
-    "layernorm": op("layer_norm", _NORM, eps=arg("eps", 1e-5)),
-    "groupnorm": op("group_norm", _NORM, eps=arg("eps", 1e-5)),
-    "instancenorm": op("instance_norm", _NORM, eps=arg("eps", 1e-5)),
-    "fullyconnected fully_connected": op("dense", "data weight bias"),
-    "embedding": op("embedding", "data weight"),
+    "batchnorm": Op("norm", f"{_NORM} running_mean running_var", eps=arg("eps", 1e-3)),
+    "layernorm": Op("layer_norm", _NORM, eps=arg("eps", 1e-5)),
+    "groupnorm": Op("group_norm", _NORM, eps=arg("eps", 1e-5)),
+    "instancenorm": Op("instance_norm", _NORM, eps=arg("eps", 1e-5)),
+    "fullyconnected fully_connected": Op("dense", "data weight bias"),
+    "embedding": Op("embedding", "data weight"),
     "activation": _activation,
     "leakyrelu": _leaky,
     "hard_sigmoid": "hard_sigmoid",  # its slope is an argument, and not 1/6 by default
     "clip": lambda call: kinds.clip(float(call.given["a_min"]), float(call.given["a_max"])),
-    "lrn": op("lrn", size=arg("nsize", int), k=arg("knorm", 2.0), alpha=arg("alpha", 1e-4),
+    "lrn": Op("lrn", size=arg("nsize", int), k=arg("knorm", 2.0), alpha=arg("alpha", 1e-4),
               beta=arg("beta", 0.75)),
-    "concat concatenate": op("concat", axis=axis("dim axis", 1)),
+    "concat concatenate": Op("concat", axis=axis("dim axis", 1)),
     "adaptiveavgpooling2d": _adaptive,
     "mean": kinds.reduction("mean", "axis"),
     "max": kinds.reduction("max", "axis"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +19,6 @@ from .capturer import Array, Capturer, Conditions
 from .onnx_ops import OPERATORS
 from .operations import ROLES, Call
 from .recorder import Recorder, Slot
-
-
-@dataclass(frozen=True, eq=False)
-class Value:
-    """An array that a node gave, or the model was fed."""
-
-    name: str
-    array: Array
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The array's shape."""
-        return tuple(self.array.shape)
 
 
 class OnnxCapturer(Capturer):
@@ -71,7 +57,7 @@ class OnnxCapturer(Capturer):
         proto = _as_dtype(self._load(model), how)
         names = [given.name for given in _inputs(proto)]
         arrays = dict(zip(names, inputs, strict=True))
-        values = {name: Value(name, array) for name, array in arrays.items()}
+        values = dict(arrays)
         for value in values.values():
             recorder.input(value)
         found = _everything(proto, arrays, how.dtype)
@@ -79,10 +65,10 @@ class OnnxCapturer(Capturer):
         for node in proto.graph.node:
             _record(node, found, values, constants, recorder)
         for output in proto.graph.output:
-            recorder.output(values.get(output.name) or Value(output.name, found[output.name]))
+            recorder.output(values[output.name] if output.name in values else found[output.name])
 
     def convert(self, tensor: Any) -> Array:
-        array: Array = tensor.array
+        array: Array = tensor
         return array
 
     def _load(self, model: Any) -> Any:
@@ -151,7 +137,7 @@ def _constants(proto: Any) -> dict[str, Array]:
 
 
 def _record(
-    node: Any, found: Mapping[str, Array], values: dict[str, Value],
+    node: Any, found: Mapping[str, Array], values: dict[str, Array],
     constants: dict[str, Array], recorder: Recorder,
 ) -> None:  # fmt: skip
     fed = [values[name] for name in node.input if name in values]
@@ -162,7 +148,7 @@ def _record(
     if not fed or array.dtype.kind != "f":  # a constant being made, or a size
         constants[output] = array
         return
-    value = values[output] = Value(output, array)
+    value = values[output] = array.view()  # what is recorded is known by its id
     own = node.op_type
     attributes = {a.name: _attribute(a) for a in node.attribute}
     named = OPERATORS.named(own, node.input)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import kinds
 from .layers import Settings
-from .operations import Call, Described, Operations, arg, axis, op
+from .operations import Call, Described, Op, Operations, arg, axis
 
 _ARITHMETIC = {"Add": "add", "Sum": "add", "Sub": "sub", "Mul": "mul", "Div": "div"}
 
@@ -61,33 +61,33 @@ def _pad(call: Call) -> Described:
 _NORM = "x weight bias"
 
 OPERATORS = Operations({
-    **{name: op(kind, "a b", scalar=_scalar) for name, kind in _ARITHMETIC.items()},
+    **{name: Op(kind, "a b", scalar=_scalar) for name, kind in _ARITHMETIC.items()},
     "Max": "maximum", "Min": "minimum",
     "Flatten": "flatten", "Squeeze Unsqueeze": "reshape", "Reshape": kinds.reshape,
     "Identity": "identity", "Slice": "slice", "Dropout": "dropout", "Cast": "cast",
-    "LeakyRelu": op("act", function="leaky_relu", slope=arg("alpha")),
-    "Elu": op("act", function="elu", slope=arg("alpha")),
-    "Celu": op("act", function="celu", slope=arg("alpha")),
-    "Selu": op("act", function="selu", slope=arg("alpha")),
+    "LeakyRelu": Op("act", function="leaky_relu", slope=arg("alpha")),
+    "Elu": Op("act", function="elu", slope=arg("alpha")),
+    "Celu": Op("act", function="celu", slope=arg("alpha")),
+    "Selu": Op("act", function="selu", slope=arg("alpha")),
     "HardSigmoid": _hard_sigmoid,
-    "Conv ConvTranspose": op(_convolution, "x weight bias"),
+    "Conv ConvTranspose": Op(_convolution, "x weight bias"),
     "MaxPool AveragePool": _pool,
-    "GlobalAveragePool": op("global_pool", reduce="mean"),
-    "GlobalMaxPool": op("global_pool", reduce="max"),
-    "ReduceMean": op(kinds.reduction("mean", "axes"), "x axes"),
-    "ReduceMax": op(kinds.reduction("max", "axes"), "x axes"),
-    "Gemm": op(kinds.dense, "x weight bias"),
-    "MatMul": op(kinds.dense, "x weight"),
-    "BatchNormalization": op(
+    "GlobalAveragePool": Op("global_pool", reduce="mean"),
+    "GlobalMaxPool": Op("global_pool", reduce="max"),
+    "ReduceMean": Op(kinds.reduction("mean", "axes"), "x axes"),
+    "ReduceMax": Op(kinds.reduction("max", "axes"), "x axes"),
+    "Gemm": Op(kinds.dense, "x weight bias"),
+    "MatMul": Op(kinds.dense, "x weight"),
+    "BatchNormalization": Op(
         "norm", f"{_NORM} running_mean running_var", eps=arg("epsilon", 1e-5)
     ),
-    "LayerNormalization": op("layer_norm", _NORM, eps=arg("epsilon", 1e-5)),
-    "InstanceNormalization": op("InstanceNormalization", _NORM),
-    "PRelu": op("PRelu", "x weight"),
-    "LRN": op("lrn", size=arg("size"), k=arg("bias", 1.0), alpha=arg("alpha", 1e-4),
+    "LayerNormalization": Op("layer_norm", _NORM, eps=arg("epsilon", 1e-5)),
+    "InstanceNormalization": Op("InstanceNormalization", _NORM),
+    "PRelu": Op("PRelu", "x weight"),
+    "LRN": Op("lrn", size=arg("size"), k=arg("bias", 1.0), alpha=arg("alpha", 1e-4),
               beta=arg("beta", 0.75)),
-    "Concat": op("concat", axis=axis("axis")),
-    "Transpose": op("permute", order=arg("perm", ())),
-    "Clip": op(_clip, "x min max"),
-    "Pad": op(_pad, "x pads fill"),
+    "Concat": Op("concat", axis=axis("axis")),
+    "Transpose": Op("permute", order=arg("perm", ())),
+    "Clip": Op(_clip, "x min max"),
+    "Pad": Op(_pad, "x pads fill"),
 })  # fmt: skip

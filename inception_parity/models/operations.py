@@ -3,7 +3,7 @@
 Each framework has a table (`Operations`) from its own names to rows. A row says what the
 operation is, what its positional arguments are called, and where each of our settings comes from:
 
-    "BatchNorm": op("norm", "data weight bias running_mean running_var", eps=arg("eps", 1e-3))
+    "BatchNorm": Op("norm", "data weight bias running_mean running_var", eps=arg("eps", 1e-3))
 
 What a row can't say is a function that takes the `Call`.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from .layers import Settings
@@ -61,7 +61,6 @@ class Call:
 Reader = Callable[[Call], Any]
 
 
-@dataclass(frozen=True)
 class Op:
     """A row of a table: what an operation is.
 
@@ -71,9 +70,10 @@ class Op:
         settings: our settings -> a constant, or what reads it from a call; None is left out.
     """
 
-    kind: str | Callable[[Call], Described]
-    takes: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    def __init__(
+        self, kind: str | Callable[[Call], Described], takes: str = "", /, **settings: Any
+    ) -> None:
+        self.kind, self.takes, self.settings = kind, takes, settings
 
     def describe(self, call: Call) -> Described:
         """Return the kind and the settings of a call."""
@@ -81,11 +81,6 @@ class Op:
             return self.kind(call)
         found = {k: v(call) if callable(v) else v for k, v in self.settings.items()}
         return self.kind, {name: value for name, value in found.items() if value is not None}
-
-
-def op(kind: str | Callable[[Call], Described], takes: str = "", /, **settings: Any) -> Op:
-    """Return a row, its settings as keywords."""
-    return Op(kind, takes, settings)
 
 
 def arg(names: str, usual: Any = None) -> Reader:
@@ -131,7 +126,7 @@ class Operations:
         if known is not None:
             return known
         function = activation_called(name)
-        return Op(name) if function is None else op("act", function=function)
+        return Op(name) if function is None else Op("act", function=function)
 
     def named(self, name: str, positional: Sequence[Any]) -> dict[str, Any]:
         """Return positional arguments by their names."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import kinds
-from .operations import Call, Described, Operations, arg, axis, op
+from .operations import Call, Described, Op, Operations, arg, axis
 
 # Functions that are called by several names.
 ALIASES = {
@@ -81,48 +81,48 @@ def _pad(call: Call) -> Described:
 
 
 FUNCTIONS = Operations({
-    "conv#d": op(_convolution, "input weight bias stride padding dilation groups"),
-    "conv_transpose#d": op(
+    "conv#d": Op(_convolution, "input weight bias stride padding dilation groups"),
+    "conv_transpose#d": Op(
         _convolution, "input weight bias stride padding output_padding groups dilation"
     ),
-    "max_pool#d": op(_pool, "input kernel_size stride padding dilation ceil_mode"),
-    "avg_pool#d": op(
+    "max_pool#d": Op(_pool, "input kernel_size stride padding dilation ceil_mode"),
+    "avg_pool#d": Op(
         _pool, "input kernel_size stride padding ceil_mode count_include_pad divisor_override"
     ),
-    "adaptive_avg_pool#d adaptive_max_pool#d": op(_adaptive, "input output_size"),
-    "linear": op("dense", "input weight bias"),
-    "batch_norm": op(
+    "adaptive_avg_pool#d adaptive_max_pool#d": Op(_adaptive, "input output_size"),
+    "linear": Op("dense", "input weight bias"),
+    "batch_norm": Op(
         "norm", "input running_mean running_var weight bias training momentum eps",
         eps=arg("eps", 1e-5),
         statistics=lambda call: "batch" if call.get("training") else None,
     ),
-    "layer_norm": op(_as_given, "input normalized_shape weight bias eps"),
-    "group_norm": op(_as_given, "input num_groups weight bias eps"),
-    "instance_norm": op(
+    "layer_norm": Op(_as_given, "input normalized_shape weight bias eps"),
+    "group_norm": Op(_as_given, "input num_groups weight bias eps"),
+    "instance_norm": Op(
         _as_given, "input running_mean running_var weight bias use_input_stats momentum eps"
     ),
-    "local_response_norm": op(
+    "local_response_norm": Op(
         "lrn", "input size alpha beta k",
         size=arg("size"), alpha=arg("alpha", 1e-4), beta=arg("beta", 0.75), k=arg("k", 1.0),
     ),
-    "embedding prelu": op(_as_given, "input weight"),
-    "cat": op("concat", "tensors dim", axis=axis("dim", 0)),
-    "mean": op(kinds.reduction("mean", "dim axis"), "input dim keepdim"),
-    "amax": op(kinds.reduction("max", "dim axis", "amax"), "input dim keepdim"),
-    "leaky_relu": op(
+    "embedding prelu": Op(_as_given, "input weight"),
+    "cat": Op("concat", "tensors dim", axis=axis("dim", 0)),
+    "mean": Op(kinds.reduction("mean", "dim axis"), "input dim keepdim"),
+    "amax": Op(kinds.reduction("max", "dim axis", "amax"), "input dim keepdim"),
+    "leaky_relu": Op(
         "act", "input negative_slope", function="leaky_relu", slope=arg("negative_slope", 0.01)
     ),
-    "elu": op("act", "input alpha", function="elu", slope=arg("alpha", 1.0)),
-    "gelu": op("act", "input approximate", function=_gelu),
-    "hardtanh": op(
+    "elu": Op("act", "input alpha", function="elu", slope=arg("alpha", 1.0)),
+    "gelu": Op("act", "input approximate", function=_gelu),
+    "hardtanh": Op(
         lambda call: kinds.clip(call.get("min_val"), call.get("max_val")), "input min_val max_val"
     ),
-    "clamp": op(lambda call: kinds.clip(call.get("min"), call.get("max")), "input min max"),
-    "dropout": op(_dropout, "input p training"),
-    "pad": op(_pad, "input pad mode value"),
-    **{name: op(name, "input other", scalar=_scalar)
+    "clamp": Op(lambda call: kinds.clip(call.get("min"), call.get("max")), "input min max"),
+    "dropout": Op(_dropout, "input p training"),
+    "pad": Op(_pad, "input pad mode value"),
+    **{name: Op(name, "input other", scalar=_scalar)
        for name in ("add", "sub", "mul", "div", "rsub", "rdiv")},
-    **{name: op(name, scalar=_scalar) for name in ("maximum", "minimum", "matmul")},
+    **{name: Op(name, scalar=_scalar) for name in ("maximum", "minimum", "matmul")},
     "flatten view reshape squeeze unsqueeze unflatten view_as reshape_as": kinds.reshape,
     "contiguous clone detach identity requires_grad alias": "identity",
     "to float double type type_as half bfloat16 cpu cuda": "cast",

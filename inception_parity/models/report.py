@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
@@ -16,9 +16,12 @@ from ..comparison.comparing import Comparison, Report
 from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS, LIMIT_MODELS_FLOAT32
 from ..diagnosis import Diagnosis
 from ..errors import few
+from .layers import in_words
 from .match import Match
 from .matched_weights import Copied, WeightDifference
 from .recorder import ModelTrace
+
+_Say = Callable[..., None]  # prints a line in a style
 
 MOST = 12  # lines of a list that may be long
 FEW = 6  # names in a line
@@ -89,7 +92,10 @@ class ModelReport:
 
     def show(self, console: Console, with_match: bool = False) -> None:
         """Print all of it; `with_match`: the whole match too, layer by layer."""
-        say = _Say(console)
+
+        def say(text: str, style: str = "") -> None:
+            console.print(Text(text, style=style), soft_wrap=True)
+
         _head(say, self)
         if with_match:
             console.print(_match_table(self))
@@ -108,14 +114,6 @@ class ModelReport:
 
     def __str__(self) -> str:
         return self.text()
-
-
-class _Say:
-    def __init__(self, console: Console) -> None:
-        self.console = console
-
-    def __call__(self, text: str, style: str = "") -> None:
-        self.console.print(Text(text, style=style), soft_wrap=True)
 
 
 def _head(say: _Say, made: ModelReport) -> None:
@@ -175,7 +173,7 @@ def _settings(say: _Say, made: ModelReport) -> None:
         return
     groups: dict[tuple[str, str, str], list[SettingDifference]] = {}
     for difference in made.settings:
-        key = (difference.setting, _value(difference.of_a), _value(difference.of_b))
+        key = (difference.setting, in_words(difference.of_a), in_words(difference.of_b))
         groups.setdefault(key, []).append(difference)
     say(f"settings: {len(made.settings)} differ", "bold yellow")
     lines = []
@@ -183,12 +181,6 @@ def _settings(say: _Say, made: ModelReport) -> None:
         names = few([_both(d.a, d.b) for d in members], 3)
         lines.append(f"{setting} {mine}, second {theirs}: {names}")
     _list(say, lines)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list):
-        return "(" + ", ".join(_value(v) for v in value) + ")"
-    return f"{value:g}" if isinstance(value, float) else str(value).lower()
 
 
 def _failure(say: _Say, made: ModelReport) -> None:

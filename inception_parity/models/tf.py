@@ -169,6 +169,7 @@ class _Watch(Watch):
         return output
 
     def _layer(self, call: Any, layer: Any, args: Any, kwargs: Any) -> Any:
+        path = self.path(layer, _snake(type(layer).__name__))
         before: list[Any] = []
         fused = tf_layers.fused_activation(layer)
         if fused is not None:
@@ -182,18 +183,20 @@ class _Watch(Watch):
             with self.ignored():
                 output = call(layer, *args, **kwargs)
                 fed = [t for t in tf.nest.flatten((args, kwargs)) if tf.is_tensor(t)]
-                self._record(layer, fed, before[0] if before else output)
+                self._record(layer, path, fed, tf.nest.flatten(before or output))
                 if before:
-                    self._activated(layer, fused, before[0], output)
+                    settings = tf_layers.activation(fused)
+                    self.recorder.layer(
+                        f"{path}.{settings['function']}", "act", settings, before, [output],
+                        block=path.rpartition(".")[0], own="activation",
+                    )  # fmt: skip
         finally:
             if fused is not None:
                 vars(layer)["activation"] = fused
         return output
 
-    def _record(self, layer: Any, fed: list[Any], output: Any) -> None:
+    def _record(self, layer: Any, path: str, fed: list[Any], outputs: list[Any]) -> None:
         own = type(layer).__name__
-        path = self.path(layer, _snake(own))
-        outputs = tf.nest.flatten(output)
         tag = self.recorder.tag(fed[0]) if fed else None
         kind, settings = tf_layers.LAYERS.describe(Call(own, vars(layer), fed, outputs[0], tag))
         self.recorder.layer(
@@ -201,14 +204,6 @@ class _Watch(Watch):
             [None if any(tensor is one for one in fed) else tensor for tensor in outputs],
             tf_layers.weights_of(layer, kind, tag), path.rpartition(".")[0], own,
             None if own == "Flatten" else getattr(layer, "data_format", None),
-        )  # fmt: skip
-
-    def _activated(self, layer: Any, function: Any, before: Any, after: Any) -> None:
-        path = self.path(layer, _snake(type(layer).__name__))
-        settings = tf_layers.activation(function)
-        self.recorder.layer(
-            f"{path}.{settings['function']}", "act", settings, [before], [after],
-            block=path.rpartition(".")[0], own="activation",
         )  # fmt: skip
 
     def _operation(self, own: str, inputs: Any, given: dict[str, Any], output: Any) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from . import kinds
 from .layers import Settings
 from .layouts import Tag, flat_to_first, flat_to_last
-from .operations import Call, Described, Operations, activation_called, arg, axis, op
+from .operations import Call, Described, Op, Operations, activation_called, arg, axis
 from .recorder import Slot
 
 Array = NDArray[Any]
@@ -100,26 +100,26 @@ def _zero_pad(call: Call) -> Described:
 LAYERS = Operations({
     "Add": "add", "Subtract": "sub", "Multiply": "mul", "Average": "average",
     "Maximum": "maximum", "Minimum": "minimum",
-    "Concatenate": op("concat", axis=axis("axis")),
+    "Concatenate": Op("concat", axis=axis("axis")),
     "Conv#D DepthwiseConv#D": _convolution,
     "Conv#DTranspose": _transposed,
     "MaxPooling#D AveragePooling#D": _pool,
-    "GlobalMaxPooling#D GlobalAveragePooling#D": op("global_pool", reduce=_reduce),
+    "GlobalMaxPooling#D GlobalAveragePooling#D": Op("global_pool", reduce=_reduce),
     "AdaptiveMaxPooling#D AdaptiveAveragePooling#D": _adaptive,
     "Activation": lambda call: ("act", activation(call.given["activation"])),
     "ReLU": _relu,
-    "LeakyReLU": op("act", function="leaky_relu", slope=arg("negative_slope", float)),
-    "ELU": op("act", function="elu", slope=arg("alpha", float)),
-    "Softmax": op("act", function="softmax"),
+    "LeakyReLU": Op("act", function="leaky_relu", slope=arg("negative_slope", float)),
+    "ELU": Op("act", function="elu", slope=arg("alpha", float)),
+    "Softmax": Op("act", function="softmax"),
     "PReLU": "prelu",
     "Dense": "dense",
-    "BatchNormalization": op("norm", eps=arg("epsilon")),
-    "LayerNormalization": op("layer_norm", eps=arg("epsilon")),
-    "GroupNormalization": op("group_norm", eps=arg("epsilon"), num_groups=arg("groups")),
-    "UpSampling2D": op("interpolate", scale_factor=arg("size"), mode=arg("interpolation")),
+    "BatchNormalization": Op("norm", eps=arg("epsilon")),
+    "LayerNormalization": Op("layer_norm", eps=arg("epsilon")),
+    "GroupNormalization": Op("group_norm", eps=arg("epsilon"), num_groups=arg("groups")),
+    "UpSampling2D": Op("interpolate", scale_factor=arg("size"), mode=arg("interpolation")),
     "ZeroPadding#D": _zero_pad,
-    "Permute": op("permute", order=lambda call: (0, *call.given["dims"])),
-    "Rescaling": op("affine", scale=arg("scale"), shift=arg("offset")),
+    "Permute": Op("permute", order=lambda call: (0, *call.given["dims"])),
+    "Rescaling": Op("affine", scale=arg("scale"), shift=arg("offset")),
     "Flatten": "flatten", "Reshape": "reshape", "Identity InputLayer": "identity",
     "Dropout SpatialDropout#D AlphaDropout GaussianDropout": "dropout",
 })  # fmt: skip

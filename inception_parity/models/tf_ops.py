@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from . import kinds
 from .layers import Settings
-from .operations import Call, Described, Operations, arg, axis, op
+from .operations import Call, Described, Op, Operations, arg, axis
 
 _ARITHMETIC = {"AddV2": "add", "Add": "add", "Sub": "sub", "Mul": "mul", "RealDiv": "div",
                "Maximum": "maximum", "Minimum": "minimum"}  # fmt: skip
@@ -15,6 +17,10 @@ _ARITHMETIC = {"AddV2": "add", "Add": "add", "Sub": "sub", "Mul": "mul", "RealDi
 def _scalar(call: Call) -> float | None:
     numbers = [tensor for tensor in (call.get("a"), call.get("b")) if not len(tensor.shape)]
     return float(numbers[0]) if numbers else None
+
+
+def _numbers(call: Call, name: str) -> Any:
+    return np.asarray(call.given[name]).tolist()
 
 
 def _spatial(call: Call) -> slice:
@@ -45,7 +51,7 @@ def _pool(call: Call) -> Described:
 
 
 def _pad(call: Call) -> Described:
-    pads = [tuple(int(side) for side in pair) for pair in call.given["paddings"].numpy()]
+    pads = _numbers(call, "paddings")
     return kinds.zero_pad(pads, call.tag, fill=call.get("fill", 0.0))
 
 
@@ -54,21 +60,21 @@ def _lrn_size(call: Call) -> int:
 
 
 OPERATIONS = Operations({
-    **{name: op(kind, "a b", scalar=_scalar) for name, kind in _ARITHMETIC.items()},
+    **{name: Op(kind, "a b", scalar=_scalar) for name, kind in _ARITHMETIC.items()},
     "AddN": "add", "Identity": "identity", "Cast": "cast", "StridedSlice Slice": "slice",
     "Squeeze ExpandDims": "reshape", "Reshape": kinds.reshape,
-    "LeakyRelu": op("act", function="leaky_relu", slope=arg("alpha", 0.2)),
-    "Elu": op("act", function="elu", slope=1.0),
-    "Conv2D DepthwiseConv2dNative": op(_convolution, "x weight"),
-    "BiasAdd": op("bias", "x bias"),
-    "MatMul": op(kinds.dense, "x weight"),
+    "LeakyRelu": Op("act", function="leaky_relu", slope=arg("alpha", 0.2)),
+    "Elu": Op("act", function="elu", slope=1.0),
+    "Conv2D DepthwiseConv2dNative": Op(_convolution, "x weight"),
+    "BiasAdd": Op("bias", "x bias"),
+    "MatMul": Op(kinds.dense, "x weight"),
     "MaxPool AvgPool": _pool,
-    "ConcatV2": op("concat", axis=axis("axis")),
-    "Mean": op(kinds.reduction("mean", "axis"), "x axis"),
-    "Max": op(kinds.reduction("max", "axis"), "x axis"),
-    "Transpose": op("permute", "x perm", order=lambda call: call.given["perm"].numpy().tolist()),
-    "Pad PadV2": op(_pad, "x paddings fill"),
-    "LRN": op(
+    "ConcatV2": Op("concat", axis=axis("axis")),
+    "Mean": Op(kinds.reduction("mean", "axis"), "x axis"),
+    "Max": Op(kinds.reduction("max", "axis"), "x axis"),
+    "Transpose": Op("permute", "x perm", order=lambda call: _numbers(call, "perm")),
+    "Pad PadV2": Op(_pad, "x paddings fill"),
+    "LRN": Op(
         "lrn", size=_lrn_size, alpha=lambda call: call.given["alpha"] * _lrn_size(call),
         beta=arg("beta"), k=arg("bias"),
     ),
