@@ -19,6 +19,9 @@ from inception_np.layers import (
     Linear,
     LocalResponseNorm,
     ReLU,
+    Rescale,
+    Resize,
+    ScaledAdd,
     TransformInput,
 )
 from inception_np.module import Module
@@ -164,6 +167,32 @@ def _transform_input(layer: TransformInput, out: Operators, x: str) -> None:
     out.add("Add", x, out.constant(np.reshape(layer.shift, (3, 1, 1))))
 
 
+def _resize(layer: Resize, out: Operators, x: str) -> None:
+    """Write products with whole numbers, and a division: exact in every dtype.
+
+    Runtimes round the positions of ONNX's own operator differently.
+    """
+    (height, width), (n, m) = out.grid, layer.size
+    unit = 2 if layer.half_pixel_centres else 1
+    rows = np.rint(layer.weights_of(n, height) * n * unit)
+    columns = np.rint(layer.weights_of(m, width) * m * unit)
+    x = out.add("MatMul", x, out.constant(columns.T))
+    x = out.add("Div", x, out.constant(np.array(m * unit)))
+    x = out.add("MatMul", out.constant(rows), x)
+    out.add("Div", x, out.constant(np.array(n * unit)))
+
+
+def _rescale(layer: Rescale, out: Operators, x: str) -> None:
+    x = out.add("Mul", x, out.constant(np.array(layer.scale)))
+    out.add("Add", x, out.constant(np.array(layer.shift)))
+
+
+def _scaled_add(layer: ScaledAdd, out: Operators, shortcut: str, residual: str) -> None:
+    if layer.scale != 1:
+        residual = out.add("Mul", residual, out.constant(np.array(layer.scale)))
+    out.add("Add", shortcut, residual)
+
+
 LAYERS: dict[type[Module], Callable[..., Any]] = {
     Conv2d: _conv,
     BatchNorm2d: _batch_norm,
@@ -174,6 +203,9 @@ LAYERS: dict[type[Module], Callable[..., Any]] = {
     GlobalAvgPool: lambda layer, out, x: out.add("GlobalAveragePool", x),
     AdaptiveAvgPool: _adaptive_avg_pool,
     TransformInput: _transform_input,
+    Resize: _resize,
+    Rescale: _rescale,
+    ScaledAdd: _scaled_add,
     Concat: lambda layer, out, *xs: out.add("Concat", *xs, axis=1),
     Flatten: lambda layer, out, x: out.add("Flatten", x, axis=1),
     Linear: lambda layer, out, x: out.add(
