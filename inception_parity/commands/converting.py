@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.text import Text
-from typer import Argument, Option
 
 from .. import libraries
 from ..conversion.converting import Wanted, convert
@@ -22,22 +20,15 @@ from ..libraries import SHARED
 from . import err, out, plain_table, print_json, print_line, progress
 from .arguments import parse_settings, words
 from .option_groups import command
-from .options import Json, Set, Timeout
-
-Source = Annotated[Path, Argument(help="A file of weights.")]
 
 
 @dataclass(frozen=True)
 class SourceOptions:
     """What is said about a file of weights, beyond what it says itself."""
 
-    library: str | None = Option(
-        None,
-        "--from",
-        help="Whose file it is: `shared`, `onnx`, `torchvision`, `timm`, `keras`, `gluon`.",
-    )
-    network: str | None = Option(None, help="Name of its network here, if that is in doubt.")
-    settings: Set = None
+    library: str | None = None
+    network: str | None = None
+    settings: list[str] | None = None
 
     def claim(self) -> Claim:
         """Return it as it is meant."""
@@ -46,18 +37,14 @@ class SourceOptions:
 
 @command("convert")
 def convert_command(
-    source: Source,
-    target: Annotated[Path, Argument(help="The file to write.")],
+    source: Path,
+    target: Path,
     given: SourceOptions,
-    to: str = Option(SHARED, help="`shared`, `onnx`, or whose file to write."),
-    backends: str | None = Option(
-        None,
-        help="Backends whose networks run beside it; by default pt,tf,mx, and for ONNX only those "
-        "that are needed.",
-    ),
-    size: str | None = Option(None, help="Image size of the ONNX file: `299`, or `299x320` (HxW)."),
-    prove: bool = Option(True, "--verify/--no-verify", help="Run both sides, and compare them."),
-    timeout: Timeout = 600,
+    to: str = SHARED,
+    backends: str | None = None,
+    size: str | None = None,
+    prove: bool = True,
+    timeout: float = 600,
 ) -> None:
     """Convert weights between torchvision, timm, Keras, MXNet Gluon, shared and ONNX files.
 
@@ -82,12 +69,11 @@ def convert_command(
     _show_verification(done.verification)
     status = "verified" if done.verification and done.verification.agree else "unverified"
     takes = f"images of {done.size[0]}x{done.size[1]}, " if done.size else ""
-    said = f"{target}: {to}, {takes}{len(done.weights.arrays)} arrays, {status}"
-    print_line(said)
+    print_line(f"{target}: {to}, {takes}{len(done.weights.arrays)} arrays, {status}")
 
 
 @command("inspect")
-def inspect_command(file: Source, given: SourceOptions, as_json: Json = False) -> None:
+def inspect_command(file: Path, given: SourceOptions, as_json: bool = False) -> None:
     """Say what a file of weights is, what is wrong with it, and which libraries can load it.
 
     Example:
@@ -103,19 +89,18 @@ def inspect_command(file: Source, given: SourceOptions, as_json: Json = False) -
     }
     verification = _stated(found)
     if as_json:
-        described = {
+        print_json({
             "file": str(file), "format": found.content.format, "library": found.library,
             "network": found.network, "options": found.options, "arrays": len(found.names),
             "wrong": wrong, "assumed": found.assumed, "notes": found.notes,
             "sha256": found.sha256, "loads": {name: not why for name, why in fits.items()},
             "differences": fits, "verification": verification,
-        }  # fmt: skip
-        print_json(described)
+        })  # fmt: skip
         raise typer.Exit(2 if wrong else 0)
     show_found(found)
-    out.print(f"{len(found.names)} arrays, sha256 of the file {found.sha256}", highlight=False)
+    out.print(f"{len(found.names)} arrays, sha256 of the file {found.sha256}")
     if verification:
-        out.print(f"verification: {verification}", highlight=False)
+        out.print(f"verification: {verification}")
     table = plain_table("loaded by", "", "differs in")
     ours = Text("this network, with these options", style="green")
     table.add_row("inception_pt, _tf, _mx, _np", "yes" if not wrong else "no", ours)

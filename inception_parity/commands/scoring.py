@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from typer import Argument, Option
-
+from ..backends.quiet import quiet
 from ..data import images
 from ..errors import InputError, nearest
 from ..fid import weight_files
@@ -17,29 +15,23 @@ from ..files import digest
 from ..networks import catalogue
 from ..traces import seeding
 from ..traces.weights import Arrays
-from ..training.loop import quiet
 from . import err, print_json, print_line, progress
 from .arguments import require_dtype
 from .option_groups import command
-from .options import Json
-
-Folder = Annotated[Path, Argument(help="A folder of images.")]
 
 
 @dataclass(frozen=True)
 class NetworkOptions:
     """The network whose features are compared, and how it is run."""
 
-    backend: str = Option("pt", help="`pt`, `tf` or `mx`.")
-    weights: Path | None = Option(
-        None, help="pytorch-fid's or torch-fidelity's file, or one of shared weights."
-    )
-    seed: int = Option(0, help="Seed of the weights, where no file is given.")
-    features: int = Option(2048, help="Number of features: 2048, 768, 192 or 64.")
-    preprocessing: str = Option("tensorflow", help="`tensorflow` or `pytorch-fid`.")
-    dtype: str = Option("float32", help="The dtype to compute features in.")
-    batch: int = Option(16, help="Images in a batch.")
-    device: str = Option("cpu", help="`cpu` or `gpu`.")
+    backend: str = "pt"
+    weights: Path | None = None
+    seed: int = 0
+    features: int = 2048
+    preprocessing: str = "tensorflow"
+    dtype: str = "float32"
+    batch: int = 16
+    device: str = "cpu"
 
     def check(self) -> None:
         """Raise InputError for what can't be used."""
@@ -79,9 +71,7 @@ class NetworkOptions:
 
 
 @command("fid")
-def fid_command(
-    first: Folder, second: Folder, network: NetworkOptions, as_json: Json = False
-) -> None:
+def fid_command(first: Path, second: Path, network: NetworkOptions, as_json: bool = False) -> None:
     """Compute the Fréchet inception distance (FID) of two folders of images.
 
     The network is TensorFlow's of 2015-12-05, whose trained weights pytorch-fid and torch-fidelity

@@ -89,6 +89,11 @@ def test_search_goes_on_where_a_framework_refuses_what_the_geometry_allows():
     assert min_size.find("ceil_googlenet", None, "pt", training=True, batch=1) == 63
 
 
+def test_backend_that_runs_files_has_no_smallest_image():
+    with pytest.raises(InputError, match="onnx runs files, not networks"):
+        min_size.find("googlenet", None, "onnx")
+
+
 @pytest.mark.parametrize("backend", ["pt", "tf", "mx"])
 @pytest.mark.parametrize("name", ["googlenet", "ceil_googlenet"])
 def test_frameworks_take_what_the_geometry_allows(backend, name):

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from inception_parity.backends import Job, adapter, run_job
+from inception_parity.backends import Job, adapter
 from inception_parity.networks import catalogue
 from inception_parity.traces import seeding
+
+from ..support.helpers import run_job
 
 LIMIT = 1e-10  # anything above is a mistake, not rounding; the largest measured is 4e-13
 

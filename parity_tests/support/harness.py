@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from inception_parity.backends import Adapter, Job, adapter, record, run_job
+from inception_parity.backends import Adapter, Job, adapter, record
 from inception_parity.comparison import floors
 from inception_parity.comparison.comparing import Report, compare
 from inception_parity.data import images
 from inception_parity.networks import catalogue
 from inception_parity.traces import seeding, weights
 from inception_parity.traces.trace import Trace
+
+from .helpers import run_job
 
 
 @cache

@@ -162,11 +162,11 @@ def train(
 
     Args:
         framework: the backend.
-    trial: its training.
+        trial: its training.
         out: the trace's folder.
-    dtype: of the computation.
-    plant: called with the network and its Training, to plant a fault.
-    graph: whether Keras compiles its step, as it does for users, which takes seconds.
+        dtype: of the computation.
+        plant: called with the network and its Training, to plant a fault.
+        graph: whether Keras compiles its step, as it does for users, which takes seconds.
     """
     by = copy.copy(adapter(framework))
     make = by.training
@@ -181,7 +181,8 @@ def train(
 
     by.training = made  # type: ignore[method-assign]
     net = build(framework, dtype)
-    return record_training(by, net, job(trial, out, dtype), images(), weights())
+    record_training(by, net, job(trial, out, dtype), images(), weights())
+    return Trace.read(out)
 
 
 def oracle(trial: Trial, out: Path) -> Trace:
@@ -189,4 +190,5 @@ def oracle(trial: Trial, out: Path) -> Trace:
 
     net = in_numpy()
     inception_np.set_weights(net, weights())
-    return record_oracle(adapter("np"), net, job(trial, out), images(), weights())
+    record_oracle(adapter("np"), net, job(trial, out), images(), weights())
+    return Trace.read(out)

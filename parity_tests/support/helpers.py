@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inception_parity.backends import Adapter, Job, run_job
+from inception_parity.backends import Adapter, Job, loaded, record
 from inception_parity.networks import catalogue
 from inception_parity.traces import seeding, weights
 from inception_parity.traces.trace import Trace
@@ -63,6 +64,19 @@ def trace_of(
     arrays = shared_weights(case.network, tuple(case.options.items())).arrays
     job = Job(case.network, case.options, dtype, mode)
     return run_job(backend, job, images(case.shape), arrays, out, oracle)
+
+
+def run_job(
+    backend: Adapter,
+    job: Job,
+    images: NDArray[np.float64],
+    arrays: Mapping[str, NDArray[Any]],
+    out: Path,
+    oracle: Trace | None = None,
+) -> Trace:
+    """Build the network, load the weights, run it, and leave a trace, as a worker does."""
+    net = loaded(backend, job, arrays)
+    return record(backend, net, job, images, arrays, out, oracle)
 
 
 def relative_l2(found: NDArray[Any], expected: NDArray[Any]) -> float:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from ...libraries import STAGES, Library
 from ...networks.catalogue import Network
 from ...traces import weights
-from ..base import Base
+from ..base import Adapter
 
 
-class FromFile(Base):
+class FromFile(Adapter):
     """Mixed into a framework's adapter: runs a library's network, which loads a file by itself.
 
     Args:
