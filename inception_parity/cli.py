@@ -20,7 +20,6 @@ from .commands import (  # noqa: F401  each registers its commands when it is im
     converting,
     differing,
     err,
-    evaluating,
     exporting,
     models,
     out,

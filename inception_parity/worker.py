@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -114,14 +114,14 @@ def _backend(request: Request) -> Adapter:
     return library_adapter(request.library, request.device, request.file, request.backend)
 
 
+@dataclass
 class _Doer:
     """Does one job after another, and keeps the network as long as the next job uses it too."""
 
-    def __init__(self, backend: Adapter, weights: Mapping[str, NDArray[Any]]) -> None:
-        self.backend = backend
-        self.weights = weights
-        self.net: Any = None
-        self.built: tuple[str, Mapping[str, Any]] | None = None
+    backend: Adapter
+    weights: Mapping[str, NDArray[Any]]
+    net: Any = None
+    built: tuple[str, Mapping[str, Any]] | None = None
 
     def do(self, job: AnyJob) -> None:
         """Do one job; what only one kind of job needs is imported for that kind only."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from inception_mx._mxnet import gluon, mxnet
 
 from ..networks.catalogue import Network
+from ..traces.weights import is_statistic
 from .base import After, Before, Factors, TrainingAdapter, UnavailableError, wrap_method
 from .recipe import Recipe
 
@@ -96,7 +97,7 @@ class Backend(TrainingAdapter):
         from inception_mx.weights import _arrays
 
         for name, parameter in _arrays(net).items():
-            if not name.endswith(("running_mean", "running_var")):
+            if not is_statistic(name):
                 parameter.grad_req = "null" if name in recipe.frozen else "write"
         training = inception_mx.Training(
             net,

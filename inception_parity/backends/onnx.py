@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +31,16 @@ PROVIDERS = {
 }
 
 
+@dataclass(eq=False)
 class Layer:
     """One endpoint of a file: a layer, a block, or the whole network."""
 
-    def __init__(self, path: str, tensor: str, leaf: bool) -> None:
-        self.path = path
-        self.tensor = tensor
-        self.leaf = leaf
-        self.inputs: list[str] = []  # tensors that a leaf gets
-        self.nodes: list[Any] = []
-        self.hooks: list[tuple[Before, After]] = []
+    path: str
+    tensor: str
+    leaf: bool
+    inputs: list[str] = field(default_factory=list)  # tensors that a leaf gets
+    nodes: list[Any] = field(default_factory=list)
+    hooks: list[tuple[Before, After]] = field(default_factory=list)
 
     def before(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         for hook, _ in self.hooks:
@@ -234,7 +235,7 @@ class Backend(Adapter):
         return {name: numpy_helper.to_array(t) for name, t in net.initializers.items()}
 
     def set_weights(self, net: Any, weights: Mapping[str, NDArray[Any]]) -> None:
-        """Do nothing: a file has its weights, and the trace says which of them are others."""
+        """Do nothing: a file has its weights, and the trace says which of them differ."""
 
 
 def checked(file: Path) -> Any:

@@ -6,6 +6,7 @@ import contextlib
 import time
 import weakref
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -118,18 +119,16 @@ def compare_weights(
     return problems
 
 
+@dataclass(frozen=True)
 class _Recorder:
     """Records every endpoint while a network runs, and feeds layers from the oracle if given."""
 
-    def __init__(
-        self, backend: Adapter, job: Job, writer: TraceWriter, oracle: Trace | None
-    ) -> None:
-        self.backend = backend
-        self.job = job
-        self.writer = writer
-        self.oracle = oracle
-        # id of a tensor -> the tensor, weakly, and the endpoint that it is
-        self.producers: dict[int, tuple[weakref.ref[Any], str]] = {}
+    backend: Adapter
+    job: Job
+    writer: TraceWriter
+    oracle: Trace | None
+    # id of a tensor -> the tensor, weakly, and the endpoint that it is
+    producers: dict[int, tuple[weakref.ref[Any], str]] = field(default_factory=dict)
 
     def attached(self, net: Any) -> contextlib.ExitStack:
         """Return a context in which `net` is recorded."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..networks.catalogue import Network
 from ..traces.layout import nhwc_to_shared, shared_to_nhwc
+from ..traces.weights import is_statistic
 from .base import After, Before, Factors, TrainingAdapter, UnavailableError, wrap_method
 from .recipe import Recipe
 
@@ -116,7 +117,7 @@ class Backend(TrainingAdapter):
         from inception_tf.weights import _arrays
 
         for name, variable in _arrays(net).items():
-            if not name.endswith(("running_mean", "running_var")):
+            if not is_statistic(name):
                 variable.trainable = name not in recipe.frozen
         with precision(net.dtype), tf.device(self.tf_device):
             training = inception_tf.Training(

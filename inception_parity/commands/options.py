@@ -66,9 +66,12 @@ class Selection:
         if len(found) == 1:
             return [Case(*found[0], "", keep)]
         return [
-            Case(name, options, f"[{number}/{len(found)}] {name}  ", _numbered(keep, number, name))
+            Case(
+                name, options, f"[{number}/{len(found)}] {name}  ",
+                None if keep is None else keep / f"{number:02d}-{name}",
+            )
             for number, (name, options) in enumerate(found, 1)
-        ]
+        ]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,3 @@ class Reports(Results):
     """A page as well."""
 
     page: Path | None = None
-
-
-def _numbered(keep: Path | None, number: int, name: str) -> Path | None:
-    return None if keep is None else keep / f"{number:02d}-{name}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,50 @@ from .arguments import parse_settings
 
 @dataclass(frozen=True)
 class DataOptions:
-    """The data to train or test on."""
+    """The data to train or test on, and how many of them are used."""
 
     data: str | None = None
     data_folder: Path | None = None
+    test_images: int | None = None
+
+    def load(self, say: Callable[[str], None], train_images: int | None = None) -> DataSet:
+        """Return the data that are named."""
+        assert self.data is not None
+        found = datasets.load(self.data, self.data_folder, say)
+        return found.limited(train_images, self.test_images)
+
+    def load_same(self, plan: Plan, say: Callable[[str], None]) -> DataSet:
+        """Return the data that a plan names.
+
+        Raises:
+            InputError: others are asked for, or found.
+        """
+        if self.data not in (None, plan.data):
+            raise InputError(f"a training on {plan.data}, but --data {self.data} was asked for")
+        found = datasets.load(plan.data, self.data_folder, say)
+        if found.digest != plan.data_digest:
+            raise InputError(
+                f"{plan.data}: not the data that the training began with (from {found.note}); "
+                "give --data-folder"
+            )
+        return found.limited(plan.train_images, plan.test_images)
+
+
+class PlanFields:
+    """Options that are fields of a plan's record; None: not given."""
+
+    def given(self) -> dict[str, Any]:
+        """Return the fields of a plan's record that were given; `--set` isn't among them."""
+        named = given(**vars(self))
+        named.pop("settings", None)
+        size = named.pop("size", None)
+        sides = () if size is None else zip(("height", "width"), parse_size(size), strict=True)
+        return {**dict(sides), **named}
 
 
 @dataclass(frozen=True)
-class PlanOptions:
-    """How a network is trained. Fields are named as in a plan's record; None: not given."""
+class PlanOptions(PlanFields):
+    """How a network is trained."""
 
     size: str | None = None
     settings: list[str] | None = None
@@ -42,12 +77,6 @@ class PlanOptions:
     seed: int | None = None
     augment: str | None = None
     pixels: str | None = None
-
-    def given(self) -> dict[str, Any]:
-        """Return the fields of a plan's record that were given; `--set` isn't among them."""
-        named = {f.name: getattr(self, f.name) for f in fields(self)}
-        size, _ = named.pop("size"), named.pop("settings")
-        return {**sides(size), **given(**named)}
 
     def plan(self, network: str, data: DataSet, **more: Any) -> Plan:
         """Return the plan of a new training, and refuse what can't be used.
@@ -80,11 +109,6 @@ def given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def sides(size: str | None) -> dict[str, int]:
-    """Return the fields of a plan's record that `--size` stands for."""
-    return {} if size is None else dict(zip(("height", "width"), parse_size(size), strict=True))
-
-
 def plan_of(network: str, options: dict[str, Any], data: DataSet, **more: Any) -> Plan:
     """Return a plan for a data set, with images of the network's own size by default."""
     height, width = catalogue.network(network).size
@@ -108,20 +132,3 @@ def _require_last_batch(plan: Plan) -> None:
             f"the last batch of an epoch, of {last} out of {plan.train_images} images: {error}, "
             "or leave some out with --train-images"
         ) from error
-
-
-def load_same(plan: Plan, asked: DataOptions, say: Callable[[str], None]) -> DataSet:
-    """Return the data that a plan names.
-
-    Raises:
-        InputError: others are asked for, or found.
-    """
-    if asked.data not in (None, plan.data):
-        raise InputError(f"a training on {plan.data}, but --data {asked.data} was asked for")
-    found = datasets.load(plan.data, asked.data_folder, say)
-    if found.digest != plan.data_digest:
-        raise InputError(
-            f"{plan.data}: not the data that the training began with (from {found.note}); "
-            "give --data-folder"
-        )
-    return found.limited(plan.train_images, plan.test_images)

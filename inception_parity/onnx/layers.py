@@ -21,6 +21,7 @@ from inception_np.layers import (
     ReLU,
     Rescale,
     Resize,
+    ScaledAdd,
     TransformInput,
 )
 from inception_np.module import Module
@@ -202,6 +203,12 @@ def _concat(layer: Concat, out: Operators, *xs: str) -> None:
     out.add("Concat", *xs, axis=1)
 
 
+def _scaled_add(layer: ScaledAdd, out: Operators, shortcut: str, residual: str) -> None:
+    if layer.scale != 1:
+        residual = out.add("Mul", residual, out.constant(np.array(layer.scale)))
+    out.add("Add", shortcut, residual)
+
+
 def _flatten(layer: Flatten, out: Operators, x: str) -> None:
     out.add("Flatten", x, axis=1)
 
@@ -223,6 +230,7 @@ LAYERS: dict[type[Module], Callable[..., None]] = {
     Resize: _resize,
     Rescale: _rescale,
     Concat: _concat,
+    ScaledAdd: _scaled_add,
     Flatten: _flatten,
     Linear: _linear,
 }

@@ -105,7 +105,7 @@ def use_threads(count: int) -> None:
 
 @dataclass
 class _Run:
-    """A training under way."""
+    """A training in progress."""
 
     plan: Plan
     position: Position
@@ -120,7 +120,7 @@ class _Run:
     ticked: float = field(default_factory=time.monotonic)
 
     def save(self) -> None:
-        """Write the checkpoint, unless the weights are such that nobody could go on from it."""
+        """Write the checkpoint, unless training could never continue from such weights."""
         self._tick()
         arrays = self.backend.get_weights(self.net)
         if not all(np.isfinite(array).all() for array in arrays.values()):

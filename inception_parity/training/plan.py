@@ -77,7 +77,7 @@ class Plan:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Plan:
-        """Return the plan that a record says.
+        """Return the plan that a record describes.
 
         Raises:
             KeyError, TypeError: a field is missing, or unknown.

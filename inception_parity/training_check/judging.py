@@ -267,7 +267,7 @@ class Comparer:
 def _to_the_nearest(
     arrays: Mapping[str, NDArray[Any]], norms: Mapping[str, float]
 ) -> dict[str, float]:
-    """Return each backend's distance to the one in the middle; its own, to the next.
+    """Return each backend's distance to the one in the middle; of that one, to the nearest.
 
     With three backends, one that is wrong is never in the middle.
     """

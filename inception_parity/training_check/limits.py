@@ -1,4 +1,4 @@
-"""How far training traces may be apart: what is rounding, and what an array is judged by.
+"""How far apart training traces may be: what is rounding, and what an array is judged by.
 
 Limits are for float64. They come from what was measured along with the traces that they judge: the
 oracle's derivatives with another last digit in each weight, and every backend trained a
@@ -76,7 +76,7 @@ def from_itself(quantity: str, double: Sequence[Trace], weights: Weights, recipe
 def steepness(
     name: str, traces: Iterable[Trace], weights: Weights, recipe: Recipe, noise: float
 ) -> float:
-    """Return how far an array may be apart after one step, given how far gradients may.
+    """Return how far apart an array may be after one step, given how far gradients may be.
 
     The optimizer's own definition says it, element by element: it is applied to the gradient,
     and to the gradient with noise added and subtracted. Plain SGD gives back lr times the noise.
@@ -133,7 +133,7 @@ def names_of(quantity: str, weights: Weights, recipe: Recipe) -> list[str]:
 
 
 def scale_of(name: str, weights: Weights) -> str:
-    """Return the array by whose size a difference in `name` is judged: itself, mostly.
+    """Return the array by whose size a difference in `name` is judged: usually itself.
 
     Batch norm subtracts the mean, and any bias with it: in theory the gradient of a bias before it
     is 0, in practice it is rounding. It is compared with the kernel's.

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -62,27 +63,19 @@ def record_training(
             observer.again(batches(images, classes, trial), weights)
 
 
+@dataclass
 class _Observer:
     """Looks at a network after each step, and writes what the trace holds."""
 
-    def __init__(
-        self,
-        backend: TrainingAdapter,
-        net: Any,
-        trial: Trial,
-        counts: Mapping[str, int],
-        writer: TraceWriter,
-    ) -> None:
-        self.backend = backend
-        self.net = net
-        self.trial = trial
-        self.counts = counts
-        self.writer = writer
-        self.definition = definition(trial.recipe)
-        self.step = 0
-        self.losses: list[float] = []
-        self.updates: dict[str, list[float]] = {}
-        self.gradients: Mapping[str, NDArray[Any]] = {}
+    backend: TrainingAdapter
+    net: Any
+    trial: Trial
+    counts: Mapping[str, int]
+    writer: TraceWriter
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+    updates: dict[str, list[float]] = field(default_factory=dict)
+    gradients: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def factors_of(self, path: str, p: float) -> Factors:
         """Return the function that a dropout layer gets its factors from, step by step."""
@@ -91,6 +84,7 @@ class _Observer:
     def begin(self, training: Any) -> None:
         """Look at the weights before the first step."""
         self.training = training
+        self.definition = definition(self.trial.recipe)
         self.state = training.get_state()
         self.before = self.backend.get_weights(self.net)
         running = {name: a for name, a in self.before.items() if is_statistic(name)}

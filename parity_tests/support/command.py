@@ -89,11 +89,11 @@ def interpreter(folder: Path, name: str, code: str, answer: str = "modules True 
     """Return an executable that poses as an interpreter and runs `code` as its worker.
 
     Args:
-    folder: where to put it.
+        folder: where to put it.
         name: its name.
         code: Python that finds the request in `request`, a dictionary, its
             file in `file`, and can call `work()` to do what it says.
-    answer: what it prints when asked which modules it has.
+        answer: what it prints when asked which modules it has.
     """
     folder.mkdir(exist_ok=True)
     script, executable = folder / f"{name}.py", folder / name

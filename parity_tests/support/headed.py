@@ -162,11 +162,11 @@ def train(
 
     Args:
         framework: the backend.
-    trial: its training.
+        trial: its training.
         out: the trace's folder.
-    dtype: of the computation.
-    plant: called with the network and its Training, to plant a fault.
-    graph: whether Keras compiles its step, as it does for users, which takes seconds.
+        dtype: of the computation.
+        plant: called with the network and its Training, to plant a fault.
+        graph: whether Keras compiles its step, as it does for users, which takes seconds.
     """
     by = copy.copy(adapter(framework))
     make = by.training

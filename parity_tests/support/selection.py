@@ -16,8 +16,8 @@ def slow_unless(quick: Callable[[dict[str, Any]], bool], reason: str) -> pytest.
     """Mark a test's parameter sets as slow where `quick` is false.
 
     Args:
-    quick: takes the parameters by name, and returns whether `make test` runs them.
-    reason: why the others are slow, or redundant in a quick run.
+        quick: takes the parameters by name, and returns whether `make test` runs them.
+        reason: why the others are slow, or redundant in a quick run.
     """
     return pytest.mark.slow_unless(quick, reason=reason)
 

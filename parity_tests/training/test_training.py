@@ -188,7 +188,7 @@ def test_kill_while_a_checkpoint_is_written_keeps_the_last(start, data, tmp_path
 
     def die(number: int) -> None:
         synced.append(number)
-        if len(synced) == 4:  # the begin, and steps 1 and 2, are written; of step 3, the bytes
+        if len(synced) == 4:  # the beginning, steps 1 and 2 are written, and the bytes of step 3
             raise KilledError
 
     with monkeypatch.context() as patch, pytest.raises(KilledError):
