@@ -3,10 +3,10 @@
     python -m benchmarks.network_matrix
     python -m benchmarks.network_matrix --page docs/networks.md
 
-Real photographs, seeded weights, all endpoints, heads included: the worst relative
-L2 distance to the oracle in float64, the worst distance in noise floors in float32
-(propagated and isolated), and on how many photographs the classes agree. Rows go
-to benchmarks/results/network_matrix.jsonl; a run goes on where it stopped.
+Real photographs, seeded weights, all endpoints, heads included: the worst relative L2
+distance to the oracle in float64, the worst distance in noise floors in float32
+(propagated and isolated), and on how many photographs the classes agree. Rows go to
+benchmarks/results/network_matrix.jsonl; an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ PLAN: tuple[tuple[str, dict[str, Any], tuple[tuple[int, int], ...]], ...] = (
 
 
 def cells() -> list[Cell]:
-    """Return what is run: at the even size all six photographs, at the others two."""
+    """Return the cells: all six photographs at the even size, two at the others."""
     found: list[Cell] = []
     for network, options, ((even, six), (odd, two), non_square) in PLAN:
         found.append((network, options, (even, even), six))
@@ -92,7 +92,7 @@ def rows_of(cell: Cell) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Run the cells that are not in the results yet; print or write the table."""
+    """Run the cells that aren't in the results yet; print or write the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -117,7 +117,7 @@ def main() -> None:
 
 
 def key(network: str, options: dict[str, Any], size: tuple[int, ...]) -> str:
-    """Return what tells one cell from another."""
+    """Return what identifies a cell."""
     return json.dumps([network, options, list(size)], sort_keys=True)
 
 

@@ -38,6 +38,11 @@ class Network(keras.Model):
     options: dict[str, Any]
 
     def __init__(self, **kwargs: Any) -> None:
+        if "dtype" in kwargs:  # its layers exist by now, with the dtype of the global policy
+            raise ValueError(
+                f"dtype={kwargs['dtype']!r}, but networks use the global policy: call "
+                "keras.config.set_dtype_policy(…) before building one"
+            )
         for path, layer in named_layers(self):
             if path:
                 layer.name = path
@@ -53,6 +58,17 @@ class Network(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.options}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Network:
+        """Rebuild a network with the dtype that it was saved with."""
+        arguments = dict(config)
+        current = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(keras.dtype_policies.get(arguments.pop("dtype", current)))
+        try:
+            return cls(**arguments)
+        finally:
+            keras.config.set_dtype_policy(current)
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> layers.Layer:
         """Return a layer by its name, a dotted path such as `b3.0.p2_1.conv`, or its index."""

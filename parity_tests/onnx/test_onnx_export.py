@@ -16,7 +16,7 @@ import onnx
 import pytest
 
 from inception_np import get_weights, layers, pools, set_weights
-from inception_parity.backends import Job, adapter, run_job
+from inception_parity.backends import Job, adapter
 from inception_parity.backends.onnx import Backend, FileNetwork, checked
 from inception_parity.comparison.comparing import compare
 from inception_parity.errors import InputError
@@ -29,7 +29,7 @@ from inception_parity.onnx.sealing import sealed
 from inception_parity.traces import seeding, weights
 
 from ..conftest import loaded_adapter
-from ..support.helpers import images, relative_l2
+from ..support.helpers import images, relative_l2, run_job
 
 STRUCTURE = 1e-10  # in float64 what is above is a mistake, not rounding
 ROUNDING = 1e-3  # float32 logits; measured, at most 4e-5
@@ -221,6 +221,9 @@ def every_layer() -> layers.Sequential:
         pools.MaxPool(3, 1, 1, ceil_mode=True),
         layers.ConvBlock(6, 6, (1, 3), 1, (0, 1), batch_norm=True),
         pools.AdaptiveAvgPool((4, 3)),
+        layers.Resize((7, 2)),
+        layers.Resize((4, 3), half_pixel_centres=True),
+        layers.Rescale(0.7, -0.3),
         layers.Flatten(),
         layers.Linear(6 * 12, 5),
     )
@@ -294,7 +297,7 @@ def test_tensors_are_called_as_the_layers_that_make_them():
     model, endpoints = model_of(every_layer(), (21, 30))
     assert endpoints["2"] == endpoints["1"] == endpoints["1.act"] == "1.act"  # the dropout's
     assert endpoints["6.concat"] == endpoints["6"] == "6.concat"
-    assert endpoints["13"] == "logits"
+    assert endpoints["16"] == "logits"
     inner = [node.output[0] for node in model.graph.node if node.name.startswith("11/")]
     assert inner == [
         "11/Constant", "11/Constant2", "11/Constant3", "11/MatMul", "11/MatMul2", "11",
