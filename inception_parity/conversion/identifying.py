@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from .. import formats, libraries
-from ..errors import InputError
+from ..errors import InputError, reading
 from ..formats import Content
 from ..libraries import ONNX, SHARED, Library
 from ..networks import catalogue
@@ -82,15 +82,11 @@ class Identification:
 
     def _ours(self) -> Found:
         """Take a file at its word: ours state their network and options."""
-        try:
+        with reading(self.path, "broken metadata"):
             stated = self.content.metadata["options"]
             stated = dict((json.loads(stated) if isinstance(stated, str) else stated).items())
             name = str(self.content.metadata["network"])
             options = dict(catalogue.network(name).resolve(stated))
-        except (ValueError, AttributeError, TypeError, RecursionError) as error:
-            raise InputError(f"{self.path}: broken metadata ({error!r})") from error
-        except InputError as error:
-            raise InputError(f"{self.path}: {error}") from error
         if self.claim.network not in (None, name):
             self._refuse(f"weights of {name}, but should be of {self.claim.network}")
         asked = catalogue.network(name).resolve({**options, **self.claim.settings})

@@ -193,6 +193,19 @@ class Branches(layers.Module):
         return self.concat(narrow, wide)
 
 
+class Residual(layers.Module):
+    """A block with its input added twice, once to a fraction of what it computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = layers.ConvBlock(6, 6, (1, 3), 1, (0, 1), batch_norm=True)
+        self.projection = layers.ConvBlock(6, 6, 1, activation=False)
+        self.add, self.plain = layers.ScaledAdd(0.17), layers.ScaledAdd(1.0)
+
+    def forward(self, x: Any) -> Any:
+        return self.plain(self.add(x, self.projection(self.block(x))), x)
+
+
 def in_a_row(*modules: Any) -> layers.Sequential:
     """Return a network of these modules, with random weights."""
     net = layers.Sequential(*modules)
@@ -219,7 +232,7 @@ def every_layer() -> layers.Sequential:
         pools.AvgPool(3, 1, 1, count_include_pad=False),
         pools.AvgPool(3, 1, 1, count_include_pad=True),
         pools.MaxPool(3, 1, 1, ceil_mode=True),
-        layers.ConvBlock(6, 6, (1, 3), 1, (0, 1), batch_norm=True),
+        Residual(),
         pools.AdaptiveAvgPool((4, 3)),
         layers.Resize((7, 2)),
         layers.Resize((4, 3), half_pixel_centres=True),
@@ -291,6 +304,14 @@ def test_average_pools_are_written_by_how_their_windows_lie(pool, operators):
     model, _ = model_of(net, (6, 12))
     found = [node.op_type for node in model.graph.node if node.op_type != "Constant"]
     assert found == operators
+
+
+def test_addition_is_scaled_where_the_factor_is_not_one():
+    model, endpoints = model_of(in_a_row(layers.Conv2d(3, 6, 1), Residual()), (6, 9))
+    found = [node.op_type for node in model.graph.node if node.op_type != "Constant"]
+    block = ["Conv", "BatchNormalization", "Relu", "Conv"]
+    assert found == ["Conv", *block, "Mul", "Add", "Add"]
+    assert endpoints["1.projection"] == endpoints["1.projection.conv"]
 
 
 def test_tensors_are_called_as_the_layers_that_make_them():
