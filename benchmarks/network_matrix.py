@@ -47,6 +47,9 @@ PLAN: tuple[tuple[str, dict[str, Any], tuple[tuple[int, int], ...]], ...] = (
     ("ceil_googlenet", {"bn_eps": 1e-3, **HEADS}, SMALL),
     ("ceil_googlenet", {"transform_input": True, **HEADS}, SMALL),
     ("ceil_googlenet", PLAIN, SMALL),
+    ("bn_inception", {}, SMALL),
+    ("bn_inception", {"padded_pool": True}, SMALL),
+    ("bn_inception", {"pool_features": 96, "count_include_pad": False, "bias": False}, SMALL),
     ("inception_v2", HEADS, ((108, 6), (107, 2), (108, 131))),
     ("inception_v2", PLAIN, SMALL),
     ("inception_v3", HEADS, V3_HEADS),
@@ -55,6 +58,9 @@ PLAN: tuple[tuple[str, dict[str, Any], tuple[tuple[int, int], ...]], ...] = (
     ("inception_v3", {"bn_scale": False, **PLAIN}, SMALL),
     ("inception_v3", {"bn_eps": 1e-5, **PLAIN}, SMALL),
     ("inception_v3", {"transform_input": True, **PLAIN}, SMALL),
+    ("fid_inception", {"resize": False}, SMALL),
+    ("fid_inception", {}, SMALL),
+    ("fid_inception", {"half_pixel_centres": True}, SMALL),
 )
 
 

@@ -31,7 +31,8 @@ from .random_checks import RESULTS
 
 SMALL = {
     "googlenet": (97, 64), "inception_v1": (210, 223), "ceil_googlenet": (115, 94),
-    "inception_v2": (96, 117), "inception_v3": (299, 299),
+    "bn_inception": (97, 102), "inception_v2": (96, 117), "inception_v3": (299, 299),
+    "fid_inception": (76, 97),
 }  # fmt: skip
 
 

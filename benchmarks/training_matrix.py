@@ -40,6 +40,7 @@ CASES: tuple[tuple[str, dict[str, Any], int, int], ...] = (
     ("inception_v1", {"num_classes": 10}, 224, 2),
     ("inception_v1", {"num_classes": 10, "lrn": True}, 224, 2),
     ("ceil_googlenet", {"num_classes": 10}, 64, 4),
+    ("bn_inception", {"num_classes": 10}, 64, 4),
     ("inception_v2", {"use_aux": False}, 107, 4),
     ("inception_v2", {}, 107, 4),
     ("inception_v3", {"num_classes": 10, "use_aux": False}, 107, 4),
