@@ -2,7 +2,7 @@
 
 The content decides, never the file's name: the names and shapes of arrays, a model's
 description where there is one, and what our own files state. What a file doesn't record is
-assumed and said to be, and settled by `--from`, `--network` and `--set`.
+assumed, which is reported, and can be settled by `--from`, `--network` and `--set`.
 """
 
 from __future__ import annotations
@@ -124,8 +124,8 @@ class Identification:
             said = {"--from": self._library, "--network": self.claim.network}
             asked = "".join(f"{flag} {value} " for flag, value in said.items() if value)
             self._refuse(
-                f"of format {self.content.format}, and not one of ours; such files are read of "
-                f"{', '.join(fits)}, which isn't what {asked}says"
+                f"of format {self.content.format}, and not one of ours; such files can come "
+                f"from {', '.join(fits)}, which isn't what {asked}says"
             )
         _, share, info, name = max(candidates, key=lambda candidate: candidate[0])
         if share < 0.5:
