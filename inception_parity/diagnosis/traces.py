@@ -108,17 +108,17 @@ class _Suspects:
             for key, array in self.weights.items()
             if key.rpartition(".")[0] == name
         }
-        held = {role: self.trace.held(f"{name}.{role}") for role in weights}
-        fitting = {
+        held = {
             role: np.asarray(array, dtype=np.float64)
-            for role, array in held.items()
-            if array is not None and array.shape == weights[role].shape
+            for role, given in weights.items()
+            if (array := self.trace.held(f"{name}.{role}")) is not None
+            and array.shape == given.shape
         }
         seen = np.asarray(self.trace.array(name), dtype=np.float64) if observed else None
         layer = SuspectLayer(
             name, kind, inputs, np.asarray(self.oracle.array(name)), seen,
             self._attributes(name, kind), weights, run.backend, run.dtype,
-            self._limit(name), self._others(names), fitting,
+            self._limit(name), self._others(names), held,
             self.sources if kind == "input" else (),
         )  # fmt: skip
         if run.dtype == "float64":
