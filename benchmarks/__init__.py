@@ -1,1 +1,1 @@
-"""Long runs: `make evidence`. Each is resumable and keeps its rows as JSON lines."""
+"""Long runs (`make evidence`). Each can be resumed, and keeps its rows as JSON lines."""

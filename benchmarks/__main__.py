@@ -1,4 +1,4 @@
-"""All long runs, one after the other: `make evidence`. Each goes on where it stopped."""
+"""All long runs, one after another: `make evidence`. Each resumes where it stopped."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""A cold check beside what each backend costs bare: import, build, load, one forward.
+"""A cold check compared with each backend's bare cost: import, build, load, one forward pass.
 
     python -m benchmarks.cold_check googlenet --set in_channels=3
 
-All in one run, so that the ratio holds whatever the machine. Peak memory is that
-of the processes of a command together, sampled from /proc as proportional set size.
+Everything is measured in one run, so the ratio holds on any machine. Peak memory is that
+of all processes of a command together, sampled from /proc as proportional set size.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ backend.to_shared(output[0] if isinstance(output, tuple) else output)
 
 
 def pss(pid: int) -> int:
-    """Return the proportional set size of a process in bytes, or 0 if it is gone."""
+    """Return the proportional set size of a process in bytes, or 0 if it has ended."""
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:
@@ -43,7 +43,7 @@ def pss(pid: int) -> int:
 
 
 def tree(pid: int) -> list[int]:
-    """Return the process and all that it started."""
+    """Return the process and all its descendants."""
     found = [pid]
     for one in found:
         try:

@@ -1,16 +1,16 @@
-"""Every library's network, converted and run beside the source: how near they are.
+"""Every library's network, converted and compared with its source.
 
     python -m benchmarks.conversions
     python -m benchmarks.conversions --only keras
     python -m benchmarks.conversions --part 2/6
 
-Files are made by the libraries' own functions, with random weights and statistics such
-as trained networks have: variances from 1e-3 to 10, kernels that give such variances,
-no weight or bias that is 0 or 1. Each source runs beside our networks in all three
-frameworks, on its own size and an odd and an even one, in float64 and float32, heads
-included where it has them; timm only where it is installed. Last, and for comparison,
-Keras' weights copied into torchvision's network, as is often done. Rows go to
-benchmarks/results/conversions.jsonl, and a run goes on where it stopped.
+The libraries' own functions write the files, with random weights and statistics like
+those of trained networks: variances from 1e-3 to 10, kernels that produce such variances,
+no weight or bias of 0 or 1. Each source runs next to our networks in all three
+frameworks, at its own size and at an odd and an even one, in float64 and float32,
+including its heads if it has any; timm only if it is installed. Finally, for comparison,
+Keras' weights are copied into torchvision's network, as is often done. Rows go to
+benchmarks/results/conversions.jsonl; an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from inception_parity import libraries
+from inception_parity.conversion.found import Claim
 from inception_parity.conversion.identifying import identify
 from inception_parity.conversion.verifying import Side, Size, verify
 from inception_parity.networks import catalogue
@@ -50,9 +51,9 @@ SOURCES: dict[str, tuple[str, str, str, tuple[Size, ...]]] = {  # library, netwo
 
 
 def trained_like(library: str, network: str, seed: int = 7) -> dict[str, Any]:
-    """Return shared arrays such as training leaves, for a library's network."""
+    """Return shared arrays like those of a trained network, for a library's network."""
     rng = np.random.default_rng(seed)
-    fixed = libraries.module(library).LIBRARY.networks[network].fixed
+    fixed = libraries.library(library).networks[network].fixed
     shapes = weights.shapes(network, catalogue.network(network).resolve(fixed))
     arrays: dict[str, Any] = {}
     for name, shape in shapes.items():
@@ -66,7 +67,7 @@ def trained_like(library: str, network: str, seed: int = 7) -> dict[str, Any]:
             arrays[name] = rng.uniform(0.3, 1.7, shape)
         else:
             arrays[name] = rng.normal(0, 0.3, shape)
-    for name in arrays:  # what batch norm subtracts and divides by is what the kernel makes
+    for name in arrays:  # batch norm's statistics are those of the kernel's output
         if name.endswith("conv.weight"):
             norm = name.removesuffix("conv.weight") + "norm."
             deviation = np.sqrt(arrays[f"{norm}running_var"])
@@ -76,7 +77,7 @@ def trained_like(library: str, network: str, seed: int = 7) -> dict[str, Any]:
 
 
 def make(library: str, network: str, path: Path) -> None:
-    """Write a file by the library's own network and functions."""
+    """Write a file with the library's own network and functions."""
     arrays = trained_like(library, network)
     makers = {"torchvision": _torchvision, "timm": _timm, "keras": _keras, "gluon": _gluon}
     makers[library](network, arrays, path)
@@ -93,7 +94,7 @@ def _torchvision(network: str, arrays: dict[str, Any], path: Path) -> None:
 def _timm(network: str, arrays: dict[str, Any], path: Path) -> None:
     from inception_parity.backends.libraries.torchvision import models
 
-    models()  # timm imports torchvision, which has to be helped in some builds
+    models()  # timm imports torchvision, which needs a workaround in some builds
     import timm
 
     net = timm.create_model(network, pretrained=False, aux_logits=True)
@@ -103,7 +104,7 @@ def _timm(network: str, arrays: dict[str, Any], path: Path) -> None:
 def _save_state(net: Any, library: str, network: str, arrays: dict[str, Any], path: Path) -> None:
     import torch
 
-    names = libraries.module(library).names(network, arrays, None)
+    names = libraries.library(library).names(network, arrays)
     state = {names[name]: torch.from_numpy(array) for name, array in arrays.items()}
     missing, unexpected = net.load_state_dict(state, strict=False)
     assert not unexpected
@@ -131,7 +132,7 @@ def _keras(network: str, arrays: dict[str, Any], path: Path) -> None:
 
 
 def _number(layer: Any) -> int:
-    """Return the number in a layer's name; the first of its kind has none."""
+    """Return the number in a layer's name; the first of each kind has none."""
     last = layer.name.rpartition("_")[2]
     return int(last) if last.isdigit() else 0
 
@@ -142,19 +143,19 @@ def _gluon(network: str, arrays: dict[str, Any], path: Path) -> None:
     mxnet.npx.reset_np()
     net = mxnet.gluon.model_zoo.vision.inception_v3()
     net.initialize()
-    net(mxnet.nd.zeros((1, 3, 299, 299)))  # its shapes wait for an input
+    net(mxnet.nd.zeros((1, 3, 299, 299)))  # its shapes are deferred until the first input
     parameters = net._collect_params_with_prefix()
-    for name, theirs in libraries.module("gluon").names(network, arrays, None).items():
+    for name, theirs in libraries.library("gluon").names(network, arrays).items():
         parameters[theirs].set_data(mxnet.nd.array(arrays[name]))
     net.save_parameters(str(path))
 
 
 def rows_of(title: str, folder: Path) -> list[dict[str, Any]]:
-    """Make a source, and run it beside ours."""
+    """Make a source network and compare ours with it."""
     library, network, file, sizes = SOURCES[title]
     path = folder / file
     made(library, network, path)
-    found = identify(path, library)
+    found = identify(path, Claim(library))
     arrays = found.arrays()
     source = side(library, found.options, arrays, path)
     targets = [Side(backend, found.options, arrays) for backend in catalogue.default_backends()]
@@ -168,12 +169,12 @@ def naive(folder: Path) -> list[dict[str, Any]]:
     """Copy Keras' weights into torchvision's network, whose pools count their padding."""
     path, copied = folder / "v3.weights.h5", folder / "copied.pth"
     made("keras", "inception_v3", path)
-    found = identify(path, "keras")
+    found = identify(path, Claim("keras"))
     arrays = found.arrays()
-    info = libraries.module("torchvision").LIBRARY
+    info = libraries.library("torchvision")
     options, theirs = libraries.fit(info, found.network, found.options, arrays)
     options["count_include_pad"] = True
-    names = libraries.module("torchvision").names(found.network, theirs, None)
+    names = libraries.library("torchvision").names(found.network, theirs)
     from inception_parity.formats import torch as torch_files
 
     torch_files.write(copied, {names[name]: array for name, array in theirs.items()})
@@ -184,25 +185,25 @@ def naive(folder: Path) -> list[dict[str, Any]]:
 
 def side(library: str, options: dict[str, Any], arrays: dict[str, Any], path: Path) -> Side:
     """Return a library's own network with a file."""
-    backend = libraries.module(library).LIBRARY.backend
+    backend = libraries.library(library).backend
     return Side(backend, options, arrays, library, path)
 
 
 def there(title: str) -> bool:
-    """Return whether a library is installed; timm, which nothing here needs, may not be."""
+    """Return whether a library is installed; timm is optional."""
     library = SOURCES[title][0] if title in SOURCES else ""
     return library != "timm" or importlib.util.find_spec("timm") is not None
 
 
 def made(library: str, network: str, path: Path) -> None:
-    """Make a file in a process of its own, which ends with its framework."""
+    """Make a file in a separate process, which takes its framework with it."""
     if not path.exists():
         words = ["--make", library, network, str(path)]
         subprocess.run([sys.executable, "-m", "benchmarks.conversions", *words], check=True)
 
 
 def shown(rows: list[dict[str, Any]]) -> int:
-    """Print the rows; return how many are further from their source than may be."""
+    """Print the rows; return how many exceed the limit."""
     wrong = 0
     for row in rows:
         too_far = row["problem"] or row["logits"] > LIMITS[row["dtype"]]
@@ -217,7 +218,7 @@ def shown(rows: list[dict[str, Any]]) -> int:
 
 
 def main() -> None:
-    """Run what hasn't been run, keep the rows, print all; exit code 1 beyond a limit."""
+    """Run the missing cases, keep their rows, print all; exit code 1 if a limit is exceeded."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="sources whose title has this word")
     add_part(parser)

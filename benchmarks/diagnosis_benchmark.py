@@ -1,14 +1,14 @@
-"""Planted faults: are they detected, where do they start, and is their cause named?
+"""Planted faults: are they detected, located, and is their cause named?
 
     python -m benchmarks.diagnosis_benchmark --cases 654 --seconds 280
     python -m benchmarks.diagnosis_benchmark --part 2/16
     python -m benchmarks.diagnosis_benchmark --report
 
-A case is drawn by its number: the kind of fault goes round, the framework, the
-network and the layer are drawn. A fault that changes no output of the network, or
-lets it crash, is drawn again. Beside it, what others would say of the final outputs.
-Rows go to benchmarks/results/diagnosis.jsonl, in any order; a run goes on where it
-stopped. `--report` prints the Markdown of README.md and docs/diagnosis.md.
+The number of a case determines it: kinds of fault take turns; the framework, the network
+and the layer are drawn. A fault that changes no output of the network, or makes it crash,
+is redrawn. For comparison, the rules of other tools are applied to the final outputs.
+Rows go to benchmarks/results/diagnosis.jsonl, in any order; an interrupted run resumes.
+`--report` prints the Markdown for README.md and docs/diagnosis.md.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Scene:
 
     def __init__(self, number: int) -> None:
         network, options, size = SCENES[number]
-        harness._built.cache_clear()  # the networks of the last scene take memory
+        harness._built.cache_clear()  # the previous scene's networks take memory
         self.bench = Bench.make(network, options, size, 2, seed=number)
         oracle = self.bench.oracle
         net = catalogue.network(network).build("inception_np", self.bench.shared.options)
@@ -81,7 +81,7 @@ class Scene:
                 self.feeds[source] = type(self.layers[name]).__name__
 
     def places(self, layer: str) -> list[str]:
-        """Return the layers of a class; the network itself is one too."""
+        """Return the layers of a class, which may include the network itself."""
         if layer == "network":
             return [""]
         return [n for n in self.leaves if type(self.layers[n]).__name__ == layer]
@@ -101,14 +101,14 @@ def draw(number: int) -> tuple[int, str, int]:
 
 
 def _order(number: int) -> tuple[bool, int]:
-    """Sort small networks first, and of the large ones what only they can have."""
+    """Sort small networks first, and leave to the large ones what only they can have."""
     kind, _, scene = draw(number)
     elsewhere = any(_may_have(kind, i) for i in range(LARGE))
     return scene >= LARGE and elsewhere, scene
 
 
 def _may_have(kind: int, scene: int) -> bool:
-    """Whether a network may have such a layer; asked before it is built."""
+    """Return whether a network may have such a layer, before it is built."""
     name, options, _ = SCENES[scene]
     if kind >= len(KINDS):
         return True
@@ -136,7 +136,7 @@ def _may_have(kind: int, scene: int) -> bool:
 
 
 def identity(number: int) -> dict[str, Any]:
-    """Return what a case is: what tells a row of this draw from one of another."""
+    """Return what identifies a case, including the version of the draw."""
     kind, backend, where = draw(number)
     network, options, size = SCENES[where]
     return {
@@ -146,7 +146,7 @@ def identity(number: int) -> dict[str, Any]:
 
 
 def run_case(number: int, scene: Scene) -> dict[str, Any]:
-    """Plant the case's fault, look for it, and write down what was said."""
+    """Plant the case's fault, diagnose it, and record the result."""
     kind, backend, _ = draw(number)
     rng = np.random.default_rng((number, 11))
     for attempt in range(8):
@@ -193,20 +193,20 @@ def plant_one(
                 warnings.simplefilter("ignore")
                 trace = record(adapter, net, job, bench.images, bench.shared.arrays,
                                Path(folder) / "trace", bench.oracle)  # fmt: skip
-        except Exception:  # a network that crashes needs no diagnosis: drawn again
+        except Exception:  # a network that crashes needs no diagnosis: redraw
             return None
         finally:
             if undo is not None:
                 undo()
         report = compare(trace, bench.oracle)
         outputs = [e for e in report.endpoints if e.kind == "output"]
-        inlined = causes == ("inlined",)  # whose values are right
+        inlined = causes == ("inlined",)  # whose values are correct
         if not inlined and not any(e.problem or (e.rel_l2 or 0) > 1e-10 for e in outputs):
             return None
         start, found, failed = time.monotonic(), None, ""
         try:
             found = diagnose_trace(report, trace, bench.oracle, bench.shared.arrays)
-        except Exception as error:  # a miss like any other, and no reason to stop
+        except Exception as error:  # counted as a miss; no reason to stop
             failed = repr(error)
         seconds = time.monotonic() - start
         return {
@@ -230,14 +230,14 @@ def _said(found: Diagnosis | None, causes: tuple[str, ...]) -> dict[str, Any]:
 
 
 def others(trace: Trace, oracle: Trace, report: Report) -> dict[str, bool]:
-    """Return which other tools' rules raise an alarm at the network's outputs, as float32."""
+    """Return which rules of other tools raise an alarm at the network's float32 outputs."""
     import torch
 
     alarms = dict.fromkeys(TOOLS, False)
     for name in (e.name for e in report.endpoints if e.kind == "output"):
         a = np.asarray(trace.array(name)).astype(np.float32) if name in trace.endpoints else None
         b = np.asarray(oracle.array(name)).astype(np.float32)
-        if a is None or a.shape != b.shape:  # which every tool says
+        if a is None or a.shape != b.shape:  # which every tool detects
             return dict.fromkeys(TOOLS, True)
         wide, truth = a.astype(np.float64), b.astype(np.float64)
         try:
@@ -251,7 +251,7 @@ def others(trace: Trace, oracle: Trace, report: Report) -> dict[str, bool]:
         size = np.linalg.norm(wide) * np.linalg.norm(truth)
         cosine = float((wide * truth).sum() / size) if size else 0.0
         alarms["cosine"] |= not cosine > 0.999
-        apart = np.abs(wide - truth)  # either tolerance will do there
+        apart = np.abs(wide - truth)  # where either tolerance is enough
         close = (apart <= 1e-5) | (apart <= 1e-5 * np.abs(truth))
         alarms["polygraphy"] |= not bool(close.all())
         alarms["means"] |= not abs(wide.mean() - truth.mean()) <= 1e-6 * abs(truth.mean())

@@ -1,9 +1,9 @@
-"""What a diagnosis costs: Inception v3 at 299, faults early and late, explained and not.
+"""The cost of a diagnosis: Inception v3 at 299, faults early and late, explained and not.
 
     python -m benchmarks.diagnosis_cost
 
-Seconds of the diagnosis alone, and the most memory that the process ever held,
-with PyTorch in it. Rows go to benchmarks/results/diagnosis_cost.json.
+Seconds of the diagnosis alone, and the peak memory of the process, PyTorch included. Rows
+go to benchmarks/results/diagnosis_cost.json.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .random_checks import RESULTS
 
 
 def scrambled(y: Any) -> Any:
-    """Something that no explanation makes."""
+    """A fault that no explanation covers."""
     return y + 0.1 * np.random.default_rng(0).standard_normal(y.shape)
 
 
@@ -45,7 +45,7 @@ FAULTS = {
 
 
 def main() -> None:
-    """Plant each, and measure its diagnosis."""
+    """Plant each fault and measure its diagnosis."""
     bench = Bench.make("inception_v3", {"use_aux": False}, (299, 299), 2)
     adapter, net = backend_of("pt"), bench.net("pt", "float64")
     job = Job(bench.network, bench.shared.options, "float64")

@@ -1,4 +1,4 @@
-"""The planted faults counted, as the Markdown of README.md and docs/diagnosis.md."""
+"""Counts the planted faults, as Markdown for README.md and docs/diagnosis.md."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ FRAMEWORKS = {"pt": "PyTorch", "tf": "Keras/TF", "mx": "MXNet"}
 
 
 def first_right(row: Row) -> bool:
-    """Whether the endpoint that was named is the one with the fault."""
+    """Return whether the endpoint named is the one with the fault."""
     return bool(row["first"] == row["expected"])
 
 
 def top(row: Row, rank: int) -> bool:
-    """Whether the fault's cause is among the first so many that were named."""
+    """Return whether the fault's cause is among the first few that were named."""
     return row["rank"] is not None and row["rank"] <= rank
 
 
 def share(rows: list[Row], of: int) -> str:
-    """Return how many these are of so many."""
+    """Return a count and its share of the total."""
     return f"{len(rows)} ({len(rows) / of:.1%})" if of else "–"
 
 
 def planted(rows: list[Row]) -> list[Row]:
-    """Return the cases whose fault found a place."""
+    """Return the cases in which a fault could be planted."""
     return [row for row in rows if "skipped" not in row]
 
 
 def summary(rows: list[Row]) -> str:
-    """Return what was planted, in a sentence."""
+    """Return a sentence on what was planted."""
     found = planted(rows)
     kinds = {(row["kind"], row["layer"]) for row in found}
     networks = {row["network"] for row in found}
@@ -52,7 +52,7 @@ def summary(rows: list[Row]) -> str:
 
 
 def readme(rows: list[Row]) -> str:
-    """Return what the README has of them: `check` beside other tools' rules."""
+    """Return the README's table: `check` compared with other tools' rules."""
     found = planted(rows)
     n = len(found)
     missed = sum(not row["alarm"] for row in found)
@@ -67,7 +67,7 @@ def readme(rows: list[Row]) -> str:
         "|---|---|---|---|",
         f"| `check` | {missed} | {right} | first {one}, among three {three} |",
     ]
-    # What no layer of its own computes changes no output: nobody else can see it.
+    # Faults that change no output can't be seen by anyone else.
     seen = [row for row in found if row["causes"] != ["inlined"]]
     counts = {tool: sum(not row["others"][tool] for row in seen) for tool in TOOLS}
     lines += [
@@ -78,7 +78,7 @@ def readme(rows: list[Row]) -> str:
 
 
 def page(rows: list[Row]) -> str:
-    """Return what docs/diagnosis.md has: by framework, by network, and every miss."""
+    """Return the tables of docs/diagnosis.md: by framework, by network, and every miss."""
     found = planted(rows)
     lines = [
         f"{summary(rows)}:",

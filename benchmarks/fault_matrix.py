@@ -1,12 +1,12 @@
-"""Every fault in every framework, GoogLeNet plain and with batch norm, at 96, 97 and 224.
+"""Every fault in every framework, GoogLeNet with and without batch norm, at 96, 97 and 224.
 
     python -m benchmarks.fault_matrix
 
-Rows go to benchmarks/results/fault_matrix.jsonl; a run goes on where it stopped. A
-fault is planted where it changes something: SAME padding at stride 2, say, changes
-nothing on odd sizes, and ceil mode nothing where the windows fit. Beside those of
-parity_tests/faults/: BGR images, images resized otherwise, float32 passed off as
-float64, and two rows of the table exchanged.
+Rows go to benchmarks/results/fault_matrix.jsonl; an interrupted run resumes. A fault is
+planted only where it changes something: SAME padding at stride 2 changes nothing on odd
+sizes, nor does ceil mode where the windows fit. In addition to the faults in
+parity_tests/faults/: BGR images, images resized differently, float32 passed off as
+float64, and two rows of the table swapped.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SIZES = (96, 97, 224)
 
 
 def main() -> None:
-    """Plant what isn't in the results yet, and count."""
+    """Plant the faults that aren't in the results yet, and count."""
     RESULTS.mkdir(exist_ok=True)
     file = RESULTS / "fault_matrix.jsonl"
     rows = [json.loads(s) for s in file.read_text().splitlines()] if file.exists() else []

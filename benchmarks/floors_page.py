@@ -1,4 +1,4 @@
-"""Makes docs/noise-floors.md and its plot from results/calibrate.jsonl and fresh floors.
+"""Writes docs/noise-floors.md and its plot from results/calibrate.jsonl and fresh floors.
 
 python -m benchmarks.floors_page
 """
@@ -73,7 +73,7 @@ InceptionV3 (189 layers) gave a median of 1.3e-5 and at most 1.8e-4 propagated, 
 
 
 def ratios(rows: list[dict[str, Any]]) -> dict[tuple[str, str, str], list[float]]:
-    """Return (dtype, mode, layer type) -> the largest error in floors of every run."""
+    """Return (dtype, mode, layer type) -> the largest error in floors, for every run."""
     found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for row in rows:
         for kind, value in row["floors"].items():

@@ -1,13 +1,12 @@
-"""Damaged files of every format: no crash, no hang, no memory, one clear error or arrays.
+"""Damaged files of every format: no crash, no hang, bounded memory, one clear error or arrays.
 
     python -m benchmarks.fuzz_formats --cases 1000
     python -m benchmarks.fuzz_formats --cases 5 --full FILE …
 
-A case is drawn by its number alone: a small valid file is damaged in up to three
-places, and read in a process of its own, which is watched for its end, its time and
-its memory. With `--full`, given files are damaged, of the size that networks have, and
-go all the way to what `inspect` does. Rows go to benchmarks/results/fuzz.jsonl, and
-a run goes on where it stopped.
+The number of a case determines it: a small valid file is damaged in up to three places
+and read in a separate process, whose exit, time and memory are watched. With `--full`,
+given files of a network's size are damaged and taken all the way through `inspect`. Rows
+go to benchmarks/results/fuzz.jsonl; an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -34,14 +33,14 @@ from inception_parity.errors import InputError
 from parity_tests.support.foreign_files import WRITERS, mutate, write
 
 RESULTS = Path(__file__).parent / "results" / "fuzz.jsonl"
-SECONDS = 10  # of work, after which a case counts as a hang; whole files take milliseconds
+SECONDS = 10  # of CPU time, after which a case counts as a hang; whole files take milliseconds
 FULL_SECONDS = 60
-# What any file may take: buffers of libraries, modules that they import when they fail.
+# Allowed for any file: library buffers, and modules imported on failure.
 SLACK = 16 << 20
 
 
 def inspect(path: Path) -> None:
-    """Go as far as `inspect` does."""
+    """Do everything that `inspect` does."""
     found = identify(path)
     wrong = [*found.missing(), *found.surplus(), *found.misshapen()]
     if wrong:
@@ -49,14 +48,14 @@ def inspect(path: Path) -> None:
 
 
 def case(path: Path, read: Callable[[Path], object], seconds: float) -> dict[str, Any]:
-    """Read a file in a fork of this process; return what became of it."""
+    """Read a file in a fork of this process; return the outcome."""
     start = time.perf_counter()
     receiver, sender = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(receiver)
-        # Of its own work, so that a machine that is busy, or paused, makes nothing hang;
-        # and of time, so that one that waits for nothing ends too.
+        # In CPU time, so that nothing counts as hanging on a busy or suspended machine;
+        # and in wall time, so that a process that waits forever ends too.
         signal.setitimer(signal.ITIMER_PROF, seconds)
         signal.alarm(30 * int(seconds))
         os.write(sender, json.dumps(_read(path, read)).encode())
@@ -103,12 +102,12 @@ def _resident() -> int:
 
 
 def bad(row: dict[str, Any]) -> bool:
-    """Return whether a case is one that mustn't be."""
+    """Return whether a case ended in a way that it must not."""
     return row["outcome"] not in ("read", "refused") or row["memory"] > 4 * row["bytes"] + SLACK
 
 
 def cases(names: list[str], number: int, done: set[Any]) -> Iterator[dict[str, Any]]:
-    """Run what hasn't been run yet of `number` small cases of each kind of file."""
+    """Run the missing ones of `number` small cases for each kind of file."""
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
             whole = write(name, Path(folder) / "whole").read_bytes()
@@ -124,7 +123,7 @@ def cases(names: list[str], number: int, done: set[Any]) -> Iterator[dict[str, A
 
 
 def full_cases(files: list[Path], number: int, done: set[Any]) -> Iterator[dict[str, Any]]:
-    """The same with files of a network's size."""
+    """Do the same with files of a network's size."""
     with tempfile.TemporaryDirectory() as folder:
         for file in files:
             whole = file.read_bytes()
@@ -140,7 +139,7 @@ def full_cases(files: list[Path], number: int, done: set[Any]) -> Iterator[dict[
 
 
 def main() -> None:
-    """Run, keep the rows, print a summary; exit code 1 if anything was bad."""
+    """Run, keep the rows, print a summary; exit code 1 if anything went wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--formats", nargs="*", default=list(WRITERS))

@@ -1,12 +1,12 @@
-"""Damaged ONNX files: every one is read right, or refused with one clear error.
+"""Damaged ONNX files: each is read correctly or refused with one clear error.
 
     python -m benchmarks.fuzz_onnx [--read 20000] [--run 2000]
 
-`read` takes the weights out of a file, and may need four times the file's size of memory.
-`run` seals each damaged file anew, as somebody would who means harm, so that it gets as far as
-ONNX's checker, ONNX Runtime and onnx's reference. That happens in a process of its own, as in
-`check`, here with a gigabyte more of memory than it starts with; one that crashes or hangs is
-counted and started again.
+`read` takes the weights out of a file, and may use four times the file's size in memory.
+`run` reseals each damaged file, as an attacker would, so that it reaches ONNX's checker,
+ONNX Runtime and onnx's reference. This happens in a separate process, as in `check`, with
+a gigabyte more memory than it starts with; one that crashes or hangs is counted and
+restarted.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ MORE = 1 << 30  # bytes of memory
 
 
 class Small(Module):
-    """A network with each operator that is written."""
+    """A network with every operator that the writer produces."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class Small(Module):
 
 
 def small_model() -> bytes:
-    """Return a model with each operator that is written, and its seal left off."""
+    """Return a model with every operator that the writer produces, without its seal."""
     rng = np.random.default_rng(0)
     net = Small()
     arrays = {
@@ -77,7 +77,7 @@ def small_model() -> bytes:
 
 
 def read_all(count: int) -> dict[str, Any]:
-    """Read damaged files; return what became of them, and the most memory that one took."""
+    """Read damaged files; return their outcomes and the largest amount of memory used by one."""
     content = small_model()
     outcomes: collections.Counter[str] = collections.Counter()
     most = 0.0
@@ -106,7 +106,7 @@ def read_all(count: int) -> dict[str, Any]:
 
 
 def run_some(first: int, count: int, connection: Any) -> None:
-    """Run damaged files one by one; say what becomes of each."""
+    """Run damaged files one by one and report each outcome."""
     from inception_parity.backends import Job
     from inception_parity.backends.onnx import Backend
 
@@ -135,7 +135,7 @@ def run_some(first: int, count: int, connection: Any) -> None:
 
 
 def run_all(count: int) -> dict[str, Any]:
-    """Run damaged files in processes that may crash; return what became of them."""
+    """Run damaged files in processes that may crash; return their outcomes."""
     outcomes: collections.Counter[str] = collections.Counter()
     spawn = multiprocessing.get_context("spawn")
     done = 0

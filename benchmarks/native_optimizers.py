@@ -1,9 +1,9 @@
-"""How far the frameworks' own optimizers are from the definitions, as numbers.
+"""How far the frameworks' own optimizers are from the definitions, in numbers.
 
     python -m benchmarks.native_optimizers
 
-Five steps on two small arrays with given gradients, lr a quarter from the third step on. A
-difference is relative to how far the definition moves the weights.
+Five steps on two small arrays with given gradients; lr drops to a quarter from the third
+step on. A difference is relative to how far the definition moves the weights.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Faults of GoogLeNet's matrix in the other networks, in every framework.
+"""The faults of GoogLeNet's matrix in the other networks, in every framework.
 
     python -m benchmarks.network_faults
 
-Each kind is planted in each network that has such a layer, at a layer drawn by seed
-where it changes an output. What only some networks can have (heads swapped or taken a
-block early, for one) is in parity_tests/faults/in_networks.py. Rows go to
-benchmarks/results/network_faults.jsonl; a run goes on where it stopped.
+Each kind is planted in each network that has such a layer, at a layer drawn by seed where
+it changes an output. Faults that only some networks can have, such as swapped heads, are
+in parity_tests/faults/in_networks.py. Rows go to benchmarks/results/network_faults.jsonl;
+an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PLANTED = (
     ("Linear", "kernel for HWC"), ("Dropout", "active in inference"),
     ("network", "heads swapped"),
 )  # fmt: skip
-# Two blocks with the same channels in and out, whose rows of the table differ.
+# Two blocks with equal input and output channels whose rows in the table differ.
 ROWS = {
     "googlenet": ("b4.1.", "b4.2."),
     "inception_v1": ("inception_4b.", "inception_4c."),
@@ -50,7 +50,7 @@ ROWS = {
 
 
 def planted(scene: Scene, backend: str, where: int) -> list[dict[str, Any]]:
-    """Plant every kind once; a kind without a place in the network leaves no row."""
+    """Plant every kind once; a kind that has no place in the network leaves no row."""
     rows = []
     for kind in [i for i, k in enumerate(KINDS) if (k.layer, k.name) in PLANTED]:
         rng = np.random.default_rng((where, kind))
@@ -65,7 +65,7 @@ def planted(scene: Scene, backend: str, where: int) -> list[dict[str, Any]]:
 
 
 def bgr(bench: Bench, backend: str) -> dict[str, Any]:
-    """Feed the channels in the other order."""
+    """Feed the channels in reverse order."""
     adapter = copy.copy(backend_of(backend))
     native = adapter.to_native
     adapter.to_native = lambda a, dtype: native(np.ascontiguousarray(a[:, ::-1]), dtype)  # type: ignore[method-assign]
@@ -73,7 +73,7 @@ def bgr(bench: Bench, backend: str) -> dict[str, Any]:
 
 
 def resized(bench: Bench, backend: str) -> dict[str, Any]:
-    """Feed every other pixel of double-sized images: a resize without antialiasing."""
+    """Feed every other pixel of images twice the size: a resize without antialiasing."""
     height, width = bench.images.shape[2:]
     files = images.photographs()[: len(bench.images)]
     double = images.load(files, (2 * height, 2 * width), bench.images.shape[1])
@@ -86,7 +86,7 @@ def resized(bench: Bench, backend: str) -> dict[str, Any]:
 
 
 def float32_as_float64(bench: Bench, backend: str) -> dict[str, Any]:
-    """Compute in float32, and say that it was float64."""
+    """Compute in float32 and report float64."""
     adapter = copy.copy(backend_of(backend))
     shared, native = adapter.to_shared, adapter.to_native
     adapter.to_shared = lambda t: shared(t).astype(np.float64)  # type: ignore[method-assign]
@@ -103,7 +103,7 @@ def float32_as_float64(bench: Bench, backend: str) -> dict[str, Any]:
 
 
 def exchanged_rows(bench: Bench, backend: str) -> dict[str, Any]:
-    """Load what a network with two rows of its table exchanged would have saved."""
+    """Load what a network with two rows of its table swapped would have saved."""
     one, other = ROWS[bench.network]
     arrays = {
         name.replace(one, "\0").replace(other, one).replace("\0", other): array
@@ -120,7 +120,7 @@ def exchanged_rows(bench: Bench, backend: str) -> dict[str, Any]:
             "alarm": bool(said), "first": first, "outputs": None}  # fmt: skip
 
 
-# What is done to a network as a whole, and to what it is fed.
+# Faults in the network as a whole and in its input.
 WHOLE = (bgr, resized, float32_as_float64, exchanged_rows)
 
 
@@ -135,7 +135,7 @@ def _row(kind: str, expected: str, report: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Plant what isn't in the results yet, and count."""
+    """Plant the faults that aren't in the results yet, and count."""
     RESULTS.mkdir(exist_ok=True)
     file = RESULTS / "network_faults.jsonl"
     rows = [json.loads(s) for s in file.read_text().splitlines()] if file.exists() else []

@@ -3,10 +3,10 @@
     python -m benchmarks.network_matrix
     python -m benchmarks.network_matrix --page docs/networks.md
 
-Real photographs, seeded weights, all endpoints, heads included: the worst relative
-L2 distance to the oracle in float64, the worst distance in noise floors in float32
-(propagated and isolated), and on how many photographs the classes agree. Rows go
-to benchmarks/results/network_matrix.jsonl; a run goes on where it stopped.
+Real photographs, seeded weights, all endpoints, heads included: the worst relative L2
+distance to the oracle in float64, the worst distance in noise floors in float32
+(propagated and isolated), and on how many photographs the classes agree. Rows go to
+benchmarks/results/network_matrix.jsonl; an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -47,6 +47,9 @@ PLAN: tuple[tuple[str, dict[str, Any], tuple[tuple[int, int], ...]], ...] = (
     ("ceil_googlenet", {"bn_eps": 1e-3, **HEADS}, SMALL),
     ("ceil_googlenet", {"transform_input": True, **HEADS}, SMALL),
     ("ceil_googlenet", PLAIN, SMALL),
+    ("bn_inception", {}, SMALL),
+    ("bn_inception", {"padded_pool": True}, SMALL),
+    ("bn_inception", {"pool_features": 96, "count_include_pad": False, "bias": False}, SMALL),
     ("inception_v2", HEADS, ((108, 6), (107, 2), (108, 131))),
     ("inception_v2", PLAIN, SMALL),
     ("inception_v3", HEADS, V3_HEADS),
@@ -55,11 +58,14 @@ PLAN: tuple[tuple[str, dict[str, Any], tuple[tuple[int, int], ...]], ...] = (
     ("inception_v3", {"bn_scale": False, **PLAIN}, SMALL),
     ("inception_v3", {"bn_eps": 1e-5, **PLAIN}, SMALL),
     ("inception_v3", {"transform_input": True, **PLAIN}, SMALL),
+    ("fid_inception", {"resize": False}, SMALL),
+    ("fid_inception", {}, SMALL),
+    ("fid_inception", {"half_pixel_centres": True}, SMALL),
 )
 
 
 def cells() -> list[Cell]:
-    """Return what is run: at the even size all six photographs, at the others two."""
+    """Return the cells: all six photographs at the even size, two at the others."""
     found: list[Cell] = []
     for network, options, ((even, six), (odd, two), non_square) in PLAN:
         found.append((network, options, (even, even), six))
@@ -92,7 +98,7 @@ def rows_of(cell: Cell) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Run the cells that are not in the results yet; print or write the table."""
+    """Run the cells that aren't in the results yet; print or write the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -117,7 +123,7 @@ def main() -> None:
 
 
 def key(network: str, options: dict[str, Any], size: tuple[int, ...]) -> str:
-    """Return what tells one cell from another."""
+    """Return what identifies a cell."""
     return json.dumps([network, options, list(size)], sort_keys=True)
 
 

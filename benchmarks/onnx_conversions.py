@@ -1,13 +1,14 @@
-"""Every library's network, converted and exported, as a file beside the source: how near it is.
+"""Every library's network, converted, exported to ONNX and compared with its source.
 
     python -m benchmarks.onnx_conversions
     python -m benchmarks.onnx_conversions --part 2/12
 
-The sources are those of `benchmarks.conversions`. The files run in ONNX Runtime, float32,
-and in onnx's reference, float64, beside the source's own network in its own library: on 299
-and on an odd and an even size, heads included on the first where there are any. Rows go to
-benchmarks/results/onnx_conversions.jsonl, and a run goes on where it stopped. (The rows that
-say `exported from` are of when each framework exported a file of its own, the same each time.)
+The sources are those of `benchmarks.conversions`. The files run in ONNX Runtime in
+float32 and in onnx's reference in float64, next to the source's own network in its own
+library: at 299 and at an odd and an even size, with heads at the first size if there are
+any. Rows go to benchmarks/results/onnx_conversions.jsonl; an interrupted run resumes.
+(Rows with `exported from` date from when each framework exported its own file; the files
+were the same.)
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from inception_parity.conversion.converting import read
+from inception_parity.conversion.found import Claim
 from inception_parity.conversion.identifying import identify
 from inception_parity.conversion.verifying import Side, Size, verify
 from inception_parity.onnx import writing
@@ -32,11 +34,11 @@ TIMEOUT = 3600.0  # seconds for one process
 
 
 def rows_of(title: str, size: Size, folder: Path) -> list[dict[str, Any]]:
-    """Make a source, write it as an ONNX file, and run that beside it."""
+    """Make a source, write it as an ONNX file, and compare the two."""
     library, network, file, sizes = SOURCES[title]
     path = folder / file
     made(library, network, path)
-    found = identify(path, library)
+    found = identify(path, Claim(library))
     shared = read(found)
     if shared.options["use_aux"] and size == sizes[0]:
         shared = replace(shared, options={**shared.options, "return_aux": True})
@@ -51,7 +53,7 @@ def rows_of(title: str, size: Size, folder: Path) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Run what hasn't been run, keep the rows, print all; exit code 1 beyond a limit."""
+    """Run the missing cases, keep their rows, print all; exit code 1 if a limit is exceeded."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

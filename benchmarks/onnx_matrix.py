@@ -1,11 +1,11 @@
-"""Every network with its notable options, as an ONNX file, against the oracle.
+"""Every network with its notable options, as an ONNX file, compared with the oracle.
 
     python -m benchmarks.onnx_matrix [--sizes source] [--float64] [--part 2/8]
 
-Each file is run in ONNX Runtime, endpoint by endpoint, propagated and isolated, in units of
-the noise floors, and its weights are read back. `--float64` runs it in onnx's reference, too;
-`--sizes source` takes the sizes that the sources have in mind, by default small ones.
-Rows go to benchmarks/results/onnx_matrix.jsonl; a run goes on where it stopped.
+Each file runs in ONNX Runtime, endpoint by endpoint, propagated and isolated, in units of
+noise floors, and its weights are read back. `--float64` also runs it in onnx's reference;
+`--sizes source` uses the sizes of the sources instead of small ones. Rows go to
+benchmarks/results/onnx_matrix.jsonl; an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ from .random_checks import RESULTS
 
 SMALL = {
     "googlenet": (97, 64), "inception_v1": (210, 223), "ceil_googlenet": (115, 94),
-    "inception_v2": (96, 117), "inception_v3": (299, 299),
+    "bn_inception": (97, 102), "inception_v2": (96, 117), "inception_v3": (299, 299),
+    "fid_inception": (76, 97),
 }  # fmt: skip
 
 
 def row_of(name: str, settings: dict[str, Any], size: tuple[int, int], float64: bool) -> Any:
-    """Write a file, run it, and return what came of it."""
+    """Write a file, run it, and return the result."""
     options = catalogue.network(name).resolve(settings)
     bench = Bench.make(name, options, size, 1)
     with tempfile.TemporaryDirectory() as folder:
@@ -72,7 +73,7 @@ def row_of(name: str, settings: dict[str, Any], size: tuple[int, int], float64: 
 
 
 def main() -> None:
-    """Run what isn't in the results yet, and count."""
+    """Run the cases that aren't in the results yet, and count."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""Size of the page and time to open it, and the picture of it in the README.
+"""The page's size, the time to open it, and its picture in the README.
 
 python -m benchmarks.page        # a clean v3 at 299; results/page.json
 python -m benchmarks.page shot   # docs/page.png: a GoogLeNet whose Keras stem pads as `same` does
@@ -38,7 +38,7 @@ TIMES = "const t = performance.getEntriesByType('navigation')[0]; return t.loadE
 
 
 def measure(folder: Path) -> dict[str, Any]:
-    """Check v3 at 299 with and without a page, and open the page five times."""
+    """Check v3 at 299 with and without writing a page, and open the page five times."""
     file = folder / "page.html"
     seconds = {}
     for key, words in (("check", []), ("check_with_page", ["--report", str(file)])):
@@ -61,7 +61,7 @@ def measure(folder: Path) -> dict[str, Any]:
 
 
 def fault_of_keras(net: Any, dtype: str) -> None:
-    """Let the stem of a GoogLeNet pad as d2l's Keras tab does."""
+    """Make the stem of a GoogLeNet pad as d2l's Keras tab does."""
     from keras import layers
 
     stem = net.b1.layers[0].conv

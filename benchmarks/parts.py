@@ -1,8 +1,8 @@
 """A benchmark's cases split over several runs or machines.
 
-With `--part 2/8` a benchmark does the second of eight parts: every eighth case. Each part
-writes its own rows; the files of results of all parts, one after the other, are the whole.
-Parts that run side by side may write to one file.
+With `--part 2/8` a benchmark runs the second of eight parts: every eighth case. Each part
+writes its own rows; the concatenated result files of all parts are the whole. Parts that
+run at the same time may write to one file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Case = TypeVar("Case")
 
 
 def add_part(parser: argparse.ArgumentParser) -> None:
-    """Give a benchmark the option --part, 1/1 unless told: everything."""
+    """Add the option --part to a benchmark; the default, 1/1, is everything."""
     parser.add_argument(
         "--part", type=_part, default=(1, 1), metavar="I/N", help="every Nth case, from the Ith on"
     )
@@ -29,7 +29,7 @@ def part_of(cases: Iterable[Case], part: tuple[int, int]) -> Iterator[Case]:
     """Yield the cases of one part, in their order.
 
     Args:
-        cases: all of them, in the same order in every part.
+        cases: all cases, in the same order in every part.
         part: (i, n), 1 <= i <= n.
     """
     i, n = part
@@ -39,7 +39,7 @@ def part_of(cases: Iterable[Case], part: tuple[int, int]) -> Iterator[Case]:
 
 
 def in_time(cases: Iterable[Case], seconds: float) -> Iterator[Case]:
-    """Yield cases, none after so many seconds."""
+    """Yield cases until so many seconds have passed."""
     end = time.monotonic() + seconds
     for case in cases:
         if time.monotonic() > end:
@@ -48,12 +48,12 @@ def in_time(cases: Iterable[Case], seconds: float) -> Iterator[Case]:
 
 
 def read_rows(file: Path) -> list[dict[str, Any]]:
-    """Return the rows of a file of results, in whatever order; none where there is no file."""
+    """Return the rows of a results file, in any order; none if there is no file."""
     return [json.loads(s) for s in file.read_text().splitlines()] if file.exists() else []
 
 
 def append_rows(file: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Add rows to a file of results, in one write: others may write to it too."""
+    """Append rows to a results file in one write, since others may write to it too."""
     text = "".join(json.dumps(row) + "\n" for row in rows)
     file.parent.mkdir(exist_ok=True)
     end = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)

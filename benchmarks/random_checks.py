@@ -1,4 +1,4 @@
-"""Random checks, clean or with one fault each: are there false alarms, or misses?
+"""Random checks, clean or with one fault each: are there false alarms or misses?
 
     python -m benchmarks.random_checks calibrate --cases 60
     python -m benchmarks.random_checks clean --cases 200
@@ -6,11 +6,10 @@
     python -m benchmarks.random_checks faults --cases 200
     python -m benchmarks.random_checks networks --report
 
-A case is drawn by its number alone: network, options, size, batch, seed of the
-weights. `calibrate`, `clean` and `faults` are GoogLeNets, `networks` are clean checks of
-all the others; `calibrate` draws other cases than the rest, and the limit in floors was
-fixed on it. Rows go to benchmarks/results/, in any order, and a run goes on where it
-stopped.
+The number of a case determines it: network, options, size, batch, seed of the weights.
+`calibrate`, `clean` and `faults` use GoogLeNet, `networks` runs clean checks of all the
+others; `calibrate` draws different cases from the rest, and the limit in floors was fixed
+on it. Rows go to benchmarks/results/, in any order; an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ from .parts import add_part, append_rows, in_time, part_of, read_rows
 RESULTS = Path(__file__).parent / "results"
 FIRST = {"calibrate": 1_000_000, "clean": 0, "networks": 2_000_000, "faults": 0}
 LARGEST = {"calibrate": 129, "clean": 81, "faults": 81}  # sides of images stay below
-# Few lengths of logits where nothing hangs on them: networks are built once for all cases.
+# Few lengths of logits where they don't matter: networks are built once for all cases.
 CLASSES = {"calibrate": (2, 7, 10, 100, 1000), "clean": (10, 1000), "faults": (10, 1000)}
 NETWORKS = ("googlenet",)
 
-# What `networks` draws from: network, options, the smallest side that it takes, and how far
-# sides go beyond. Small sides, because what is computed is the same, and the oracle is slow.
+# What `networks` draws from: network, options, its smallest side, and how far
+# sides go beyond. Sides are small because the layers are the same and the oracle is slow.
 PLAIN: dict[str, Any] = {"use_aux": False}
 HEADS: dict[str, Any] = {"return_aux": True}
 TORCHVISION = {"third_kernel": 3, "pool4_kernel": 2, "bn_eps": 1e-3, "transform_input": True}
@@ -64,7 +63,7 @@ BLOCK = 5  # cases in a row that share a network, so that it is built once for t
 
 
 def draw(number: int, what: str) -> dict[str, Any]:
-    """Return the case of this number."""
+    """Return the case with this number."""
     rng = np.random.default_rng(number)
     network = NETWORKS[rng.integers(len(NETWORKS))]
     options: dict[str, Any] = {}
@@ -87,12 +86,12 @@ def draw(number: int, what: str) -> dict[str, Any]:
 
 
 def draw_network(number: int) -> dict[str, Any]:
-    """Return the case of this number, of any network: square, even or odd, or neither."""
+    """Return the case with this number, for any network: square, even or odd, or neither."""
     block = (number - FIRST["networks"]) // BLOCK
-    # Every round starts elsewhere, so that 16 parts have as much to do as each other.
+    # Each round starts at a different place, so that 16 parts have equal amounts of work.
     turn = block + 4 * (block // len(CONFIGURATIONS))
     network, options, least, more = CONFIGURATIONS[turn % len(CONFIGURATIONS)]
-    shared = np.random.default_rng((block, 3))  # what the cases of a block have in common
+    shared = np.random.default_rng((block, 3))  # shared by the cases of a block
     options = {
         "in_channels": 3 if "transform_input" in options else int(shared.choice([1, 3])),
         "num_classes": int(shared.choice([10, 1000])),
@@ -115,7 +114,7 @@ def draw_network(number: int) -> dict[str, Any]:
 
 
 def dtypes(number: int) -> list[str]:
-    """Return the dtypes of a case. The halves are slow on a CPU: every eighth has them."""
+    """Return the dtypes of a case. Half precision is slow on a CPU: every eighth case has it."""
     return ["float64", "float32", *(("bfloat16", "float16") if number % 8 == 0 else ())]
 
 
@@ -143,15 +142,15 @@ def clean_rows(case: dict[str, Any], bench: Bench) -> list[dict[str, Any]]:
 
 
 def fault_rows(case: dict[str, Any], bench: Bench) -> list[dict[str, Any]]:
-    """Plant one fault, drawn by the case's number, in one backend, and look in float64."""
+    """Plant one fault, determined by the case's number, in one backend, and check in float64."""
     rng = np.random.default_rng((case["number"], 1))
     batch_norm = bool(case["options"].get("batch_norm"))
-    # A fault of sizes has to change something in both directions, or it may be none.
+    # A fault in a size must change something in both directions, or it may have no effect.
     kinds = [Case(batch_norm, side) for side in case["size"]]
     possible = [f for f in FAULTS if all(f.applies(kind) for kind in kinds)]
     fault = possible[rng.integers(len(possible))]
     name = catalogue.default_backends()[rng.integers(len(catalogue.default_backends()))]
-    while not bench.changed_by(name, fault.plant):  # clipping at 6 where nothing exceeds 6, say
+    while not bench.changed_by(name, fault.plant):  # such as clipping at 6 where nothing exceeds 6
         fault = possible[rng.integers(len(possible))]
     report = bench.run(name, plant=fault.plant)
     logits = next(e for e in report.endpoints if e.name == "logits")
@@ -164,7 +163,7 @@ def fault_rows(case: dict[str, Any], bench: Bench) -> list[dict[str, Any]]:
 
 
 def summary(what: str, rows: list[dict[str, Any]]) -> str:
-    """Return how many runs there were of what, and every alarm."""
+    """Return the number of runs of each kind, and every alarm."""
     cases = {row["number"]: row for row in rows}
     alarms = [row for row in rows if row["alarm"]]
     lines = [f"{what}: {len(cases)} cases, {len(rows)} runs, {len(alarms)} alarms"]
@@ -192,7 +191,7 @@ def summary(what: str, rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Run the cases that are not in the results yet."""
+    """Run the cases that aren't in the results yet."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -206,7 +205,7 @@ def main() -> None:
     file = RESULTS / f"{what}.jsonl"
     done = {row["number"] for row in read_rows(file)}
     numbers = range(FIRST[what], FIRST[what] + arguments.cases)
-    # A part has whole blocks, of which each is built for once.
+    # A part consists of whole blocks, so that each network is built once.
     step = BLOCK if what == "networks" else 1
     blocks = part_of((numbers[i : i + step] for i in range(0, len(numbers), step)), arguments.part)
     todo = [number for block in blocks for number in block if number not in done]

@@ -1,14 +1,14 @@
-"""Small faults: down to which relative size are they found, and how far do others see?
+"""Small faults: down to which relative size are they found, here and by other tools?
 
     python -m benchmarks.small_faults
     python -m benchmarks.small_faults --part 2/16
     python -m benchmarks.small_faults --report
 
-One weight, one eps or one pixel of padding is wrong by a relative size from 1e-2
-to 1e-12, at two places each, in PyTorch. Ours looks in float64 (limit 1e-10 at
-every endpoint); beside it, in float32, the rules of other tools on the outputs of
-this network and of Keras' right one. A rule that alarms without a fault can't be used.
-Rows go to benchmarks/results/small_faults.jsonl; a run goes on where it stopped.
+One weight, one eps or one pixel of padding is wrong by a relative size from 1e-2 to
+1e-12, at two places each, in PyTorch. This project judges in float64 (limit 1e-10 at
+every endpoint); the rules of other tools are applied in float32 to the outputs of this
+network and of Keras' correct one. A rule that raises an alarm without a fault is of no
+use. Rows go to benchmarks/results/small_faults.jsonl; an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -40,23 +40,23 @@ OPTIONS = {"in_channels": 3, "batch_norm": True}
 
 
 def one_weight(path: str, size: float) -> Any:
-    """One weight of a kernel is 1 + `size` times what it should be."""
+    """One weight of a kernel is 1 + `size` times its correct value."""
 
     def change(w: Any) -> Any:
         at = np.unravel_index(np.argsort(np.abs(w), axis=None)[w.size // 2], w.shape)
-        w[at] *= 1 + size  # a weight of middling size
+        w[at] *= 1 + size  # a weight of median size
         return w
 
     return on_weight(f"{path}.weight", change)
 
 
 def one_eps(path: str, size: float) -> Any:
-    """The eps of a batch norm is 1 + `size` times what it should be."""
+    """The eps of a batch norm is 1 + `size` times its correct value."""
     return wrong_eps(path, 1e-3, 1e-3 * (1 + size))
 
 
 def one_pixel(path: str, size: float) -> Any:
-    """The corner of the padding holds `size` times the input's root mean square, not 0."""
+    """The corner of the padding holds `size` times the input's root mean square instead of 0."""
     side = {"b1.0.conv": 3, "b3.0.p3_2.conv": 2}.get(path, 1)
     stride = 2 if path == "b1.0.conv" else 1
 
@@ -75,12 +75,16 @@ PLACES = {
 }
 
 RIGHT = {"one weight": "one-weight", "one eps": "eps", "one pixel of padding": "padding-value"}
-CLEAN = ("nothing", "", 0.0)  # the case without a fault: what alarms there can tell nothing
+CLEAN = (
+    "nothing",
+    "",
+    0.0,
+)  # the case without a fault: a rule that raises an alarm there is useless
 CASES = (CLEAN, *((k, p, s) for k, (_, paths) in PLACES.items() for p in paths for s in SIZES))
 
 
 def traced(bench: Bench, backend: str, dtype: str, out: Path, plant: Any = None) -> Trace:
-    """Run a backend with a fault planted for as long, and leave a trace in `out`."""
+    """Run a backend with a fault planted and write a trace to `out`."""
     adapter: Adapter = backend_of(backend)
     net = bench.net(backend, dtype)
     undo: Undo = plant(adapter, net) if plant is not None else lambda: None
@@ -92,7 +96,7 @@ def traced(bench: Bench, backend: str, dtype: str, out: Path, plant: Any = None)
 
 
 def run_case(bench: Bench, kind: str, path: str, size: float, folder: Path) -> dict[str, Any]:
-    """Plant a fault of one size; return what the check and other rules say of it."""
+    """Plant a fault of one size; return the verdicts of the check and of other rules."""
     plant = PLACES[kind][0](path, size) if kind in PLACES else None
     wide = traced(bench, "pt", "float64", folder / "wide", plant)
     report = compare(wide, bench.oracle)
@@ -114,9 +118,9 @@ def _least(sizes: Iterable[float]) -> str:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Return the smallest size that each finds, as Markdown for docs/diagnosis.md.
+    """Return the smallest size that each rule finds, as Markdown for docs/diagnosis.md.
 
-    A rule that alarms without a fault gets no column, and is named below.
+    A rule that raises an alarm without a fault gets no column and is named below the table.
     """
     known = {(r["kind"], r["path"], r["size"]): r for r in rows}
     clean = known.get(CLEAN)
@@ -145,7 +149,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Run what isn't in the results yet, and print the smallest size that each finds."""
+    """Run the missing cases, and print the smallest size that each rule finds."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

@@ -3,12 +3,12 @@
     python -m benchmarks.training_matrix
     python -m benchmarks.training_matrix --only googlenet --dtypes float64
 
-Rows go to benchmarks/results/training_matrix.jsonl; a run goes on where it stopped. The
-figures: the worst relative difference over all arrays after one and after ten steps, by
-network and optimiser. In float32, each framework's distance from its own float64 run
-stands beside the distance between frameworks. The learning rate is a high one for SGD, at
-which rounding is seen to grow; `--log2-lr -20` is a check's own. Rows hold what was measured;
-what the check calls wrong is printed.
+Rows go to benchmarks/results/training_matrix.jsonl; an interrupted run resumes. The
+figures are the worst relative differences over all arrays after one and after ten steps,
+by network and optimiser. In float32, each framework's distance from its own float64 run
+is given as well as the distance between frameworks. The learning rate for SGD is high, so
+that the growth of rounding errors shows; `--log2-lr -20` is that of a check. Rows hold
+only measurements; what the check would call wrong is printed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .parts import add_part, part_of
 from .random_checks import RESULTS
 
 STEPS = 10
-# (network, options, size, batch): each at the smallest sensible size. Batch norm over few
+# (network, options, size, batch): each at its smallest sensible size. Batch norm over few
 # values amplifies rounding, so it gets a batch of four and more than one pixel.
 CASES: tuple[tuple[str, dict[str, Any], int, int], ...] = (
     ("googlenet", {"in_channels": 3}, 64, 4),
@@ -40,6 +40,7 @@ CASES: tuple[tuple[str, dict[str, Any], int, int], ...] = (
     ("inception_v1", {"num_classes": 10}, 224, 2),
     ("inception_v1", {"num_classes": 10, "lrn": True}, 224, 2),
     ("ceil_googlenet", {"num_classes": 10}, 64, 4),
+    ("bn_inception", {"num_classes": 10}, 64, 4),
     ("inception_v2", {"use_aux": False}, 107, 4),
     ("inception_v2", {}, 107, 4),
     ("inception_v3", {"num_classes": 10, "use_aux": False}, 107, 4),
@@ -49,7 +50,7 @@ SHORT = ("momentum",)  # for cases of 224 and more
 
 
 def row_of(result: TrainingResult, preset: str) -> dict[str, Any]:
-    """Return what is kept of a check: the worst of every quantity, and who was held to what."""
+    """Return what is kept of a check: the worst of every quantity, and the limits applied."""
     subject, recipe = result.subject, result.trial.recipe
     return {
         "network": subject.network, "options": subject.options, "size": subject.size[0],
@@ -68,14 +69,14 @@ def row_of(result: TrainingResult, preset: str) -> dict[str, Any]:
 
 
 def key(row: dict[str, Any]) -> tuple[str, ...]:
-    """Return what tells one run from another."""
+    """Return what identifies a run."""
     return (row["network"], json.dumps(row["options"], sort_keys=True), str(row["size"]),
             str(row["batch"]), row["optimizer"], str(row["settings"]["lr"]),
             ",".join(row["dtypes"]))  # fmt: skip
 
 
 def worst(row: dict[str, Any], quantity: str, dtype: str, against: str) -> float | None:
-    """Return the worst of a quantity over backends, or None if it has no number."""
+    """Return the worst value of a quantity over the backends, or None if there is none."""
     found = [
         r["worst"] for r in row["rows"]
         if (r["quantity"], r["dtype"], r["against"]) == (quantity, dtype, against)

@@ -1,6 +1,6 @@
-"""GoogLeNet as d2l's two tabs have it, PyTorch and TensorFlow, which aren't the same network.
+"""GoogLeNet as in d2l's PyTorch and TensorFlow tabs, which aren't the same network.
 
-The TensorFlow tab pads with `padding="same"` where the PyTorch tab says how many pixels. At
+The TensorFlow tab uses `padding="same"` where the PyTorch tab states how many pixels. At
 stride 2 on an even size TensorFlow pads more at the end, PyTorch the same on both sides.
 
 inception-parity compare-models examples/d2l_googlenet.py:torch_tab \

@@ -1,4 +1,4 @@
-"""What d2l's Keras tab does: `padding="same"` in the stem. The check says where and what.
+"""`padding="same"` in the stem, as in d2l's Keras tab: the check names the layer and the cause.
 
 python examples/same_padding.py 96     # the default: 8% of the logits, found at b1.0.conv
 python examples/same_padding.py 97     # odd: SAME pads alike on both sides, and nothing differs

@@ -1,10 +1,10 @@
-"""The same networks from two zoos, torchvision's and Keras', with random weights.
+"""The same networks from torchvision and Keras, with random weights.
 
 inception-parity compare-models examples/zoos.py:torch_resnet50 \
     examples/zoos.py:keras_resnet50 --input 1x3x64x64 --copy-weights
 
-Likewise `mobilenet_v2` at 64x64 and `inception_v3` at 75x75. Each pair bears one name and isn't
-one network: the command says where they part, and in what else they differ.
+Likewise `mobilenet_v2` at 64x64 and `inception_v3` at 75x75. Each pair has one name but is two
+different networks: the command shows where they diverge first, and how else they differ.
 """
 
 import keras
@@ -15,7 +15,7 @@ from torch import nn
 def torchvision_models():
     """Import torchvision.models, also beside the CPU build of PyTorch.
 
-    There its compiled operators are missing; its import only wants them declared.
+    Its compiled operators are missing there; the import only needs them declared.
     """
     try:
         import torchvision
@@ -28,11 +28,11 @@ def torchvision_models():
     return torchvision.models
 
 
-_ALIVE = []  # a library's declarations go with it
+_ALIVE = []  # declarations live as long as their library
 
 
 def randomised(net):
-    """Give batch norms statistics of their own: with 0 and 1 a wrong one may pass."""
+    """Randomise batch norm's statistics: with 0 and 1, a wrong one might pass."""
     generator = torch.Generator().manual_seed(0)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):

@@ -7,10 +7,11 @@ used; for float64, `cast("float64")` after that.
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any
 
 from ._mxnet import gluon, mxnet, nn
-from .pools import Size
+from .pools import Size, pair
 
 BN_EPS = 1e-3  # as in TF-slim's Inception networks; Gluon's own default is 1e-5
 BN_MOMENTUM = 0.9  # weight of the old statistics; PyTorch gives that of the new batch, 0.1
@@ -87,7 +88,7 @@ class ReLU(nn.Activation):
 
 
 class ConvBlock(gluon.HybridBlock):
-    """Convolution, optional batch norm, ReLU: children `conv`, `norm`, `act`.
+    """Convolution, optional batch norm, optional ReLU: children `conv`, `norm`, `act`.
 
     Args:
         in_channels: channels of the input.
@@ -96,9 +97,10 @@ class ConvBlock(gluon.HybridBlock):
         stride: one number, or (height, width).
         padding: zeros on each side, one number or (height, width).
         bias: whether the convolution has a bias.
-        batch_norm: whether there is batch norm between convolution and ReLU.
+        batch_norm: whether there is batch norm after the convolution.
         bn_eps: added to the variance in batch norm.
         bn_scale: whether batch norm has a weight; without one there is no `norm.weight`.
+        activation: whether there is a ReLU at the end.
 
     Shape:
         input:  (N, in_channels, H, W)
@@ -120,6 +122,7 @@ class ConvBlock(gluon.HybridBlock):
         batch_norm: bool = False,
         bn_eps: float = BN_EPS,
         bn_scale: bool = True,
+        activation: bool = True,
     ) -> None:
         super().__init__()
         require_positive(in_channels=in_channels, out_channels=out_channels)
@@ -131,13 +134,13 @@ class ConvBlock(gluon.HybridBlock):
             if batch_norm
             else None
         )
-        self.act = ReLU()
+        self.act = ReLU() if activation else None
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         x = self.conv(x)
         if self.norm is not None:
             x = self.norm(x)
-        return self.act(x)
+        return x if self.act is None else self.act(x)
 
 
 class LocalResponseNorm(gluon.HybridBlock):
@@ -201,11 +204,86 @@ class TransformInput(gluon.HybridBlock):
         return F.np.concatenate([x * scale + shift for x, scale, shift in rows], axis=1)
 
 
+class Resize(gluon.HybridBlock):
+    """Bilinear interpolation to a fixed size, without antialiasing.
+
+    y[i, j] = sum over u, v of rows[i, u] columns[j, v] x[u, v], where rows[i, u] =
+    max(1 - |s - u|, 0) for the source s = i H / H', as in TensorFlow 1; with half-pixel
+    centres s = (i + 1/2) H / H' - 1/2, as in PyTorch and TensorFlow 2. A source beyond the
+    first or last pixel is moved there. Weights are quotients of whole numbers.
+
+    Args:
+        size: of the output, one number or (height, width).
+        half_pixel_centres: whether the centre of a pixel, not its corner, is its position.
+
+    Shape:
+        (N, C, H, W) -> (N, C, *size)
+    """
+
+    def __init__(self, size: Size, half_pixel_centres: bool = False) -> None:
+        super().__init__()
+        self.size = pair(size)
+        self.half_pixel_centres = half_pixel_centres
+        self._dtype = "float32"  # of the images; a traced graph can't ask them
+
+    def cast(self, dtype: Any) -> None:
+        super().cast(dtype)
+        self._dtype = dtype
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        rows = self.weights_of(F, self.size[0], x[:1, :1, :, :1])
+        columns = self.weights_of(F, self.size[1], x[:1, :1, :1])
+        return F.np.matmul(F.np.matmul(rows, x), columns.T)
+
+    def weights_of(self, F: Any, size: int, pixels: Any) -> Any:
+        """Return the weight of each of `pixels`, on one axis, in each of `size`."""
+        i, u = F.np.arange(size, dtype="float64"), pixels.reshape(-1).astype("float64")
+        u = F.npx.arange_like(u, axis=0)
+        have = u[-1:] + 1
+        source, unit = (2 * i + 1) * have - size, 2 * size
+        if not self.half_pixel_centres:
+            source, unit = i * have, size
+        # In units, of which a pixel has `unit`.
+        source = F.np.maximum(F.np.minimum(source, (have - 1) * unit), 0)
+        distance = F.np.abs(F.np.expand_dims(source, 1) - F.np.expand_dims(u * unit, 0))
+        return (F.np.maximum(unit - distance, 0) / unit).astype(self._dtype)
+
+
+class Rescale(gluon.HybridBlock):
+    """y = scale x + shift, with one number each for all channels."""
+
+    def __init__(self, scale: float, shift: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.shift = shift
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        return x * self.scale + self.shift
+
+
 class Concat(gluon.HybridBlock):
     """Join along the channels: (N, C1, H, W), (N, C2, H, W), … -> (N, C1 + C2 + …, H, W)."""
 
     def hybrid_forward(self, F: Any, *xs: Any) -> Any:
         return F.np.concatenate(xs, axis=1)
+
+
+class ScaledAdd(gluon.HybridBlock):
+    """Add a residual to its shortcut: y = shortcut + scale * residual.
+
+    Args:
+        scale: factor of the residual; 1 is a plain addition.
+
+    Shape:
+        (N, C, H, W), (N, C, H, W) -> the same
+    """
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def hybrid_forward(self, F: Any, shortcut: Any, residual: Any) -> Any:
+        return shortcut + self.scale * residual
 
 
 class Linear(nn.Dense):
@@ -214,6 +292,11 @@ class Linear(nn.Dense):
     def __init__(self, in_features: int, out_features: int) -> None:
         require_positive(in_features=in_features, out_features=out_features)
         super().__init__(out_features, in_units=in_features)
+
+
+def conv_norm_act(bn_scale: bool, bn_eps: float) -> partial[ConvBlock]:
+    """Return `ConvBlock` with batch norm and without bias, to be given its channels."""
+    return partial(ConvBlock, bias=False, batch_norm=True, bn_eps=bn_eps, bn_scale=bn_scale)
 
 
 def require_positive(**counts: int) -> None:

@@ -7,6 +7,7 @@ can check it against the mathematics. Arrays are (N, C, H, W) or (N, features).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,12 @@ __all__ = [
     "LocalResponseNorm",
     "Module",
     "ReLU",
+    "Rescale",
+    "Resize",
+    "ScaledAdd",
     "Sequential",
     "TransformInput",
+    "conv_norm_act",
     "require_heads",
     "require_positive",
 ]
@@ -134,7 +139,7 @@ class ReLU(Module):
 
 
 class ConvBlock(Module):
-    """Convolution, optional batch norm, ReLU: children `conv`, `norm`, `act`.
+    """Convolution, optional batch norm, optional ReLU: children `conv`, `norm`, `act`.
 
     Args:
         in_channels: channels of the input.
@@ -143,9 +148,10 @@ class ConvBlock(Module):
         stride: one number, or (height, width).
         padding: zeros on each side, one number or (height, width).
         bias: whether the convolution has a bias.
-        batch_norm: whether there is batch norm between convolution and ReLU.
+        batch_norm: whether there is batch norm after the convolution.
         bn_eps: added to the variance in batch norm.
         bn_scale: whether batch norm has a weight; without one there is no `norm.weight`.
+        activation: whether there is a ReLU at the end.
 
     Shape:
         input:  (N, in_channels, H, W)
@@ -167,18 +173,19 @@ class ConvBlock(Module):
         batch_norm: bool = False,
         bn_eps: float = BN_EPS,
         bn_scale: bool = True,
+        activation: bool = True,
     ) -> None:
         super().__init__()
         require_positive(in_channels=in_channels, out_channels=out_channels)
         self.conv = Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias)
         self.norm = BatchNorm2d(out_channels, bn_eps, bn_scale) if batch_norm else None
-        self.act = ReLU()
+        self.act = ReLU() if activation else None
 
     def forward(self, x: Array) -> Array:
         x = self.conv(x)
         if self.norm is not None:
             x = self.norm(x)
-        return self.act(x)
+        return x if self.act is None else self.act(x)
 
     def describe(self) -> str:
         return self.conv.describe()
@@ -240,6 +247,60 @@ class TransformInput(Module):
         return "input transform"
 
 
+class Resize(Module):
+    """Bilinear interpolation to a fixed size, without antialiasing.
+
+    y[i, j] = sum over u, v of rows[i, u] columns[j, v] x[u, v], where rows[i, u] =
+    max(1 - |s - u|, 0) for the source s = i H / H', as in TensorFlow 1; with half-pixel
+    centres s = (i + 1/2) H / H' - 1/2, as in PyTorch and TensorFlow 2. A source beyond the
+    first or last pixel is moved there. Weights are quotients of whole numbers.
+
+    Args:
+        size: of the output, one number or (height, width).
+        half_pixel_centres: whether the centre of a pixel, not its corner, is its position.
+
+    Shape:
+        (N, C, H, W) -> (N, C, *size)
+    """
+
+    def __init__(self, size: Size, half_pixel_centres: bool = False) -> None:
+        super().__init__()
+        self.size = pair(size)
+        self.half_pixel_centres = half_pixel_centres
+
+    def forward(self, x: Array) -> Array:
+        rows = self.weights_of(self.size[0], x.shape[2])
+        columns = self.weights_of(self.size[1], x.shape[3])
+        return rows @ x @ columns.T
+
+    def weights_of(self, size: int, have: int) -> Array:
+        """Return the weight of each of `have` pixels in each of `size`."""
+        i, u = np.arange(size), np.arange(have)
+        source, unit = (2 * i + 1) * have - size, 2 * size
+        if not self.half_pixel_centres:
+            source, unit = i * have, size
+        source = np.clip(source, 0, (have - 1) * unit)  # in units, of which a pixel has `unit`
+        return np.maximum(unit - np.abs(source[:, None] - u * unit), 0) / unit
+
+    def describe(self) -> str:
+        return "bilinear resize to {}x{}".format(*self.size)
+
+
+class Rescale(Module):
+    """y = scale x + shift, with one number each for all channels."""
+
+    def __init__(self, scale: float, shift: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.shift = shift
+
+    def forward(self, x: Array) -> Array:
+        return x * self.scale + self.shift
+
+    def describe(self) -> str:
+        return f"rescale {self.scale:g} x {self.shift:+g}"
+
+
 class Dropout(Module):
     """Zeroes values with probability p in training, and divides the others by 1 - p.
 
@@ -275,6 +336,27 @@ class Concat(Module):
         return "concatenation"
 
 
+class ScaledAdd(Module):
+    """Add a residual to its shortcut: y = shortcut + scale * residual.
+
+    Args:
+        scale: factor of the residual; 1 is a plain addition.
+
+    Shape:
+        (N, C, H, W), (N, C, H, W) -> the same
+    """
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, shortcut: Array, residual: Array) -> Array:
+        return shortcut + self.scale * residual
+
+    def describe(self) -> str:
+        return "addition" if self.scale == 1 else f"addition scaled by {self.scale:g}"
+
+
 class Flatten(Module):
     """(N, C, H, W) -> (N, C * H * W), in the order C, H, W."""
 
@@ -303,6 +385,11 @@ class Linear(Module):
 
     def describe(self) -> str:
         return "linear"
+
+
+def conv_norm_act(bn_scale: bool, bn_eps: float) -> partial[ConvBlock]:
+    """Return `ConvBlock` with batch norm and without bias, to be given its channels."""
+    return partial(ConvBlock, bias=False, batch_norm=True, bn_eps=bn_eps, bn_scale=bn_scale)
 
 
 def require_positive(**counts: int) -> None:

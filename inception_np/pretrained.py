@@ -31,7 +31,7 @@ def load_pretrained(path: str | Path, verify: bool = True, **options: Any) -> An
         engine = import_module("inception_parity")
     except ModuleNotFoundError as error:
         raise ImportError(
-            "load_pretrained needs inception_parity beside this package, which knows other "
-            f"people's files ({error}): pip install inception-parity"
+            "load_pretrained needs the package inception_parity, which reads files from other "
+            f"libraries ({error}); pip install inception-parity"
         ) from error
     return engine.load_pretrained(path, "np", verify, **options)

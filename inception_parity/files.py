@@ -59,6 +59,12 @@ def work_folder(target: Path | None) -> Iterator[Path]:
                 empty.rmdir()
 
 
+def settle(folder: Path, target: Path) -> None:
+    """Let a finished folder, made in `work_folder(target)`, become `target`."""
+    folder.chmod(0o755)
+    folder.replace(target)
+
+
 def require_writable(file: Path) -> None:
     """Raise InputError, before any work is done, unless `file` can be written."""
     if file.is_dir():

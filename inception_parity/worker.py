@@ -10,12 +10,12 @@ from __future__ import annotations
 import errno
 import gc
 import os
-import shutil
+import select
 import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +49,25 @@ def main(request_file: str) -> int:
     """Do what the request says.
 
     Returns:
-        0; EX_IOERR where the traces can't be written, or EX_PROTOCOL where the request is
-        of another version; the last line of the standard error says why.
+        0; EX_IOERR if the traces can't be written, or EX_PROTOCOL if the request was written by
+        another version; the last line of the standard error says why.
     """
     try:
         request = Request.loads(Path(request_file).read_text())
     except InputError as error:
         print(error, file=sys.stderr)
         return os.EX_PROTOCOL
-    threading.Thread(target=end_with_parent, args=[request.folder], daemon=True).start()
+    watcher = threading.Thread(target=end_with_parent, args=[request.folder], daemon=True)
+    watcher.start()
+    try:
+        return _answer(request)
+    finally:
+        if select.select([0], [], [], 0)[0]:  # the parent has ended: that may be why we failed
+            watcher.join()
+
+
+def _answer(request: Request) -> int:
+    """Do the jobs, write the outcome, and return the exit code."""
     outcome = Outcome(request.backend)
     start = time.perf_counter()
     try:
@@ -74,44 +84,44 @@ def main(request_file: str) -> int:
 
 
 def _work(request: Request, outcome: Outcome, start: float) -> None:
+    """Do one job after another; what can't be computed in one dtype may be in another."""
     try:
-        if request.library:
-            assert request.file is not None
-            backend = library_adapter(
-                request.library, request.device, request.file, request.backend
-            )
-        else:
-            backend = backends.adapter(request.backend, request.device)
+        backend = _backend(request)
         outcome.import_seconds = time.perf_counter() - start
-        _do_all(request, outcome, backend)
+        weights = mapped_arrays(request.weights) if request.weights else {}
+        if isinstance(first := request.jobs[0], Record | Train):
+            height, width = _images(first).shape[2:]
+            folder = request.result.parent
+            backend.prepare(first, weights, (height, width), folder, request.file)
+        doer = _Doer(backend, weights)
+        for job in request.jobs:
+            try:
+                doer.do(job)
+            except UnavailableError as error:
+                if not isinstance(job, Job):
+                    raise
+                outcome.unsupported[job.dtype] = str(error)
     except UnavailableError as error:
         outcome.status, outcome.message = "missing", str(error)
     except InputError as error:
         outcome.status, outcome.message = "refused", str(error)
 
 
-def _do_all(request: Request, outcome: Outcome, backend: Adapter) -> None:
-    weights = mapped_arrays(request.weights) if request.weights else {}
-    if isinstance(first := request.jobs[0], Record | Train):
-        backend.prepare(first, weights, _size(first), request.result.parent, request.file)
-    doer = _Doer(backend, weights)
-    for job in request.jobs:
-        try:
-            doer.do(job)
-        except UnavailableError as error:
-            if not isinstance(job, Job):
-                raise
-            outcome.unsupported[job.dtype] = str(error)
+def _backend(request: Request) -> Adapter:
+    if not request.library:
+        return backends.adapter(request.backend, request.device)
+    assert request.file is not None
+    return library_adapter(request.library, request.device, request.file, request.backend)
 
 
+@dataclass
 class _Doer:
     """Does one job after another, and keeps the network as long as the next job uses it too."""
 
-    def __init__(self, backend: Adapter, weights: Mapping[str, NDArray[Any]]) -> None:
-        self.backend = backend
-        self.weights = weights
-        self.net: Any = None
-        self.built: tuple[str, Mapping[str, Any]] | None = None
+    backend: Adapter
+    weights: Mapping[str, NDArray[Any]]
+    net: Any = None
+    built: tuple[str, Mapping[str, Any]] | None = None
 
     def do(self, job: AnyJob) -> None:
         """Do one job; what only one kind of job needs is imported for that kind only."""
@@ -161,11 +171,6 @@ def _images(job: Record | MeasureFloors | Train) -> NDArray[np.float64]:
     return images
 
 
-def _size(job: Record | Train) -> tuple[int, int]:
-    height, width = _images(job).shape[2:]
-    return height, width
-
-
 def _trace(folder: Path) -> Trace:
     """Wait for a trace that another worker may still be making, and read it."""
     while not folder.exists():  # the parent ends us if it never comes
@@ -174,18 +179,15 @@ def _trace(folder: Path) -> Trace:
 
 
 def end_with_parent(folder: Path) -> None:
-    """End this process when its standard input closes: the parent has ended.
+    """Remove `folder` and end when the standard input closes: the parent has ended.
 
-    Then nobody is left to read the traces or to remove them.
+    Then nobody is left to read the traces or to remove them. Another program takes the place of
+    this one before it removes anything, so that no thread can write there afterwards.
     """
     while os.read(0, 4096):
         pass
-    for _ in range(100):  # until nothing is left: this process and others are still writing there
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            break
-        time.sleep(0.05)
-    os._exit(1)
+    remove = "import shutil, sys; shutil.rmtree(sys.argv[1], ignore_errors=True)"
+    os.execv(sys.executable, [sys.executable, "-I", "-c", remove, str(folder)])
 
 
 def _peak_memory() -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .pools import Size
+from .pools import Size, pair
 
 BN_EPS = 1e-3  # as in TF-slim's Inception networks; PyTorch's own default is 1e-5
 BN_MOMENTUM = 0.1  # weight of the new batch; Keras and MXNet give that of the old statistics, 0.9
@@ -24,7 +26,7 @@ Sequential = nn.Sequential
 
 
 class ConvBlock(nn.Module):
-    """Convolution, optional batch norm, ReLU: children `conv`, `norm`, `act`.
+    """Convolution, optional batch norm, optional ReLU: children `conv`, `norm`, `act`.
 
     Args:
         in_channels: channels of the input.
@@ -33,9 +35,10 @@ class ConvBlock(nn.Module):
         stride: one number, or (height, width).
         padding: zeros on each side, one number or (height, width).
         bias: whether the convolution has a bias.
-        batch_norm: whether there is batch norm between convolution and ReLU.
+        batch_norm: whether there is batch norm after the convolution.
         bn_eps: added to the variance in batch norm.
         bn_scale: whether batch norm has a weight; without one there is no `norm.weight`.
+        activation: whether there is a ReLU at the end.
 
     Shape:
         input:  (N, in_channels, H, W)
@@ -57,6 +60,7 @@ class ConvBlock(nn.Module):
         batch_norm: bool = False,
         bn_eps: float = BN_EPS,
         bn_scale: bool = True,
+        activation: bool = True,
     ) -> None:
         super().__init__()
         require_positive(in_channels=in_channels, out_channels=out_channels)
@@ -66,13 +70,13 @@ class ConvBlock(nn.Module):
         )
         if self.norm is not None and not bn_scale:
             self.norm.register_parameter("weight", None)
-        self.act = ReLU()
+        self.act = ReLU() if activation else None
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv(x)
         if self.norm is not None:
             x = self.norm(x)
-        return self.act(x)
+        return x if self.act is None else self.act(x)
 
 
 class LocalResponseNorm(nn.LocalResponseNorm):
@@ -125,6 +129,56 @@ class TransformInput(nn.Module):
         return x * scale[:, None, None] + shift[:, None, None]
 
 
+class Resize(nn.Module):
+    """Bilinear interpolation to a fixed size, without antialiasing.
+
+    y[i, j] = sum over u, v of rows[i, u] columns[j, v] x[u, v], where rows[i, u] =
+    max(1 - |s - u|, 0) for the source s = i H / H', as in TensorFlow 1; with half-pixel
+    centres s = (i + 1/2) H / H' - 1/2, as in PyTorch and TensorFlow 2. A source beyond the
+    first or last pixel is moved there. Weights are quotients of whole numbers.
+
+    Args:
+        size: of the output, one number or (height, width).
+        half_pixel_centres: whether the centre of a pixel, not its corner, is its position.
+
+    Shape:
+        (N, C, H, W) -> (N, C, *size)
+    """
+
+    def __init__(self, size: Size, half_pixel_centres: bool = False) -> None:
+        super().__init__()
+        self.size = pair(size)
+        self.half_pixel_centres = half_pixel_centres
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = self.weights_of(self.size[0], x.shape[2], x)
+        columns = self.weights_of(self.size[1], x.shape[3], x)
+        return rows @ x @ columns.T
+
+    def weights_of(self, size: int, have: int, like: Tensor) -> Tensor:
+        """Return the weight of each of `have` pixels in each of `size`."""
+        i = torch.arange(size, dtype=torch.float64, device=like.device)
+        u = torch.arange(have, dtype=torch.float64, device=like.device)
+        source, unit = (2 * i + 1) * have - size, 2 * size
+        if not self.half_pixel_centres:
+            source, unit = i * have, size
+        source = source.clamp(0, (have - 1) * unit)  # in units, of which a pixel has `unit`
+        weights = (unit - (source[:, None] - u * unit).abs()).clamp(min=0) / unit
+        return weights.to(like.dtype)
+
+
+class Rescale(nn.Module):
+    """y = scale x + shift, with one number each for all channels."""
+
+    def __init__(self, scale: float, shift: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.shift = shift
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale + self.shift
+
+
 class Concat(nn.Module):
     """Join along the channels: (N, C1, H, W), (N, C2, H, W), … -> (N, C1 + C2 + …, H, W)."""
 
@@ -137,6 +191,29 @@ class Concat(nn.Module):
         if x4 is not None:
             xs.append(x4)
         return torch.cat(xs, dim=1)
+
+
+class ScaledAdd(nn.Module):
+    """Add a residual to its shortcut: y = shortcut + scale * residual.
+
+    Args:
+        scale: factor of the residual; 1 is a plain addition.
+
+    Shape:
+        (N, C, H, W), (N, C, H, W) -> the same
+    """
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, shortcut: Tensor, residual: Tensor) -> Tensor:
+        return shortcut + self.scale * residual
+
+
+def conv_norm_act(bn_scale: bool, bn_eps: float) -> partial[ConvBlock]:
+    """Return `ConvBlock` with batch norm and without bias, to be given its channels."""
+    return partial(ConvBlock, bias=False, batch_norm=True, bn_eps=bn_eps, bn_scale=bn_scale)
 
 
 def require_positive(**counts: int) -> None:

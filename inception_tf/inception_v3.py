@@ -223,14 +223,15 @@ class InceptionE(Block):
     """Four parallel branches on the 8 x 8 grid, two of which end in parallel 1x3 and 3x1.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, figure 7; TF-slim's inception_v3.
-    Deviation: none. The network of the FID metric has a max pool in its last
-    block of this kind; this one doesn't.
+    Deviation: with `max_pool`, a max pool in place of the average pool, as in the last
+    block of the FID's network.
 
     Args:
         in_channels: channels of the input.
         count_include_pad: whether the average pool counts its padding.
         bn_scale: whether batch norm has a weight.
         bn_eps: added to the variance in batch norm.
+        max_pool: whether the pool takes the largest value, or the mean.
 
     Shape:
         input:  (N, H, W, in_channels)
@@ -246,6 +247,7 @@ class InceptionE(Block):
         count_include_pad: bool = False,
         bn_scale: bool = True,
         bn_eps: float = BN_EPS,
+        max_pool: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -260,7 +262,11 @@ class InceptionE(Block):
         self.branch3x3dbl_3a = conv(384, 384, (1, 3), padding=(0, 1))
         self.branch3x3dbl_3b = conv(384, 384, (3, 1), padding=(1, 0))
         self.branch3x3dbl_concat = Concat()
-        self.pool = AvgPool(3, stride=1, padding=1, count_include_pad=count_include_pad)
+        self.pool = (
+            MaxPool(3, stride=1, padding=1)
+            if max_pool
+            else AvgPool(3, stride=1, padding=1, count_include_pad=count_include_pad)
+        )
         self.branch_pool = conv(in_channels, 192, 1)
         self.concat = Concat()
 

@@ -7,6 +7,7 @@ the start, and refuses an input with a different number of channels.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from keras import KerasTensor, layers, ops
@@ -70,7 +71,7 @@ class Conv2d(layers.Conv2D):
 
 
 class ConvBlock(Block):
-    """Convolution, optional batch norm, ReLU: children `conv`, `norm`, `act`.
+    """Convolution, optional batch norm, optional ReLU: children `conv`, `norm`, `act`.
 
     Args:
         in_channels: channels of the input.
@@ -79,9 +80,10 @@ class ConvBlock(Block):
         stride: one number, or (height, width).
         padding: zeros on each side, one number or (height, width).
         bias: whether the convolution has a bias.
-        batch_norm: whether there is batch norm between convolution and ReLU.
+        batch_norm: whether there is batch norm after the convolution.
         bn_eps: added to the variance in batch norm.
         bn_scale: whether batch norm has a weight; without one there is no `norm.weight`.
+        activation: whether there is a ReLU at the end.
 
     Shape:
         input:  (N, H, W, in_channels)
@@ -103,6 +105,7 @@ class ConvBlock(Block):
         batch_norm: bool = False,
         bn_eps: float = BN_EPS,
         bn_scale: bool = True,
+        activation: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -115,13 +118,13 @@ class ConvBlock(Block):
         )
         if self.norm is not None:
             self.norm.build((None, None, None, out_channels))
-        self.act = ReLU()
+        self.act = ReLU() if activation else None
 
     def call(self, x: KerasTensor) -> KerasTensor:
         x = self.conv(x)
         if self.norm is not None:
             x = self.norm(x)
-        return self.act(x)
+        return x if self.act is None else self.act(x)
 
 
 class LocalResponseNorm(layers.Layer):
@@ -175,11 +178,79 @@ class TransformInput(layers.Layer):
         return x * scale + ops.convert_to_tensor(self.shift, x.dtype)
 
 
+class Resize(layers.Layer):
+    """Bilinear interpolation to a fixed size, without antialiasing.
+
+    y[i, j] = sum over u, v of rows[i, u] columns[j, v] x[u, v], where rows[i, u] =
+    max(1 - |s - u|, 0) for the source s = i H / H', as in TensorFlow 1; with half-pixel
+    centres s = (i + 1/2) H / H' - 1/2, as in PyTorch and TensorFlow 2. A source beyond the
+    first or last pixel is moved there. Weights are quotients of whole numbers.
+
+    Args:
+        size: of the output, one number or (height, width).
+        half_pixel_centres: whether the centre of a pixel, not its corner, is its position.
+
+    Shape:
+        (N, H, W, C) -> (N, *size, C)
+    """
+
+    def __init__(self, size: Size, half_pixel_centres: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.size = pair(size)
+        self.half_pixel_centres = half_pixel_centres
+
+    def call(self, x: KerasTensor) -> KerasTensor:
+        _, height, width, _ = ops.shape(x)  # numbers where known, tensors otherwise
+        rows = ops.cast(self.weights_of(self.size[0], height), x.dtype)
+        columns = ops.cast(self.weights_of(self.size[1], width), x.dtype)
+        return ops.einsum("jv,nivc->nijc", columns, ops.einsum("iu,nuvc->nivc", rows, x))
+
+    def weights_of(self, size: int, have: Any) -> KerasTensor:
+        """Return the weight of each of `have` pixels in each of `size`."""
+        i, u = ops.arange(size, dtype="float64"), ops.arange(have, dtype="float64")
+        have = ops.cast(have, "float64")
+        source, unit = (2 * i + 1) * have - size, 2 * size
+        if not self.half_pixel_centres:
+            source, unit = i * have, size
+        source = ops.clip(source, 0, (have - 1) * unit)  # in units, of which a pixel has `unit`
+        return ops.maximum(unit - ops.abs(source[:, None] - u * unit), 0) / unit
+
+
+class Rescale(layers.Layer):
+    """y = scale x + shift, with one number each for all channels."""
+
+    def __init__(self, scale: float, shift: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.scale = scale
+        self.shift = shift
+
+    def call(self, x: KerasTensor) -> KerasTensor:
+        return x * self.scale + self.shift
+
+
 class Concat(layers.Layer):
     """Join along the channels: (N, H, W, C1), (N, H, W, C2), … -> (N, H, W, C1 + C2 + …)."""
 
     def call(self, *xs: KerasTensor) -> KerasTensor:
         return ops.concatenate(xs, axis=-1)
+
+
+class ScaledAdd(layers.Layer):
+    """Add a residual to its shortcut: y = shortcut + scale * residual.
+
+    Args:
+        scale: factor of the residual; 1 is a plain addition.
+
+    Shape:
+        (N, H, W, C), (N, H, W, C) -> the same
+    """
+
+    def __init__(self, scale: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.scale = scale
+
+    def call(self, shortcut: KerasTensor, residual: KerasTensor) -> KerasTensor:
+        return shortcut + self.scale * residual
 
 
 class Flatten(layers.Layer):
@@ -201,6 +272,11 @@ class Linear(layers.Dense):
         require_positive(in_features=in_features, out_features=out_features)
         super().__init__(out_features)
         self.build((None, in_features))
+
+
+def conv_norm_act(bn_scale: bool, bn_eps: float) -> partial[ConvBlock]:
+    """Return `ConvBlock` with batch norm and without bias, to be given its channels."""
+    return partial(ConvBlock, bias=False, batch_norm=True, bn_eps=bn_eps, bn_scale=bn_scale)
 
 
 def require_positive(**counts: int) -> None:

@@ -1,4 +1,4 @@
-"""What every test shares: the backends under test, their adapters, the header.
+"""Shared by all tests: the backends under test, their adapters, the header.
 
 `INCEPTION_BACKENDS=np,pt` chooses backends. A chosen one that can't be loaded
 fails its tests; it never skips them. Only a missing GPU skips.
@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-# Read when a framework is loaded, so they have to be there first.
+# Read when a framework is loaded, so they must be set before.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("MXNET_ENGINE_TYPE", "NaiveEngine")
@@ -21,13 +21,13 @@ os.environ.setdefault("MXNET_CUDNN_AUTOTUNE_DEFAULT", "0")
 os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # As many workers as cores: threads of each would only wait for the other's.
+    # There are as many workers as cores: more threads would only wait for one another.
     for name in ("OMP", "OPENBLAS", "MKL", "TF"):
         kind = "INTRAOP_" if name == "TF" else ""
         os.environ.setdefault(f"{name}_NUM_{kind}THREADS", "1")
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
-# Several processes, each with a thread per core, mostly wait for each other.
+# Several processes with a thread per core each mostly wait for one another.
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
     workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
     threads = str(max(1, (os.cpu_count() or 1) // workers))
@@ -60,7 +60,7 @@ def chosen_backends() -> tuple[str, ...]:
     return tuple(name for name in known if name in words)
 
 
-# These hold all three frameworks against each other, in one process.
+# These compare all three frameworks with one another, in one process.
 OF_ALL_THREE = (
     "packages/test_independent_networks.py",
     "packages/test_losses.py",
@@ -79,7 +79,7 @@ def _adapter_or_error(name: str, device: str) -> Adapter | UnavailableError:
 
 
 def loaded_adapter(name: str, device: str = "cpu") -> Adapter:
-    """Return an adapter; without a GPU skip, without the framework fail."""
+    """Return an adapter; a missing GPU skips the test, a missing framework fails it."""
     if name not in chosen_backends():
         pytest.skip(f"{name} is not among INCEPTION_BACKENDS")
     on_cpu = _adapter_or_error(name, "cpu")
@@ -116,7 +116,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Parametrise whatever asks for a backend, a framework, a network, a dtype or a device."""
+    """Parametrise tests that take a backend, a framework, a network, a dtype or a device."""
     backends = chosen_backends()
     cells = {
         "backend": backends,
@@ -141,7 +141,7 @@ def load_adapter() -> Callable[..., Adapter]:
 
 @pytest.fixture(scope="session")
 def oracle_trace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Case], object]]:
-    """Return a function from a case to the oracle's trace of it, run once per process."""
+    """Return a cached function from a case to the oracle's trace."""
     folder: Path = tmp_path_factory.mktemp("oracle")
     made: dict[Case, object] = {}
 

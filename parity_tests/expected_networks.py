@@ -1,4 +1,4 @@
-"""Numbers of the networks, transcribed from papers, tutorials and their printed tables.
+"""Figures of the networks, transcribed from papers, tutorials and their printed tables.
 
 Imports nothing from the packages: it is what they are held against.
 """
@@ -11,6 +11,9 @@ PARAMETERS = [
     ("ceil_googlenet", {}, 13_385_816),
     ("ceil_googlenet", {"third_kernel": 3}, 13_004_888),
     ("ceil_googlenet", {"third_kernel": 3, "use_aux": False}, 6_624_904),
+    # pytorchcv's bninception. Of these, 10,016 are biases of convolutions.
+    ("bn_inception", {}, 11_295_240),
+    ("bn_inception", {"bias": False}, 11_295_240 - 10_016),
     ("inception_v2", {}, 25_420_856),
     ("inception_v2", {"use_aux": False}, 23_213_998),
     ("inception_v2", {"num_classes": 1000}, 28_464_116),
@@ -18,6 +21,24 @@ PARAMETERS = [
     ("inception_v3", {}, 27_161_264),
     ("inception_v3", {"use_aux": False}, 23_834_568),
     ("inception_v3", {"use_aux": False, "bn_scale": False}, 23_817_352),
+    # V3 with 1008 classes; a class has 2048 weights and a bias.
+    ("fid_inception", {}, 23_834_568 + 8 * 2049),
+    # timm's and pytorchcv's. TF-slim's head has 128 x 1024 + 256 + 128 x 25 x 768 + 1536 +
+    # 769,000 more: a 1x1 and a 5x5, each with batch norm, and the classifier.
+    ("inception_v4", {}, 46_039_280),
+    ("inception_v4", {"use_aux": False}, 42_679_816),
+    # pytorchcv's; without a bottleneck, a classifier of 1792 features instead of 512.
+    ("inception_resnet_v1", {"bottleneck": True}, 23_995_624),
+    ("inception_resnet_v1", {}, 24_357_096),
+    # timm's, pytorchcv's, and Keras'.
+    ("inception_resnet_v2", {}, 59_211_120),
+    ("inception_resnet_v2", {"use_aux": False}, 55_843_464),
+    ("inception_resnet_v2", {"use_aux": False, "bn_scale": False}, 55_813_192),
+]
+
+# "Total params" of Keras' summary, which counts the statistics of batch norm.
+PARAMETERS_WITH_STATISTICS = [
+    ("inception_resnet_v2", {"use_aux": False, "bn_scale": False}, 55_873_736),
 ]
 
 # "Total mult-adds (G)" of torchinfo for InceptionV1 on 2 x 3 x 224 x 224.
@@ -200,6 +221,31 @@ CEIL_SHAPES = {
     "logits": (1000,),
 }
 
+# BNInception on 3 x 224 x 224: figure 5 of arXiv:1502.03167, where the size in the row of a
+# stride-2 block is that of its input. Its channels of 4c, 4d and 4e are those with TF-slim's
+# pool_features=96; these are of the Caffe model, as in Cadene's copy of it.
+BN_SHAPES = {
+    "conv1_7x7_s2": (64, 112, 112),
+    "pool1_3x3_s2": (64, 56, 56),
+    "conv2_3x3_reduce": (64, 56, 56),
+    "conv2_3x3": (192, 56, 56),
+    "pool2_3x3_s2": (192, 28, 28),
+    "inception_3a": (256, 28, 28),
+    "inception_3b": (320, 28, 28),
+    "inception_3c.conv_3x3": (160, 14, 14),
+    "inception_3c.double_3x3_2": (96, 14, 14),
+    "inception_3c": (576, 14, 14),
+    "inception_4a": (576, 14, 14),
+    "inception_4b": (576, 14, 14),
+    "inception_4c": (608, 14, 14),
+    "inception_4d": (608, 14, 14),
+    "inception_4e": (1056, 7, 7),
+    "inception_5a": (1024, 7, 7),
+    "inception_5b": (1024, 7, 7),
+    "global_pool": (1024, 1, 1),
+    "logits": (1000,),
+}
+
 # InceptionV2 on 3 x 299 x 299: the sizes in table 1 of arXiv:1512.00567 are those
 # of each row's input; channels are the source's arguments.
 V2_SHAPES = {
@@ -261,10 +307,160 @@ V3_SHAPES = {
     "logits": (1000,),
 }
 
+# FIDInception on images of any size: the comments of torch-fidelity's forward pass.
+FID_SHAPES = {
+    "resize": (3, 299, 299),
+    "rescale": (3, 299, 299),
+    "Conv2d_1a_3x3": (32, 149, 149),
+    "Conv2d_2a_3x3": (32, 147, 147),
+    "Conv2d_2b_3x3": (64, 147, 147),
+    "maxpool1": (64, 73, 73),
+    "Conv2d_3b_1x1": (80, 73, 73),
+    "Conv2d_4a_3x3": (192, 71, 71),
+    "maxpool2": (192, 35, 35),
+    "Mixed_5b": (256, 35, 35),
+    "Mixed_5c": (288, 35, 35),
+    "Mixed_5d": (288, 35, 35),
+    "Mixed_6a": (768, 17, 17),
+    "Mixed_6b": (768, 17, 17),
+    "Mixed_6c": (768, 17, 17),
+    "Mixed_6d": (768, 17, 17),
+    "Mixed_6e": (768, 17, 17),
+    "Mixed_7a": (1280, 8, 8),
+    "Mixed_7b": (2048, 8, 8),
+    "Mixed_7c": (2048, 8, 8),
+    "avgpool": (2048, 1, 1),
+    "logits": (1008,),
+}
+
+# InceptionV4 on 3 x 299 x 299, the end points of TF-slim's inception_v4.
+V4_SHAPES = {
+    "Conv2d_1a_3x3": (32, 149, 149),
+    "Conv2d_2a_3x3": (32, 147, 147),
+    "Conv2d_2b_3x3": (64, 147, 147),
+    "Mixed_3a": (160, 73, 73),
+    "Mixed_4a": (192, 71, 71),
+    "Mixed_5a": (384, 35, 35),
+    "Mixed_5b": (384, 35, 35),
+    "Mixed_5c": (384, 35, 35),
+    "Mixed_5d": (384, 35, 35),
+    "Mixed_5e": (384, 35, 35),
+    "Mixed_6a": (1024, 17, 17),
+    "Mixed_6b": (1024, 17, 17),
+    "Mixed_6c": (1024, 17, 17),
+    "Mixed_6d": (1024, 17, 17),
+    "Mixed_6e": (1024, 17, 17),
+    "Mixed_6f": (1024, 17, 17),
+    "Mixed_6g": (1024, 17, 17),
+    "Mixed_6h": (1024, 17, 17),
+    "AuxLogits.pool0": (1024, 5, 5),
+    "AuxLogits.conv0": (128, 5, 5),
+    "AuxLogits.conv1": (768, 1, 1),
+    "aux_logits": (1000,),
+    "Mixed_7a": (1536, 8, 8),
+    "Mixed_7b": (1536, 8, 8),
+    "Mixed_7c": (1536, 8, 8),
+    "Mixed_7d": (1536, 8, 8),
+    "avgpool": (1536, 1, 1),
+    "logits": (1000,),
+}
+
+# InceptionResNetV1 on 3 x 299 x 299, as figures 14 and 15 of arXiv:1602.07261 and the
+# comments of facenet's code have it.
+RESNET_V1_SHAPES = {
+    "Conv2d_1a_3x3": (32, 149, 149),
+    "Conv2d_2a_3x3": (32, 147, 147),
+    "Conv2d_2b_3x3": (64, 147, 147),
+    "MaxPool_3a_3x3": (64, 73, 73),
+    "Conv2d_3b_1x1": (80, 73, 73),
+    "Conv2d_4a_3x3": (192, 71, 71),
+    "Conv2d_4b_3x3": (256, 35, 35),
+    "Repeat.0": (256, 35, 35),
+    "Repeat.4": (256, 35, 35),
+    "Repeat": (256, 35, 35),
+    "Mixed_6a": (896, 17, 17),
+    "Repeat_1.0": (896, 17, 17),
+    "Repeat_1.9": (896, 17, 17),
+    "Repeat_1": (896, 17, 17),
+    "Mixed_7a": (1792, 8, 8),
+    "Repeat_2.0": (1792, 8, 8),
+    "Repeat_2.4": (1792, 8, 8),
+    "Repeat_2": (1792, 8, 8),
+    "Block8": (1792, 8, 8),
+    "avgpool": (1792, 1, 1),
+    "logits": (1000,),
+}
+
+# InceptionResNetV2 on 3 x 299 x 299, the end points of TF-slim's inception_resnet_v2.
+RESNET_V2_SHAPES = {
+    "Conv2d_1a_3x3": (32, 149, 149),
+    "Conv2d_2a_3x3": (32, 147, 147),
+    "Conv2d_2b_3x3": (64, 147, 147),
+    "MaxPool_3a_3x3": (64, 73, 73),
+    "Conv2d_3b_1x1": (80, 73, 73),
+    "Conv2d_4a_3x3": (192, 71, 71),
+    "MaxPool_5a_3x3": (192, 35, 35),
+    "Mixed_5b": (320, 35, 35),
+    "Repeat.0": (320, 35, 35),
+    "Repeat.9": (320, 35, 35),
+    "Repeat": (320, 35, 35),
+    "Mixed_6a": (1088, 17, 17),
+    "Repeat_1.0": (1088, 17, 17),
+    "Repeat_1.19": (1088, 17, 17),
+    "Repeat_1": (1088, 17, 17),
+    "AuxLogits.pool0": (1088, 5, 5),
+    "AuxLogits.conv0": (128, 5, 5),
+    "AuxLogits.conv1": (768, 1, 1),
+    "aux_logits": (1000,),
+    "Mixed_7a": (2080, 8, 8),
+    "Repeat_2.0": (2080, 8, 8),
+    "Repeat_2.8": (2080, 8, 8),
+    "Repeat_2": (2080, 8, 8),
+    "Block8": (2080, 8, 8),
+    "Conv2d_7b_1x1": (1536, 8, 8),
+    "avgpool": (1536, 1, 1),
+    "logits": (1000,),
+}
+
+# Output channels of the branches in the figures of arXiv:1602.07261 (those of Mixed_5b in
+# TF-slim): what a block joins. In a residual block the projection takes their sum.
+BRANCHES = {
+    "inception_v4": {
+        "Mixed_3a": (64, 96),
+        "Mixed_4a": (96, 96),
+        "Mixed_5a": (192, 192),
+        "Mixed_5e": (96, 96, 96, 96),
+        "Mixed_6a": (384, 256, 384),
+        "Mixed_6h": (384, 256, 256, 128),
+        "Mixed_7a": (192, 320, 1024),
+        "Mixed_7d": (256, 256 + 256, 256 + 256, 256),
+    },
+    "inception_resnet_v1": {
+        "Repeat.4": (32, 32, 32),
+        "Mixed_6a": (384, 256, 256),
+        "Repeat_1.9": (128, 128),
+        "Mixed_7a": (384, 256, 256, 896),
+        "Repeat_2.4": (192, 192),
+        "Block8": (192, 192),
+    },
+    "inception_resnet_v2": {
+        "Mixed_5b": (96, 64, 96, 64),
+        "Repeat.9": (32, 32, 64),
+        "Mixed_6a": (384, 384, 320),
+        "Repeat_1.19": (192, 192),
+        "Mixed_7a": (384, 288, 320, 1088),
+        "Repeat_2.8": (192, 256),
+        "Block8": (192, 256),
+    },
+}
+
+# The factors of the residuals and where there is no ReLU: TF-slim, facenet.
+RESIDUAL_SCALES = {"Repeat": 0.17, "Repeat_1": 0.1, "Repeat_2": 0.2, "Block8": 1.0}
+
 # d2l's AlexNet, VGG-11 and NiN for 1 x 224 x 224 and 10 classes.
 PREDECESSORS = {"AlexNet": 46_764_746, "VGG-11": 128_806_154, "NiN": 1_992_166}
 
-# The least side of a square image: network, options, training (where heads run), side.
+# The smallest side of a square image: network, options, training (where heads run), side.
 SMALLEST = [
     # Every window that halves a grid pads it, so one pixel is enough.
     ("googlenet", {}, False, 1),
@@ -275,9 +471,22 @@ SMALLEST = [
     # 16 (8) for the pools before, and an odd number for the 7x7/2 pad 3.
     ("ceil_googlenet", {}, True, 31),
     ("ceil_googlenet", {"pool4_kernel": 2}, True, 15),
+    # The grids before both stride-2 blocks must be even: 4, 8 (the 3x3/2 in ceil mode), 16 (the
+    # same), an odd number for the 7x7/2 pad 3. With padded pools, 2 pixels for each ceil-mode pool.
+    ("bn_inception", {}, True, 31),
+    ("bn_inception", {"padded_pool": True}, True, 7),
     # Keras' documentation of InceptionV3: "width and height should be no smaller than 75".
     ("inception_v2", {}, True, 75),
     ("inception_v3", {}, False, 75),
+    ("fid_inception", {"resize": False}, True, 75),
+    ("fid_inception", {}, True, 1),  # the network resizes it
     # 5x5 after 5x5/3 needs 17 x 17, which is what the paper's 299 leaves.
     ("inception_v3", {}, True, 299),
+    # Keras' documentation of InceptionResNetV2 has the same 75.
+    ("inception_resnet_v2", {}, False, 75),
+    ("inception_resnet_v2", {}, True, 299),
+    # The others halve the grid in the same places.
+    ("inception_resnet_v1", {}, False, 75),
+    ("inception_v4", {}, False, 75),
+    ("inception_v4", {}, True, 299),
 ]

@@ -5,7 +5,7 @@ Importing this package imports no framework; making an adapter does.
 
 from ..workers.request import Job
 from .base import Adapter, TrainingAdapter, UnavailableError, adapter, trainable
-from .recording import loaded, record, run_job
+from .recording import loaded, record
 
 __all__ = [
     "Adapter",
@@ -15,6 +15,5 @@ __all__ = [
     "adapter",
     "loaded",
     "record",
-    "run_job",
     "trainable",
 ]

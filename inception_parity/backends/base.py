@@ -7,10 +7,10 @@ something happen before and after each layer.
 from __future__ import annotations
 
 import importlib
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,49 +29,52 @@ class UnavailableError(ReportedError):
     """The framework isn't installed, can't be loaded, or lacks the device or dtype."""
 
 
-class Adapter(Protocol):
+class Adapter(ABC):
     """One framework, on one device.
 
-    Networks, modules and tensors are the framework's own, and only passed through.
+    Networks, modules and tensors are the framework's own, and only passed through. What is
+    implemented here suits one of our packages.
     """
 
     name: ClassVar[str]
-    dtypes: ClassVar[tuple[str, ...]]
-    device: str
+    dtypes: ClassVar[tuple[str, ...]] = ("float64", "float32")
+    # What a network raises if its images are too small.
+    refusals: ClassVar[tuple[type[Exception], ...]] = (ValueError,)
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.package = catalogue.BACKENDS[self.name].package
 
     @abstractmethod
     def versions(self) -> dict[str, str]:
         """Return the versions of the framework and of what it computes with."""
 
-    @abstractmethod
     def prepare(
         self, job: Job, weights: Mapping[str, NDArray[Any]], size: tuple[int, int], folder: Path,
         file: Path | None,
     ) -> None:  # fmt: skip
-        """Make what `build` needs in addition to its arguments: files, if the backend runs them.
+        """Make what `build` needs in addition to its arguments, which is nothing by default.
 
-        Args:
-            job: the network and its options.
-            weights: shared weights.
-            size: (height, width) of the images.
-            folder: for files that are made.
-            file: the user's own file, if there is one.
+        `size` is the (height, width) of the images, `folder` the place for what is made, and
+        `file` the user's own file, if there is one.
         """
+        return
 
     @abstractmethod
     def build(self, network: catalogue.Network, options: Mapping[str, Any], dtype: str) -> Any:
         """Return the network, in inference mode, in `dtype`, on the device."""
 
-    @abstractmethod
     def modules(self, net: Any) -> Iterator[tuple[str, Any, bool]]:
         """Yield (dotted path, module, whether it is a leaf), the network itself first."""
+        for path, module in net.named_modules():
+            yield path, module, next(module.children(), None) is None
 
     @abstractmethod
     def attach(self, module: Any, before: Before, after: After) -> Callable[[], None]:
         """Let `before` replace the module's inputs and `after` see its output.
 
         Returns:
-            What undoes it.
+            A function that undoes it.
         """
 
     @abstractmethod
@@ -82,42 +85,59 @@ class Adapter(Protocol):
     def to_shared(self, tensor: Any) -> NDArray[Any]:
         """Return a copy of a tensor in the shared layout; bfloat16 as float32."""
 
-    @abstractmethod
     def dtype_of(self, tensor: Any) -> str:
         """Return the name of the tensor's dtype."""
+        return str(tensor.dtype.name)
 
-    @abstractmethod
-    def forward(self, net: Any, x: Any) -> Any:
-        """Run the network on a native tensor, layer by layer, without gradients."""
+    def forward(self, net: Any, x: Any, training: bool = False) -> Any:
+        """Run the network on a native tensor, layer by layer, without gradients.
 
-    @abstractmethod
+        In training mode, which only backends that train have, heads run and batch norm uses the
+        batch's own statistics.
+        """
+        return net(x)
+
     def get_weights(self, net: Any) -> dict[str, NDArray[Any]]:
         """Read the weights back out of a network."""
+        weights: dict[str, NDArray[Any]] = importlib.import_module(self.package).get_weights(net)
+        return weights
 
-    @abstractmethod
     def set_weights(self, net: Any, weights: Mapping[str, NDArray[Any]]) -> None:
         """Load shared weights into a network."""
+        importlib.import_module(self.package).set_weights(net, weights)
 
-    @abstractmethod
     def control_dropout(self, net: Any, factors_of: Callable[[str, float], Factors] | None) -> None:
-        """Take the randomness out of every dropout layer, for good.
+        """Take the randomness out of every dropout layer, before the network's `training` is made.
 
-        Args:
-            net: the network; its `training` is made afterwards.
-            factors_of: from a layer's path and the probability of dropping a value to what the
-                layer multiplies by; None to drop nothing.
+        `factors_of` turns a layer's path and the probability of dropping a value into the factors
+        of the layer; without it nothing is dropped.
         """
+        for path, module, _ in self.modules(net):
+            p = self.dropout(module)
+            if p is not None:
+                self.multiply_by(module, factors_of(path, p) if factors_of else None)
+
+    def dropout(self, module: Any) -> float | None:
+        """Return the probability with which a module drops values; None if it isn't a dropout."""
+        return None
+
+    def multiply_by(self, module: Any, factors: Factors | None) -> None:
+        """Let a dropout layer, in training, multiply by given factors instead of drawing a mask.
+
+        `factors` is called in each step, with a shape in the shared layout; without it nothing is
+        dropped.
+        """
+        raise NotImplementedError
 
 
-@runtime_checkable
-class TrainingAdapter(Adapter, Protocol):
+class TrainingAdapter(Adapter):
     """A framework that trains networks as well."""
 
-    bn_momentum: ClassVar[float] = 0.9  # share of batch norm's old statistics, as it is kept
+    bn_momentum: ClassVar[float] = 0.9  # the share of the old statistics that batch norm keeps
 
     @property
     def bn_unbiased(self) -> bool:
-        """Whether batch norm's running variance takes in the batch's by n - 1, not by n."""
+        """Whether batch norm divides the batch's variance by n - 1, not by n, when it keeps it."""
         return False
 
     @abstractmethod
@@ -141,57 +161,11 @@ class TrainingAdapter(Adapter, Protocol):
         """Return the mean loss's gradient by the images; it moves batch norm's statistics."""
 
 
-class Base(Adapter):
-    """What adapters have in common."""
-
-    dtypes: ClassVar[tuple[str, ...]] = ("float64", "float32")
-
-    def __init__(self, device: str) -> None:
-        self.device = device
-        self.package = catalogue.BACKENDS[self.name].package
-
-    def prepare(
-        self, job: Job, weights: Mapping[str, NDArray[Any]], size: tuple[int, int], folder: Path,
-        file: Path | None,
-    ) -> None:  # fmt: skip
-        """Do nothing: `build` needs only its arguments."""
-
-    def forward(self, net: Any, x: Any) -> Any:
-        return net(x)
-
-    def get_weights(self, net: Any) -> dict[str, NDArray[Any]]:
-        weights: dict[str, NDArray[Any]] = importlib.import_module(self.package).get_weights(net)
-        return weights
-
-    def set_weights(self, net: Any, weights: Mapping[str, NDArray[Any]]) -> None:
-        importlib.import_module(self.package).set_weights(net, weights)
-
-    def control_dropout(self, net: Any, factors_of: Callable[[str, float], Factors] | None) -> None:
-        for path, module, _ in self.modules(net):
-            p = self.dropout(module)
-            if p is not None:
-                self.multiply_by(module, factors_of(path, p) if factors_of else None)
-
-    def dropout(self, module: Any) -> float | None:
-        """Return the probability with which a module drops values; None if it isn't a dropout."""
-        return None
-
-    def multiply_by(self, module: Any, factors: Factors | None) -> None:
-        """Let a dropout layer, in training, multiply by given factors instead of drawing a mask.
-
-        Args:
-            module: the layer.
-            factors: from a shape in the shared layout to the factors, called in each step; None
-                to drop nothing.
-        """
-        raise NotImplementedError
-
-
 def wrap_method(module: Any, name: str, before: Before, after: After) -> Callable[[], None]:
     """Let `before` and `after` see what a method of a module is given and returns.
 
     Returns:
-        What undoes it.
+        A function that undoes it.
     """
     method, own = getattr(module, name), vars(module).get(name)
 

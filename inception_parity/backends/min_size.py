@@ -10,8 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..errors import InputError
 from ..networks import catalogue
+from .base import adapter
 
 LARGEST = 512  # where trying ends
 
@@ -68,108 +71,53 @@ def find(
         name: the network.
         settings: options that aren't the defaults.
         backend: where to try it.
-        training: in training mode, where heads run and batch norm takes the
-            batch's own statistics; or in inference.
+        training: whether it is tried in training mode, as in `Adapter.forward`.
         batch: number of images.
 
     Raises:
-        InputError: no such network, option or backend, or no size up to LARGEST
-            is accepted.
+        InputError: no such network, option or backend, or no size up to LARGEST is accepted.
     """
     network = catalogue.network(name)
     options = network.resolve(settings or {})
-    accepts = _oracle(network, options, training)
-    smallest = next((size for size in range(1, LARGEST + 1) if accepts(size)), None)
-    if smallest is None:
-        raise InputError(f"{name} takes no square image up to {LARGEST}x{LARGEST}")
-    if catalogue.backend(backend).name == catalogue.ORACLE:
+    if not catalogue.backend(backend).package:
+        raise InputError(f"{backend} runs files, not networks; leave it out of --backends")
+    smallest = _search(_oracle(network, options, training), 1, name)
+    if backend == catalogue.ORACLE:
         return smallest
     # A framework differs from the geometry by a few sizes, if at all: start there.
     accepts = probe(backend, network, options, training, batch)
-    if accepts(smallest):
-        while smallest > 1 and accepts(smallest - 1):
-            smallest -= 1
-        return smallest
-    for size in range(smallest + 1, LARGEST + 1):
-        if accepts(size):
-            return size
-    raise InputError(f"{name} takes no square image up to {LARGEST}x{LARGEST} in {backend}")
+    return _search(accepts, smallest, name, f" in {backend}")
+
+
+def _search(accepts: Probe, start: int, name: str, where: str = "") -> int:
+    """Return the smallest size that is accepted, looking upwards from `start`, then downwards."""
+    size = next((size for size in range(start, LARGEST + 1) if accepts(size)), None)
+    if size is None:
+        raise InputError(f"{name} takes no square image up to {LARGEST}x{LARGEST}{where}")
+    while size > 1 and accepts(size - 1):
+        size -= 1
+    return size
+
+
+def _oracle(network: catalogue.Network, options: Options, training: bool) -> Probe:
+    if "return_aux" in options:
+        options = options | {"return_aux": training and bool(options["use_aux"])}
+    return probe(catalogue.ORACLE, network, options, training=False, batch=0)
 
 
 def probe(
-    backend: str, network: catalogue.Network, options: Options, training: bool, batch: int
+    name: str, network: catalogue.Network, options: Options, training: bool, batch: int
 ) -> Probe:
-    """Return a function that says whether a framework takes a square image of a given side."""
-    return _PROBES[backend](network, options, training, batch)
+    """Return a function that says whether a backend takes a square image of a given side."""
+    backend = adapter(name, "meta" if name == "pt" else "cpu")
+    net = backend.build(network, options, "float32")
 
-
-def _accepts(run: Callable[[int], Any], refusals: tuple[type[Exception], ...]) -> Probe:
     def accepts(size: int) -> bool:
+        images = np.zeros((batch, int(options["in_channels"]), size, size), np.float32)
         try:
-            run(size)
-        except refusals:
+            backend.forward(net, backend.to_native(images, "float32"), training)
+        except backend.refusals:
             return False
         return True
 
     return accepts
-
-
-def _oracle(network: catalogue.Network, options: Options, training: bool) -> Probe:
-    import numpy as np
-
-    if "return_aux" in options:
-        options = options | {"return_aux": training and bool(options["use_aux"])}
-    net = network.build("inception_np", options)
-    channels = int(options["in_channels"])
-    return _accepts(lambda size: net(np.zeros((0, channels, size, size))), (ValueError,))
-
-
-def _torch(network: catalogue.Network, options: Options, training: bool, batch: int) -> Probe:
-    import torch
-
-    with torch.device("meta"):
-        net = network.build("inception_pt", options).train(training)
-        channels = int(options["in_channels"])
-
-    def run(size: int) -> None:
-        with torch.no_grad():
-            net(torch.empty(batch, channels, size, size, device="meta"))
-
-    return _accepts(run, (ValueError, RuntimeError))
-
-
-def _keras(network: catalogue.Network, options: Options, training: bool, batch: int) -> Probe:
-    from .base import adapter
-
-    backend = adapter("tf")
-    import numpy as np
-    import tensorflow as tf
-
-    net = backend.build(network, options, "float32")
-    channels = int(options["in_channels"])
-
-    def run(size: int) -> None:
-        net(np.zeros((batch, size, size, channels), np.float32), training=training)
-
-    return _accepts(run, (ValueError, tf.errors.OpError))
-
-
-def _mxnet(network: catalogue.Network, options: Options, training: bool, batch: int) -> Probe:
-    from .base import adapter
-
-    backend = adapter("mx")
-    import mxnet
-
-    net = backend.build(network, options, "float32")
-
-    def run(size: int) -> None:
-        x = mxnet.np.zeros((batch, options["in_channels"], size, size))
-        with mxnet.autograd.train_mode() if training else mxnet.autograd.predict_mode():
-            outputs = net(x)
-        for output in outputs if isinstance(outputs, tuple) else (outputs,):
-            output.wait_to_read()  # errors of MXNet's engine surface here
-
-    return _accepts(run, (ValueError, mxnet.MXNetError))
-
-
-_PROBES = {"pt": _torch, "tf": _keras, "mx": _mxnet}

@@ -18,17 +18,19 @@ from numpy.typing import NDArray
 from inception_mx._mxnet import gluon, mxnet
 
 from ..networks.catalogue import Network
-from .base import After, Base, Before, Factors, TrainingAdapter, UnavailableError, wrap_method
+from ..traces.weights import is_statistic
+from .base import After, Before, Factors, TrainingAdapter, UnavailableError, wrap_method
 from .recipe import Recipe
 
 
-class Backend(Base, TrainingAdapter):
+class Backend(TrainingAdapter):
     """MXNet on the CPU or the first GPU; there without TF32, and deterministic.
 
     It has no float16 convolution on the CPU, and no bfloat16 cast at all.
     """
 
     name = "mx"
+    refusals = (ValueError, mxnet.MXNetError)
     bn_momentum = float(np.float32(0.9))  # MXNet keeps it so, whatever the dtype
 
     def __init__(self, device: str) -> None:
@@ -65,6 +67,12 @@ class Backend(Base, TrainingAdapter):
     def dtype_of(self, tensor: Any) -> str:
         return str(tensor.dtype.__name__ if isinstance(tensor.dtype, type) else tensor.dtype)
 
+    def forward(self, net: Any, x: Any, training: bool = False) -> Any:
+        with mxnet.autograd.train_mode() if training else mxnet.autograd.predict_mode():
+            outputs = net(x)
+        mxnet.npx.waitall()  # errors surface here, whatever the engine
+        return outputs
+
     def dropout(self, module: Any) -> float | None:
         return module._rate if isinstance(module, gluon.nn.Dropout) else None
 
@@ -89,7 +97,7 @@ class Backend(Base, TrainingAdapter):
         from inception_mx.weights import _arrays
 
         for name, parameter in _arrays(net).items():
-            if not name.endswith(("running_mean", "running_var")):
+            if not is_statistic(name):
                 parameter.grad_req = "null" if name in recipe.frozen else "write"
         training = inception_mx.Training(
             net,

@@ -1,18 +1,18 @@
-"""NumPy: the float64 oracle, which also records what each layer was computed from."""
+"""NumPy: the float64 oracle, which also records the inputs of each layer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..networks.catalogue import Network
-from .base import After, Base, Before, Factors, UnavailableError
+from .base import Adapter, After, Before, Factors, UnavailableError
 
 
-class Backend(Base):
+class Backend(Adapter):
     """NumPy on the CPU."""
 
     name = "np"
@@ -28,10 +28,6 @@ class Backend(Base):
 
     def build(self, network: Network, options: Mapping[str, Any], dtype: str) -> Any:
         return network.build(self.package, options)
-
-    def modules(self, net: Any) -> Iterator[tuple[str, Any, bool]]:
-        for path, module in net.named_modules():
-            yield path, module, next(module.children(), None) is None
 
     def attach(self, module: Any, before: Before, after: After) -> Callable[[], None]:
         def pre_hook(_: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -54,9 +50,6 @@ class Backend(Base):
 
     def to_shared(self, tensor: Any) -> NDArray[Any]:
         return np.asarray(tensor)  # the writer copies
-
-    def dtype_of(self, tensor: Any) -> str:
-        return str(tensor.dtype.name)
 
     def dropout(self, module: Any) -> float | None:
         return getattr(module, "p", None)

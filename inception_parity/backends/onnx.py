@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from ..networks import catalogue
 from ..onnx import reading, writing
 from ..traces.weights import SharedWeights
 from ..workers.request import Job
-from .base import After, Base, Before, UnavailableError
+from .base import Adapter, After, Before, UnavailableError
 
 MOST_VALUES = 1 << 30  # of one tensor for one image; those of the networks here are under 2^21
 PROVIDERS = {
@@ -30,16 +31,16 @@ PROVIDERS = {
 }
 
 
+@dataclass(eq=False)
 class Layer:
     """One endpoint of a file: a layer, a block, or the whole network."""
 
-    def __init__(self, path: str, tensor: str, leaf: bool) -> None:
-        self.path = path
-        self.tensor = tensor
-        self.leaf = leaf
-        self.inputs: list[str] = []  # tensors that it is computed from; of a leaf
-        self.nodes: list[Any] = []
-        self.hooks: list[tuple[Before, After]] = []
+    path: str
+    tensor: str
+    leaf: bool
+    inputs: list[str] = field(default_factory=list)  # tensors that a leaf gets
+    nodes: list[Any] = field(default_factory=list)
+    hooks: list[tuple[Before, After]] = field(default_factory=list)
 
     def before(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         for hook, _ in self.hooks:
@@ -101,13 +102,14 @@ class FileNetwork:
     def _runner(self, model: Any, more: list[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
         """Return what runs a model, and returns its outputs and the tensors `more`."""
         names = list(dict.fromkeys([*(value.name for value in model.graph.output), *more]))
-        if self.dtype == "float64":
-            return self._reference(model, names)
-        session = self._session(model, names)
+        fine = self.dtype == "float64"
+        who = "onnx's reference" if fine else "ONNX Runtime"
+        with _blamed(f"{who} refuses the model"):
+            engine = reference(model) if fine else self._session(model, names)
 
         def run(feeds: dict[str, Any]) -> dict[str, Any]:
-            with _blamed("ONNX Runtime can't run the model"):
-                return dict(zip(names, session.run(names, feeds), strict=True))
+            with _blamed(f"{who} can't run the model"):
+                return dict(zip(names, engine.run(names, feeds), strict=True))
 
         return run
 
@@ -118,21 +120,9 @@ class FileNetwork:
         shown.graph.output.extend(
             helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names
         )
-        with _blamed("ONNX Runtime refuses the model"):
-            return onnxruntime.InferenceSession(
-                shown.SerializeToString(), session_options(), providers=PROVIDERS[self.device]
-            )
-
-    @staticmethod
-    def _reference(model: Any, names: list[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
-        with _blamed("onnx's reference refuses the model"):
-            evaluator = reference(model)
-
-        def run(feeds: dict[str, Any]) -> dict[str, Any]:
-            with _blamed("onnx's reference can't run the model"):
-                return dict(zip(names, evaluator.run(names, feeds), strict=True))
-
-        return run
+        return onnxruntime.InferenceSession(
+            shown.SerializeToString(), session_options(), providers=PROVIDERS[self.device]
+        )
 
     def __call__(self, x: Any) -> Any:
         """Run all, and let every layer's hooks see it, in order.
@@ -176,7 +166,7 @@ class FileNetwork:
         return self._runner(model, [])(dict(zip(layer.inputs, args, strict=True)))[layer.tensor]
 
 
-class Backend(Base):
+class Backend(Adapter):
     """A file on the CPU or the first GPU; in float64, the reference, on the CPU.
 
     The file is given, or written by `prepare`.
@@ -241,14 +231,11 @@ class Backend(Base):
     def to_shared(self, tensor: Any) -> NDArray[Any]:
         return np.array(tensor)
 
-    def dtype_of(self, tensor: Any) -> str:
-        return str(tensor.dtype.name)
-
     def get_weights(self, net: Any) -> dict[str, NDArray[Any]]:
         return {name: numpy_helper.to_array(t) for name, t in net.initializers.items()}
 
     def set_weights(self, net: Any, weights: Mapping[str, NDArray[Any]]) -> None:
-        """Do nothing: a file has its weights, and the trace says which of them are others."""
+        """Do nothing: a file has its weights, and the trace says which of them differ."""
 
 
 def checked(file: Path) -> Any:
@@ -283,10 +270,6 @@ def _blamed(what: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # a class for each of ONNX Runtime's codes, protobuf's, …
-        raise InputError(f"{what}: {_line(error)}") from error
-
-
-def _line(error: Exception) -> str:
-    """Return an error in one line of readable length."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else f"{text[:300]}…"
+        text = " ".join(str(error).split()) or type(error).__name__
+        text = text if len(text) <= 300 else f"{text[:300]}…"
+        raise InputError(f"{what}: {text}") from error

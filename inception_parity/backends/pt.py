@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products
@@ -13,15 +13,19 @@ import torch
 from numpy.typing import NDArray
 
 from ..networks.catalogue import Network
-from .base import After, Base, Before, Factors, TrainingAdapter, UnavailableError
+from .base import After, Before, Factors, TrainingAdapter, UnavailableError
 from .recipe import Recipe
 
 
-class Backend(Base, TrainingAdapter):
-    """PyTorch on the CPU or the first GPU; there without TF32, and as deterministic as it can."""
+class Backend(TrainingAdapter):
+    """PyTorch on the CPU or the first GPU; there without TF32, and as deterministic as it can.
+
+    On the device `meta`, tensors have a shape and no content.
+    """
 
     name = "pt"
     dtypes = ("float64", "float32", "bfloat16", "float16")
+    refusals = (ValueError, RuntimeError)
 
     def __init__(self, device: str) -> None:
         super().__init__(device)
@@ -34,7 +38,7 @@ class Backend(Base, TrainingAdapter):
             # All that can be: the heads' adaptive pool has no such gradient on a GPU.
             torch.use_deterministic_algorithms(True, warn_only=True)
             warnings.filterwarnings("ignore", "adaptive_avg_pool2d_backward_cuda")
-        self.torch_device = torch.device("cuda:0" if device == "gpu" else "cpu")
+        self.torch_device = torch.device("cuda:0" if device == "gpu" else device)
 
     def versions(self) -> dict[str, str]:
         versions = {"torch": str(torch.__version__)}
@@ -43,12 +47,9 @@ class Backend(Base, TrainingAdapter):
         return versions
 
     def build(self, network: Network, options: Mapping[str, Any], dtype: str) -> Any:
-        net = network.build(self.package, options)
+        with self.torch_device:
+            net = network.build(self.package, options)
         return net.to(self.torch_device, getattr(torch, dtype)).eval()
-
-    def modules(self, net: Any) -> Iterator[tuple[str, Any, bool]]:
-        for path, module in net.named_modules():
-            yield path, module, next(module.children(), None) is None
 
     def attach(self, module: Any, before: Before, after: After) -> Callable[[], None]:
         pre = module.register_forward_pre_hook(lambda _, args: before(args))
@@ -72,7 +73,9 @@ class Backend(Base, TrainingAdapter):
     def dtype_of(self, tensor: Any) -> str:
         return str(tensor.dtype).removeprefix("torch.")
 
-    def forward(self, net: Any, x: Any) -> Any:
+    def forward(self, net: Any, x: Any, training: bool = False) -> Any:
+        if training:
+            net.train()
         with torch.no_grad():
             return net(x)
 

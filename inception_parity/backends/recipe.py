@@ -11,7 +11,7 @@ from typing import Any
 class Recipe:
     """How a network is trained, whatever the data and however long it takes.
 
-    `train`, `race` and the training check share it; each puts around it what is its own.
+    `train`, `race` and the training check share it; each adds what it alone needs.
     """
 
     optimizer: str  # the name of a class that every framework package has

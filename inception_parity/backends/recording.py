@@ -1,11 +1,12 @@
-"""The one way in which a network is run and recorded, whatever the framework."""
+"""How a network is run and recorded: in one way, whatever the framework."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 import weakref
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,30 +20,6 @@ from ..numerics import to_dtype
 from ..traces.trace import INPUT, Run, Trace, TraceWriter
 from ..workers.request import Job
 from .base import Adapter, After, Before, UnavailableError
-
-
-def run_job(
-    backend: Adapter,
-    job: Job,
-    images: NDArray[np.float64],
-    weights: Mapping[str, NDArray[Any]],
-    out: Path,
-    oracle: Trace | None = None,
-) -> Trace:
-    """Build the network, load the weights, run it, and leave a trace in `out`.
-
-    Args:
-        backend: where to run it.
-        job: what to run.
-        images: (N, C, H, W), preprocessed.
-        weights: shared weights.
-        out: the folder to make.
-        oracle: for isolated mode, where each layer's inputs come from.
-
-    Raises:
-        UnavailableError: the backend can't compute in the job's dtype.
-    """
-    return record(backend, loaded(backend, job, weights), job, images, weights, out, oracle)
 
 
 def loaded(backend: Adapter, job: Job, weights: Mapping[str, NDArray[Any]]) -> Any:
@@ -69,10 +46,38 @@ def record(
     out: Path,
     oracle: Trace | None = None,
 ) -> Trace:
-    """Run a live network and leave a trace in `out`; the arguments are those of `run_job`.
+    """Run a live network and leave a trace.
 
-    The weights are read back first, and the trace says which of them the
-    network doesn't hold as they were given.
+    Args:
+        backend: where the network lives.
+        net: the network, with the weights loaded.
+        job: what the network is, and what to record.
+        images: (N, C, H, W), preprocessed.
+        weights: shared weights, as they were loaded.
+        out: the folder to make.
+        oracle: for isolated mode, where each layer's inputs come from.
+    """
+    with open_trace(backend, net, job, images, weights, out) as writer:
+        recorder = _Recorder(backend, job, writer, oracle if job.mode == "isolated" else None)
+        with recorder.attached(net):
+            backend.forward(net, backend.to_native(images, job.dtype))
+    return Trace.read(out)
+
+
+@contextlib.contextmanager
+def open_trace(
+    backend: Adapter,
+    net: Any,
+    job: Job,
+    images: NDArray[np.float64],
+    weights: Mapping[str, NDArray[Any]],
+    out: Path,
+    recipe: str = "",
+) -> Iterator[TraceWriter]:
+    """Open a trace of a live network, which appears at the end, with the time that it took.
+
+    The weights are read back first, and the trace says which of them the network doesn't hold as
+    they were given. The arguments are those of `record`; `recipe` says how the network is trained.
     """
     with TraceWriter(out) as writer:
         read_back = backend.get_weights(net)
@@ -80,34 +85,23 @@ def record(
         for name in problems:
             if name in read_back and name in weights:
                 writer.hold(name, read_back[name])  # for the diagnosis
-        recorder = _Recorder(backend, job, writer, oracle if job.mode == "isolated" else None)
+        held = read_back if problems else dict(weights)
+        del read_back  # the network has them
         start = time.perf_counter()
-        with recorder.attached(net):
-            backend.forward(net, backend.to_native(images, job.dtype))
+        yield writer
         seconds = time.perf_counter() - start
-        run = run_of(backend, job, images, read_back if problems else weights)
+        run = Run(
+            job.network, dict(job.options), backend.name, job.dtype, backend.device, job.mode,
+            digest({"images": images}), digest(held), recipe,
+        )  # fmt: skip
         lines = [f"{name}: {problem}" for name, problem in problems.items()]
-        return writer.close(run, versions.recorded(backend.versions()), seconds, lines)
-
-
-def run_of(
-    backend: Adapter,
-    job: Job,
-    images: NDArray[np.float64],
-    weights: Mapping[str, NDArray[Any]],
-    recipe: str = "",
-) -> Run:
-    """Return what a trace says of the run; `recipe` says how the network was trained."""
-    return Run(
-        job.network, dict(job.options), backend.name, job.dtype, backend.device, job.mode,
-        digest({"images": images}), digest(dict(weights)), recipe,
-    )  # fmt: skip
+        writer.close(run, versions.recorded(backend.versions()), seconds, lines)
 
 
 def compare_weights(
     read_back: Mapping[str, NDArray[Any]], given: Mapping[str, NDArray[Any]], dtype: str
 ) -> dict[str, str]:
-    """Return what is wrong with every array that isn't held bit for bit as it was given."""
+    """Return what is wrong with each array that the network doesn't hold bit for bit as given."""
     problems = {}
     for name, array in given.items():
         found = read_back.get(name)
@@ -125,22 +119,20 @@ def compare_weights(
     return problems
 
 
+@dataclass(frozen=True)
 class _Recorder:
     """Records every endpoint while a network runs, and feeds layers from the oracle if given."""
 
-    def __init__(
-        self, backend: Adapter, job: Job, writer: TraceWriter, oracle: Trace | None
-    ) -> None:
-        self.backend = backend
-        self.job = job
-        self.writer = writer
-        self.oracle = oracle
-        # id of a tensor -> the tensor, weakly, and the endpoint that it is
-        self.producers: dict[int, tuple[weakref.ref[Any], str]] = {}
+    backend: Adapter
+    job: Job
+    writer: TraceWriter
+    oracle: Trace | None
+    # id of a tensor -> the tensor, weakly, and the endpoint that it is
+    producers: dict[int, tuple[weakref.ref[Any], str]] = field(default_factory=dict)
 
-    def attached(self, net: Any) -> ExitStack:
+    def attached(self, net: Any) -> contextlib.ExitStack:
         """Return a context in which `net` is recorded."""
-        stack = ExitStack()
+        stack = contextlib.ExitStack()
         for path, module, leaf in self.backend.modules(net):
             if not path:
                 before, after = self._around_network()

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from ..networks.catalogue import Network
 from ..traces.layout import nhwc_to_shared, shared_to_nhwc
-from .base import After, Base, Before, Factors, TrainingAdapter, UnavailableError, wrap_method
+from ..traces.weights import is_statistic
+from .base import After, Before, Factors, TrainingAdapter, UnavailableError, wrap_method
 from .recipe import Recipe
 
 
@@ -36,11 +37,12 @@ def precision(dtype: str) -> Iterator[None]:
         keras.config.set_dtype_policy(policy)
 
 
-class Backend(Base, TrainingAdapter):
+class Backend(TrainingAdapter):
     """TensorFlow on the CPU or the first GPU; there without TF32, and deterministic."""
 
     name = "tf"
     dtypes = ("float64", "float32", "bfloat16", "float16")
+    refusals = (ValueError, tf.errors.OpError)
 
     def __init__(self, device: str) -> None:
         super().__init__(device)
@@ -87,12 +89,9 @@ class Backend(Base, TrainingAdapter):
         small = tensor.dtype in (tf.bfloat16, tf.float16)
         return nhwc_to_shared((tf.cast(tensor, tf.float32) if small else tensor).numpy())
 
-    def dtype_of(self, tensor: Any) -> str:
-        return str(tensor.dtype.name)
-
-    def forward(self, net: Any, x: Any) -> Any:
+    def forward(self, net: Any, x: Any, training: bool = False) -> Any:
         with tf.device(self.tf_device):
-            return net(x, training=False)
+            return net(x, training=training)
 
     def dropout(self, module: Any) -> float | None:
         return float(module.rate) if isinstance(module, keras.layers.Dropout) else None
@@ -118,7 +117,7 @@ class Backend(Base, TrainingAdapter):
         from inception_tf.weights import _arrays
 
         for name, variable in _arrays(net).items():
-            if not name.endswith(("running_mean", "running_var")):
+            if not is_statistic(name):
                 variable.trainable = name not in recipe.frozen
         with precision(net.dtype), tf.device(self.tf_device):
             training = inception_tf.Training(

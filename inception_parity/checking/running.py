@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import OracleError
-from ..files import save_array, save_arrays, work_folder
+from ..files import save_array, save_arrays, settle, work_folder
 from ..networks import catalogue
 from ..workers.processes import Worker, run_all
 from ..workers.request import AnyJob, Outcome, Request
@@ -40,8 +40,7 @@ def trace_folder(task: Task, keep: Path | None) -> Iterator[Path]:
         yield folder
         if keep is not None:
             shutil.rmtree(folder / WORK)
-            folder.chmod(0o755)
-            folder.replace(keep)
+            settle(folder, keep)
 
 
 def request_of(

@@ -1,17 +1,19 @@
-"""The commands, a file for each or for a few that belong together; here is what all of them use."""
+"""The commands, a file for each or for a few that belong together, and what all of them use."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .. import files
 from ..report import record
 
 app = typer.Typer(
@@ -23,19 +25,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-# Tables are wide where there is no terminal to fit them into. File names are printed as they are.
-out = Console(width=None if sys.stdout.isatty() else 120, markup=False, emoji=False)
-err = Console(stderr=True, soft_wrap=True, markup=False, emoji=False)
+# Tables are wide where there is no terminal to fit them into. Texts are printed as they are.
+_PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
+out = Console(width=None if sys.stdout.isatty() else 120, **_PLAIN)
+err = Console(stderr=True, soft_wrap=True, **_PLAIN)
 
 
 def print_line(text: str | Text, style: str = "") -> None:
-    """Print one line, which is neither wrapped nor highlighted."""
-    out.print(text, style=style, highlight=False, soft_wrap=True)
+    """Print one line, which isn't wrapped."""
+    out.print(text, style=style, soft_wrap=True)
 
 
 def print_json(value: object) -> None:
     """Print a value as JSON."""
     print(record.dumps(value), end="")
+
+
+def write_json(file: Path | None, value: object) -> None:
+    """Write a value as JSON into a file, if there is one."""
+    if file is not None:
+        files.write_whole(file, record.dumps(value).encode())
 
 
 def plain_table(*columns: str, right: Sequence[str] = ()) -> Table:
@@ -55,10 +64,10 @@ def stop(reason: object, code: int) -> NoReturn:
 @contextlib.contextmanager
 def progress(title: str = "") -> Iterator[Callable[[str], None]]:
     """Show a line that changes; without a terminal, the title alone."""
-    if not err.is_terminal:
+    if err.is_terminal:
+        with err.status(f"{title}starting") as status:
+            yield lambda text: status.update(f"{title}{text}")
+    else:
         if title:
             err.print(title.rstrip())
         yield lambda text: None
-        return
-    with err.status(f"{title}starting") as status:
-        yield lambda text: status.update(f"{title}{text}")

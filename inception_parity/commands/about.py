@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 from rich.text import Text
-from typer import Argument, Option
 
 from ..backends import min_size
 from ..data.images import parse_size
@@ -19,11 +17,10 @@ from ..traces import seeding, weights
 from . import out, plain_table, print_json, print_line, progress
 from .arguments import parse_backends, parse_settings
 from .option_groups import command
-from .options import Json, NetworkName, Seed, Set, SizeText
 
 
 @command("networks")
-def networks_command(as_json: Json = False) -> None:
+def networks_command(as_json: bool = False) -> None:
     """List the networks and their options.
 
     Example:
@@ -31,16 +28,13 @@ def networks_command(as_json: Json = False) -> None:
         inception-parity networks
     """
     if as_json:
-        listed = [
+        print_json([
             {
-                "name": n.name,
-                "class": n.class_name,
-                "source": n.source,
+                "name": n.name, "class": n.class_name, "source": n.source,
                 "options": {o.name: {"default": o.default, "help": o.help} for o in n.options},
             }
             for n in catalogue.NETWORKS.values()
-        ]
-        print_json(listed)
+        ])  # fmt: skip
         return
     for n in catalogue.NETWORKS.values():
         out.print(Text(n.name, style="bold").append(f"  {n.class_name}, {n.source}", style="dim"))
@@ -51,11 +45,11 @@ def networks_command(as_json: Json = False) -> None:
 
 @command("summary")
 def summary_command(
-    network: NetworkName,
-    size: SizeText = None,
-    batch: int = Option(1, help="Images in the batch."),
-    settings: Set = None,
-    as_json: Json = False,
+    network: str,
+    size: str | None = None,
+    batch: int = 1,
+    settings: list[str] | None = None,
+    as_json: bool = False,
 ) -> None:
     """Show every layer with its shape, parameters and multiply-adds.
 
@@ -76,9 +70,8 @@ def summary_command(
         "multiply_adds": sum(layer.multiply_adds for layer in leaves),
     }
     if as_json:
-        rows = [vars(layer) for layer in layers]
-        found = {"network": network, "options": options, **totals, "layers": rows}
-        print_json(found)
+        found = {"network": network, "options": options, **totals}
+        print_json({**found, "layers": [vars(layer) for layer in layers]})
         return
     table = plain_table("layer", "what", "output", right=("parameters", "multiply-adds"))
     for layer in layers:
@@ -89,18 +82,13 @@ def summary_command(
             f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
         )  # fmt: skip
     out.print(table)
-    out.print(
-        f"{totals['parameters']:,} parameters, {totals['multiply_adds']:,} multiply-adds",
-        style="bold", highlight=False,
-    )  # fmt: skip
+    parameters, multiply_adds = totals.values()
+    out.print(f"{parameters:,} parameters, {multiply_adds:,} multiply-adds", style="bold")
 
 
 @command("weights")
 def weights_command(
-    network: NetworkName,
-    file: Annotated[Path, Option("--out", help="The file to write.")],
-    seed: Seed = 0,
-    settings: Set = None,
+    network: str, file: Path, seed: int = 0, settings: list[str] | None = None
 ) -> None:
     """Write seeded shared weights: the same values on every machine.
 
@@ -117,11 +105,11 @@ def weights_command(
 
 @command("sizes")
 def sizes_command(
-    in_channels: int = Option(1, help="Channels of the images."),
-    num_classes: int = Option(10, help="Length of the logits."),
-    size: str = Option("224", help="Image size: `224`, or `224x160` (HxW)."),
-    plot: Path | None = Option(None, help="Draw the table into a PNG, SVG or PDF file."),
-    as_json: Json = False,
+    in_channels: int = 1,
+    num_classes: int = 10,
+    size: str = "224",
+    plot: Path | None = None,
+    as_json: bool = False,
 ) -> None:
     """Compare the sizes of the family with AlexNet, VGG-11 and NiN, as d2l's exercise asks.
 
@@ -156,10 +144,10 @@ def sizes_command(
 
 @command("min-size")
 def min_size_command(
-    network: list[str] | None = Argument(None, help="Networks; by default all."),
-    backends: str = Option("np,pt", help="Backends to try it in, separated by commas."),
-    settings: Set = None,
-    as_json: Json = False,
+    network: list[str] | None = None,
+    backends: str = "np,pt",
+    settings: list[str] | None = None,
+    as_json: bool = False,
 ) -> None:
     """Find the smallest square image that a network takes, by trying it.
 

@@ -1,4 +1,4 @@
-"""Words of the command line, turned into values or refused."""
+"""Words of the command line, converted to values or refused."""
 
 from __future__ import annotations
 
@@ -15,34 +15,43 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
 
 
-def parse_settings(texts: Sequence[str] | None) -> dict[str, str]:
+def _named(flag: str, texts: Sequence[str] | None, example: str) -> dict[str, str]:
     """Turn `name=value` words into a dictionary."""
-    settings: dict[str, str] = {}
+    found: dict[str, str] = {}
     for text in texts or ():
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise InputError(f"--set {text!r}, but should be like --set in_channels=3")
-        if name in settings:
-            raise InputError(f"--set {name} is given twice")
-        settings[name] = value
-    return settings
+            raise InputError(f"{flag} {text!r}, but should be like {flag} {example}")
+        if name in found:
+            raise InputError(f"{flag} {name} is given twice")
+        found[name] = value
+    return found
+
+
+def parse_settings(texts: Sequence[str] | None) -> dict[str, str]:
+    """Return the options of a network that `--set` gives."""
+    return _named("--set", texts, "in_channels=3")
 
 
 def parse_pythons(texts: Sequence[str] | None, backends: Sequence[str]) -> dict[str, Path]:
-    """Turn `backend=path` words into a dictionary of interpreters that have the framework."""
+    """Return the interpreters that `--python` gives, which have to have their frameworks."""
     pythons: dict[str, Path] = {}
-    for text in texts or ():
-        name, equals, value = text.partition("=")
-        if not equals or not value:
-            raise InputError(f"--python {text!r}, but should be like --python mx=path/to/python")
+    for name, value in _named("--python", texts, "mx=path/to/python").items():
+        if not value:
+            raise InputError(f"--python '{name}=', but should be like --python mx=path/to/python")
         catalogue.backend(name)
         if name not in backends:
-            raise InputError(f"--python {text}: {name} isn't among the backends asked for")
-        if name in pythons:
-            raise InputError(f"--python {name} is given twice")
+            raise InputError(f"--python {name}={value}: {name} isn't among the backends asked for")
         pythons[name] = Path(value).absolute()  # not resolved: a link leads out of its environment
         require_interpreter(name, pythons[name])
     return pythons
+
+
+def _listed(flag: str, text: str) -> tuple[str, ...]:
+    found = words(text)
+    if not found:
+        raise InputError(f"{flag} is empty; leave it out for the default")
+    return found
 
 
 def parse_backends(text: str, without_oracle: str = "") -> tuple[str, ...]:
@@ -52,9 +61,7 @@ def parse_backends(text: str, without_oracle: str = "") -> tuple[str, ...]:
         text: their names, with commas.
         without_oracle: what to say if the oracle is among them, where it can't be.
     """
-    found = words(text)
-    if not found:
-        raise InputError("--backends is empty; leave it out for the default")
+    found = _listed("--backends", text)
     for name in found:
         catalogue.backend(name)
         if without_oracle and name == catalogue.ORACLE:
@@ -64,9 +71,7 @@ def parse_backends(text: str, without_oracle: str = "") -> tuple[str, ...]:
 
 def parse_dtypes(text: str, known: Sequence[str] = catalogue.DTYPES) -> tuple[str, ...]:
     """Return the dtypes that `--dtypes` names, if all of them are `known`."""
-    found = words(text)
-    if not found:
-        raise InputError("--dtypes is empty; leave it out for the default")
+    found = _listed("--dtypes", text)
     for name in found:
         require_dtype(name, known)
     return found

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.text import Text
-from typer import Argument, Option
 
 from .. import libraries
-from ..conversion import converting as conversions
-from ..conversion.found import Found
+from ..conversion.converting import Wanted, convert
+from ..conversion.found import Claim, Found
 from ..conversion.identifying import identify
 from ..conversion.verifying import Verification
 from ..data.images import parse_size
@@ -22,38 +20,31 @@ from ..libraries import SHARED
 from . import err, out, plain_table, print_json, print_line, progress
 from .arguments import parse_settings, words
 from .option_groups import command
-from .options import Json, Set, Timeout
-
-Source = Annotated[Path, Argument(help="A file of weights.")]
 
 
 @dataclass(frozen=True)
 class SourceOptions:
     """What is said about a file of weights, beyond what it says itself."""
 
-    library: str | None = Option(
-        None,
-        "--from",
-        help="Whose file it is: `shared`, `onnx`, `torchvision`, `timm`, `keras`, `gluon`.",
-    )
-    network: str | None = Option(None, help="Name of its network here, if that is in doubt.")
-    settings: Set = None
+    library: str | None = None
+    network: str | None = None
+    settings: list[str] | None = None
+
+    def claim(self) -> Claim:
+        """Return it as it is meant."""
+        return Claim(self.library, self.network, parse_settings(self.settings))
 
 
 @command("convert")
 def convert_command(
-    source: Source,
-    target: Annotated[Path, Argument(help="The file to write.")],
+    source: Path,
+    target: Path,
     given: SourceOptions,
-    to: str = Option(SHARED, help="`shared`, `onnx`, or whose file to write."),
-    backends: str | None = Option(
-        None,
-        help="Backends whose networks run beside it; by default pt,tf,mx, and for ONNX only those "
-        "that are needed.",
-    ),
-    size: str | None = Option(None, help="Image size of the ONNX file: `299`, or `299x320` (HxW)."),
-    prove: bool = Option(True, "--verify/--no-verify", help="Run both sides, and compare them."),
-    timeout: Timeout = 600,
+    to: str = SHARED,
+    backends: str | None = None,
+    size: str | None = None,
+    prove: bool = True,
+    timeout: float = 600,
 ) -> None:
     """Convert weights between torchvision, timm, Keras, MXNet Gluon, shared and ONNX files.
 
@@ -69,30 +60,27 @@ def convert_command(
     if source.exists() and target.exists() and source.samefile(target):
         raise InputError(f"{target}: the source itself; give another name")
     with progress() as say:
-        done = conversions.convert(
-            source, target, to, library=given.library, network=given.network,
-            settings=parse_settings(given.settings),
-            backends=None if backends is None else words(backends),
-            size=None if size is None else parse_size(size),
-            prove=prove, timeout=timeout, progress=say,
+        wanted = Wanted(
+            source, target, to, given.claim(), None if backends is None else words(backends),
+            None if size is None else parse_size(size), prove, timeout,
         )  # fmt: skip
+        done = convert(wanted, say)
     show_found(done.found)
     _show_verification(done.verification)
     status = "verified" if done.verification and done.verification.agree else "unverified"
     takes = f"images of {done.size[0]}x{done.size[1]}, " if done.size else ""
-    said = f"{target}: {to}, {takes}{len(done.weights.arrays)} arrays, {status}"
-    print_line(said)
+    print_line(f"{target}: {to}, {takes}{len(done.weights.arrays)} arrays, {status}")
 
 
 @command("inspect")
-def inspect_command(file: Source, given: SourceOptions, as_json: Json = False) -> None:
+def inspect_command(file: Path, given: SourceOptions, as_json: bool = False) -> None:
     """Say what a file of weights is, what is wrong with it, and which libraries can load it.
 
     Example:
 
         inception-parity inspect inception_v3.pth
     """
-    found = identify(file, given.library, given.network, parse_settings(given.settings))
+    found = identify(file, given.claim())
     wrong = found.wrong()
     arrays = {} if wrong else {name: found.array(name) for name in found.names}
     fits = {
@@ -101,28 +89,25 @@ def inspect_command(file: Source, given: SourceOptions, as_json: Json = False) -
     }
     verification = _stated(found)
     if as_json:
-        described = {
+        print_json({
             "file": str(file), "format": found.content.format, "library": found.library,
             "network": found.network, "options": found.options, "arrays": len(found.names),
             "wrong": wrong, "assumed": found.assumed, "notes": found.notes,
             "sha256": found.sha256, "loads": {name: not why for name, why in fits.items()},
             "differences": fits, "verification": verification,
-        }  # fmt: skip
-        print_json(described)
+        })  # fmt: skip
         raise typer.Exit(2 if wrong else 0)
     show_found(found)
-    out.print(f"{len(found.names)} arrays, sha256 of the file {found.sha256}", highlight=False)
+    out.print(f"{len(found.names)} arrays, sha256 of the file {found.sha256}")
     if verification:
-        out.print(f"verification: {verification}", highlight=False)
+        out.print(f"verification: {verification}")
     table = plain_table("loaded by", "", "differs in")
     ours = Text("this network, with these options", style="green")
     table.add_row("inception_pt, _tf, _mx, _np", "yes" if not wrong else "no", ours)
     for info in libraries.all_libraries():
-        version = info.networks.get(found.network)
-        title = info.title if version is None else f"{info.title} {version.title}"
-        why = fits[info.name]
-        notes = version.notes if version else ()
-        table.add_row(title, "no" if why else "yes", Text("; ".join([*why, *notes])))
+        version, why = info.networks.get(found.network), fits[info.name]
+        differs = "; ".join([*why, *(version.notes if version else ())])
+        table.add_row(info.title_of(found.network), "no" if why else "yes", Text(differs))
     out.print(table)
     if wrong:
         raise InputError(f"{file}: {len(wrong)} arrays are wrong:\n  " + "\n  ".join(wrong[:40]))
@@ -143,7 +128,9 @@ def _show_verification(verification: Verification | None) -> None:
     if verification is None:
         return
     if verification.rows:
-        table = plain_table("beside", "run", "images", right=("stages", "worst rel. L2", "logits"))
+        table = plain_table(
+            "compared with", "run", "images", right=("stages", "worst rel. L2", "logits")
+        )
         for row in verification.rows:
             table.add_row(
                 row.target, row.dtype, f"{row.size[0]}x{row.size[1]}", f"{row.stages}",

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import typer
 from rich.text import Text
-from typer import Argument, Option
 
 from .. import differences, errors
 from ..differences import pages
@@ -16,16 +15,15 @@ from ..networks import catalogue
 from . import out, plain_table, print_json, print_line, progress
 from .arguments import parse_backends, require_timeout
 from .option_groups import command
-from .options import Json, Timeout
 
 
 @command("differences")
 def differences_command(
-    topic: str | None = Argument(None, help="A topic; by default all, one line each."),
-    backends: str = Option("pt,tf,mx", help="Frameworks, separated by commas."),
-    write: Path | None = Option(None, help="Write all topics as Markdown pages into this folder."),
-    timeout: Timeout = 300,
-    as_json: Json = False,
+    topic: str | None = None,
+    backends: str = "pt,tf,mx",
+    write: Path | None = None,
+    timeout: float = 300,
+    as_json: bool = False,
 ) -> None:
     """Show what the frameworks do differently, by small experiments in those installed.
 

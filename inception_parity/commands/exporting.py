@@ -5,10 +5,8 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
 
 import typer
-from typer import Option
 
 from .. import errors
 from ..checking import runner as checks
@@ -21,21 +19,18 @@ from ..report import terminal
 from . import err, out, print_line, progress
 from .arguments import parse_backends
 from .option_groups import command
-from .options import InputOptions, NetworkName, Pythons, Timeout, WorkerOptions
+from .options import InputOptions, WorkerOptions
 
 
 @command("export")
 def export_command(
-    network: NetworkName,
-    file: Annotated[Path, Option("--out", help="The ONNX file to write.")],
+    network: str,
+    file: Path,
     given: InputOptions,
-    verify: bool = Option(False, "--verify", help="Check the file before it is put in its place."),
-    backends: Annotated[
-        str | None,
-        Option(help="Backends to run beside the file with --verify; by default all installed."),
-    ] = None,
-    pythons: Pythons = None,
-    timeout: Timeout = 600,
+    verify: bool = False,
+    backends: str | None = None,
+    pythons: list[str] | None = None,
+    timeout: float = 600,
 ) -> None:
     """Write a network as an ONNX file, with all weights under their shared names.
 
@@ -62,11 +57,18 @@ def export_command(
         if verify:
             writing.note(made, "verified", _verified(task, replace(settings, onnx=made)))
         write_whole(file, made.read_bytes())
-    _say(file, task, verify)
+    channels, (height, width) = task.weights.options["in_channels"], task.size
+    print_line(
+        f"{file}: opset {writing.OPSET}, IR version {writing.IR_VERSION}, "
+        f"images {writing.BATCH} x {channels} x {height} x {width}, "
+        f"{len(task.weights.arrays)} initialisers, sha256 {task.weights.sha256}"
+    )
+    if not verify:
+        out.print("Not verified; --verify does that, or `check --backends onnx --onnx FILE`.")
 
 
 def _verified(task: Task, settings: Settings) -> str:
-    """Check the file beside the backends' networks; return what was found, in a line."""
+    """Check the file and the backends' networks; return what was found, in a line."""
     with progress() as say:
         result = checks.check(task, settings, None, say)
     terminal.show(out, result)
@@ -80,14 +82,3 @@ def _verified(task: Task, settings: Settings) -> str:
     }
     found = ", ".join(f"{dtype} within {error:.1e}" for dtype, error in worst.items())
     return f"{len(task.images)} images, all endpoints against the oracle: {found}"
-
-
-def _say(file: Path, task: Task, verified: bool) -> None:
-    channels, (height, width) = task.weights.options["in_channels"], task.size
-    print_line(
-        f"{file}: opset {writing.OPSET}, IR version {writing.IR_VERSION}, "
-        f"images {writing.BATCH} x {channels} x {height} x {width}, "
-        f"{len(task.weights.arrays)} initialisers, sha256 {task.weights.sha256}"
-    )
-    if not verified:
-        out.print("Not verified; --verify does that, or `check --backends onnx --onnx FILE`.")

@@ -153,20 +153,21 @@ def parse_match(texts: Sequence[str]) -> dict[str | None, Any]:
     """
     found: dict[str | None, Any] = {None: []}
     for text in texts:
-        if text.endswith(".json"):
-            _merge(found, Path(text))
-            continue
-        one, equals, other = text.partition("=")
-        if not equals or not (one or other):
-            raise InputError(f"--match {text}: should be a=b, a=, =b, or a file that ends in .json")
-        if one:
-            found[one] = other or None
-        else:
-            found[None].append(other)
+        pairs = _pairs_in(Path(text)) if text.endswith(".json") else dict([_pair(text)])
+        found[None] += pairs.pop("", [])
+        found.update(pairs.items())
     return found
 
 
-def _merge(found: dict[str | None, Any], file: Path) -> None:
+def _pair(text: str) -> tuple[str, Any]:
+    one, equals, other = text.partition("=")
+    if not equals or not (one or other):
+        raise InputError(f"--match {text}: should be a=b, a=, =b, or a file that ends in .json")
+    return (one, other or None) if one else ("", [other])
+
+
+def _pairs_in(file: Path) -> dict[str, Any]:
+    """Return the pairs of a JSON file; "" stands for all layers without a counterpart."""
     try:
         pairs = json.loads(file.read_text())
     except (OSError, ValueError, RecursionError) as error:
@@ -179,7 +180,6 @@ def _merge(found: dict[str | None, Any], file: Path) -> None:
             raise InputError(
                 f'{file}: {one!r}: should be a layer\'s name, null, or a list under ""'
             )
-        if one:
-            found[one] = other
-        else:
-            found[None] += [name for name in names if name]
+        if not one:
+            pairs[one] = [name for name in names if name]
+    return pairs

@@ -7,15 +7,13 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
-from typer import Argument, Option
 
 from .. import errors, files
 from ..errors import InputError
-from ..report import record
-from . import err, out, progress
+from . import err, out, progress, write_json
 from .model_arguments import build, parse_input, parse_match
 from .option_groups import command
 from .options import Reports
@@ -34,14 +32,8 @@ ENVIRONMENT = {
 class ModelInputs:
     """What both models are fed."""
 
-    inputs: list[str] | None = Option(
-        None,
-        "--input",
-        help="What both are fed: a shape for random numbers, `1x3x96x96` (NxCxHxW); an image "
-        "or a folder of images; `photographs`: those of this package; or an .npy file. "
-        "Repeatable, for models that take several.",
-    )
-    size: str = Option("224", help="Size of images: `224`, or `224x160` (HxW).")
+    inputs: list[str] | None = None
+    size: str = "224"
 
     def arrays(self) -> Any:
         """Return one array, or a list of several."""
@@ -55,37 +47,21 @@ class ModelInputs:
 class Comparing:
     """How two models are compared."""
 
-    dtype: str | None = Option(
-        None, help="`float64` or `float32`; by default the best that both can do."
-    )
-    match: list[str] | None = Option(
-        None,
-        help="A correction: `a=b`; `a=` or `=b` for a layer that needs no counterpart; or a "
-        "JSON file of such pairs. Repeatable.",
-    )
-    copy_weights: bool = Option(
-        False, "--copy-weights", help="Give the port the original's weights first."
-    )
-    layout_a: str | None = Option(
-        None, help="The original's layout, `NCHW` or `NHWC`, if it isn't recognised."
-    )
-    layout_b: str | None = Option(None, help="The port's layout.")
+    dtype: str | None = None
+    match: list[str] | None = None
+    copy_weights: bool = False
+    layout_a: str | None = None
+    layout_b: str | None = None
 
 
 @command("compare-models")
 def compare_models(
-    a: Annotated[
-        str,
-        Argument(
-            help="The original: `module:name` or `file.py:name`, a model or a function that "
-            "makes one; an `.onnx` file; or a folder that --keep left."
-        ),
-    ],
-    b: Annotated[str, Argument(help="The port, likewise. It is the one that is judged.")],
+    a: str,
+    b: str,
     inputs: ModelInputs,
     options: Comparing,
     reports: Reports,
-    show_match: bool = Option(False, "--show-match", help="Print the whole match, layer by layer."),
+    show_match: bool = False,
 ) -> None:
     """Compare a model with the one that it was made from: any two, of any framework.
 
@@ -122,8 +98,7 @@ def compare_models(
             page.write(reports.page, [sheet])
     made.show(out, show_match)
     code = errors.DIVERGE if made.fails else errors.AGREE
-    if reports.json is not None:
-        files.write_whole(reports.json, record.dumps(model_record(made, code)).encode())
+    write_json(reports.json, model_record(made, code))
     if reports.keep is not None:
         _keep(reports.keep, made)
     raise typer.Exit(code)
@@ -139,6 +114,5 @@ def _keep(keep: Path, made: Any) -> None:
     with files.work_folder(keep) as folder:
         for name, trace in (("a", made.a), ("b", made.b)):
             shutil.copytree(trace.folder, folder / name)
-        folder.chmod(0o755)
-        folder.replace(keep)
-    err.print(f"traces: {keep / 'a'}, {keep / 'b'}", highlight=False)
+        files.settle(folder, keep)
+    err.print(f"traces: {keep / 'a'}, {keep / 'b'}")

@@ -1,45 +1,58 @@
-"""Commands whose options come in groups: a dataclass in a signature stands for its fields.
+"""Commands: functions whose parameters `options.toml` describes, and which may come in groups.
 
     @dataclass(frozen=True)
     class Workers:
-        device: Annotated[str, Option(help="`cpu` or `gpu`.")] = "cpu"
-        timeout: Annotated[float, Option(help="Time limit, in seconds.")] = 600
+        device: str = "cpu"
+        timeout: float = 600
 
     @command("run")
-    def run_command(network: NetworkName, workers: Workers) -> None: ...
+    def run_command(network: str, workers: Workers) -> None: ...
 
-gives `run NETWORK --device … --timeout …`.
+gives `run NETWORK --device … --timeout …`: a dataclass in a signature stands for its fields.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+import tomllib
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, get_type_hints
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
 
+from typer import Argument, Option
 from typer.core import TyperCommand
 
 from . import app
+
+Description = str | Mapping[str, Any]  # of a parameter, as it stands in options.toml
+
+DESCRIPTIONS: Mapping[str, Mapping[str, Description]] = tomllib.loads(
+    Path(__file__).with_name("options.toml").read_text(encoding="utf-8")
+)
 
 
 def command(
     name: str, cls: type[TyperCommand] | None = None
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register the decorated function as the command `name`, with the fields of its groups."""
+    """Register the decorated function as the command `name`, whose help is its docstring."""
+    described = {**DESCRIPTIONS["shared"], **DESCRIPTIONS.get(name, {})}
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
-        app.command(name, cls=cls)(flattened(function))
+        app.command(name, cls=cls)(flattened(function, described))
         return function
 
     return register
 
 
-def flattened(function: Callable[..., None]) -> Callable[..., None]:
+def flattened(
+    function: Callable[..., None], described: Mapping[str, Description]
+) -> Callable[..., None]:
     """Return `function` with the fields of each dataclass in its signature as parameters.
 
     Raises:
+        KeyError: a parameter isn't described.
         ValueError: two of them have the same name.
     """
     groups: dict[str, type[Any]] = {}
@@ -47,9 +60,14 @@ def flattened(function: Callable[..., None]) -> Callable[..., None]:
     for parameter in inspect.signature(function, eval_str=True).parameters.values():
         if is_dataclass(parameter.annotation):
             groups[parameter.name] = parameter.annotation  # type: ignore[assignment]
-            parameters += _fields(parameter.annotation)
+            hints = get_type_hints(parameter.annotation)
+            parameters += [
+                field.replace(annotation=hints[name])
+                for name, field in inspect.signature(groups[parameter.name]).parameters.items()
+            ]
         else:
-            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            parameters.append(parameter)
+    parameters = [_described(parameter, described[parameter.name]) for parameter in parameters]
 
     @functools.wraps(function)
     def call(**values: Any) -> None:
@@ -62,9 +80,11 @@ def flattened(function: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
-def _fields(group: Any) -> list[inspect.Parameter]:
-    hints = get_type_hints(group, include_extras=True)
-    return [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
-        for name, parameter in inspect.signature(group).parameters.items()
-    ]
+def _described(parameter: inspect.Parameter, said: Description) -> inspect.Parameter:
+    """Return a parameter with what Typer has to know about it."""
+    more = {"help": said} if isinstance(said, str) else said
+    flag = more.get("flag", f"--{parameter.name.replace('_', '-')}")
+    info = Argument(help=more["help"]) if "argument" in more else Option(flag, help=more["help"])
+    return parameter.replace(
+        kind=inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[parameter.annotation, info]
+    )

@@ -1,13 +1,11 @@
-"""Options that several commands have: single ones, then groups of them."""
+"""Groups of options that several commands have."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-from typer import Argument, Option
+from typing import Any
 
 from .. import files
 from ..checking.task import Settings, Task, make_task
@@ -18,41 +16,7 @@ from ..networks import catalogue
 from ..onnx import reading
 from ..traces import seeding, weights
 from . import err
-from .arguments import (
-    parse_backends,
-    parse_pythons,
-    parse_settings,
-    require_timeout,
-)
-
-NetworkName = Annotated[str, Argument(help="A network; `networks` lists them.")]
-SizeText = Annotated[
-    str | None,
-    Option("--size", help="Image size: `224`, or `224x160` (HxW); by default the network's."),
-]
-Set = Annotated[
-    list[str] | None,
-    Option("--set", help="An option of the network: `--set in_channels=3`. Repeatable."),
-]
-Seed = Annotated[int, Option(help="Seed of the weights, where no file is given.")]
-WeightsFile = Annotated[
-    Path | None, Option("--weights", help="A file of shared weights, instead of a seed.")
-]
-OnnxFile = Annotated[
-    Path | None,
-    Option("--onnx", help="An ONNX file, written by `export`, for the onnx backend to run."),
-]
-Pythons = Annotated[
-    list[str] | None,
-    Option("--python", help="Another interpreter for a backend: `mx=path/to/python`."),
-]
-Timeout = Annotated[float, Option(help="Time limit per backend, in seconds.")]
-Json = Annotated[bool, Option("--json", help="Print JSON.")]
-JsonFile = Annotated[Path | None, Option("--json", help="Write a JSON report to this file.")]
-PageFile = Annotated[
-    Path | None, Option("--report", help="Write a report to this file, as one HTML page.")
-]
-Keep = Annotated[Path | None, Option(help="Keep all traces, in this new folder.")]
+from .arguments import parse_backends, parse_pythons, parse_settings, require_timeout
 
 
 @dataclass(frozen=True)
@@ -69,12 +33,10 @@ class Case:
 class Selection:
     """Which networks are checked, in which backends and dtypes."""
 
-    networks: list[str] | None = Argument(None, help="Networks; by default googlenet.")
-    backends: str | None = Option(None, help="Backends, separated by commas; by default pt,tf,mx.")
-    dtypes: str = Option("float64,float32", help="Dtypes, separated by commas.")
-    everything: bool = Option(
-        False, "--all", help="Every network, with each of its notable options."
-    )
+    networks: list[str] | None = None
+    backends: str | None = None
+    dtypes: str = "float64,float32"
+    everything: bool = False
 
     def chosen_backends(self) -> tuple[str, ...]:
         """Return the backends that are named, or those that this platform can have."""
@@ -104,23 +66,24 @@ class Selection:
         if len(found) == 1:
             return [Case(*found[0], "", keep)]
         return [
-            Case(name, options, f"[{number}/{len(found)}] {name}  ", _numbered(keep, number, name))
+            Case(
+                name, options, f"[{number}/{len(found)}] {name}  ",
+                None if keep is None else keep / f"{number:02d}-{name}",
+            )
             for number, (name, options) in enumerate(found, 1)
-        ]
+        ]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class InputOptions:
     """What a network is given: its options, weights and images."""
 
-    size: SizeText = None
-    batch: int | None = Option(
-        None, help="Number of images; by default all given, or 2 of the photographs."
-    )
-    settings: Set = None
-    images: Path | None = Option(None, help="An image or a folder; by default six photographs.")
-    weights: WeightsFile = None
-    seed: Seed = 0
+    size: str | None = None
+    batch: int | None = None
+    settings: list[str] | None = None
+    images: Path | None = None
+    weights: Path | None = None
+    seed: int = 0
 
     def options(self) -> dict[str, str]:
         """Return what is given with `--set`."""
@@ -161,9 +124,9 @@ class InputOptions:
 class WorkerOptions:
     """Where backends run, and for how long at most."""
 
-    device: str = Option("cpu", help="`cpu` or `gpu`.")
-    pythons: Pythons = None
-    timeout: Timeout = 600
+    device: str = "cpu"
+    pythons: list[str] | None = None
+    timeout: float = 600
 
     def settings(
         self, backends: tuple[str, ...], dtypes: tuple[str, ...], onnx: Path | None = None
@@ -179,12 +142,11 @@ class WorkerOptions:
 
 
 @dataclass(frozen=True)
-class Reports:
-    """What a command leaves beside its output."""
+class Results:
+    """What a command leaves in addition to its output: a file, and a folder."""
 
-    json: JsonFile = None
-    page: PageFile = None
-    keep: Keep = None
+    json: Path | None = None
+    keep: Path | None = None
 
     def require_writable(self) -> None:
         """Raise InputError unless every file can be written, and the folder made."""
@@ -193,5 +155,8 @@ class Reports:
                 (files.refuse_full if name == "keep" else files.require_writable)(place)
 
 
-def _numbered(keep: Path | None, number: int, name: str) -> Path | None:
-    return None if keep is None else keep / f"{number:02d}-{name}"
+@dataclass(frozen=True)
+class Reports(Results):
+    """A page as well."""
+
+    page: Path | None = None

@@ -3,80 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-from typer import Option
+from typing import Any
 
 from ..data import datasets
-from ..data.feed import AUGMENTATIONS, DataSet
+from ..data.feed import DataSet
 from ..data.images import parse_size
 from ..errors import InputError
 from ..networks import catalogue
 from ..networks.empty_batch import require_size
 from ..networks.summary import values_per_channel
-from ..training.plan import DEFAULTS, Plan
+from ..training.plan import Plan
 from .arguments import parse_settings
-from .options import Set, SizeText
-
-DataFolder = Annotated[
-    Path | None,
-    Option(help="Folder with the files of a known data set; by default found or downloaded."),
-]
-Pixels = Annotated[
-    str | None,
-    Option(help="`signed`: -1 … 1, the default, as in `check`; `unit`: 0 … 1, as in d2l."),
-]
-Threads = Annotated[
-    int | None, Option(help="Number of the framework's threads. Default: all cores.")
-]
-Device = Annotated[str | None, Option(help="`cpu` or `gpu`. Default: cpu.")]
-TestImages = Annotated[int | None, Option(help="Test on the first so many images only.")]
 
 
 @dataclass(frozen=True)
 class DataOptions:
-    """The data to train or test on."""
+    """The data to train or test on, and how many of them are used."""
 
-    data: str | None = Option(
-        None, help="`fashion-mnist`, `cifar-10`, or a folder with a sub-folder per class."
-    )
-    data_folder: DataFolder = None
+    data: str | None = None
+    data_folder: Path | None = None
+    test_images: int | None = None
+
+    def load(self, say: Callable[[str], None], train_images: int | None = None) -> DataSet:
+        """Return the data that are named."""
+        assert self.data is not None
+        found = datasets.load(self.data, self.data_folder, say)
+        return found.limited(train_images, self.test_images)
+
+    def load_same(self, plan: Plan, say: Callable[[str], None]) -> DataSet:
+        """Return the data that a plan names.
+
+        Raises:
+            InputError: others are asked for, or found.
+        """
+        if self.data not in (None, plan.data):
+            raise InputError(f"a training on {plan.data}, but --data {self.data} was asked for")
+        found = datasets.load(plan.data, self.data_folder, say)
+        if found.digest != plan.data_digest:
+            raise InputError(
+                f"{plan.data}: not the data that the training began with (from {found.note}); "
+                "give --data-folder"
+            )
+        return found.limited(plan.train_images, plan.test_images)
 
 
-@dataclass(frozen=True)
-class PlanOptions:
-    """How a network is trained. Fields are named as in a plan's record; None: not given."""
-
-    size: SizeText = None
-    settings: Set = None
-    batch: int | None = Option(None, help=f"Images in a batch. Default: {DEFAULTS['batch']}.")
-    optimizer: str | None = Option(
-        None, help="`sgd`, `nesterov`, `adam` or `rmsprop`. Default: sgd."
-    )
-    lr: float | None = Option(None, help="Learning rate. Default: 0.1; Adam 0.001; RMSProp 0.045.")
-    momentum: float | None = Option(None, help="Momentum of SGD. Default: 0; 0.9 with `nesterov`.")
-    weight_decay: float | None = Option(
-        None, help="Times the weights, added to the gradient. Default: 0."
-    )
-    label_smoothing: float | None = Option(
-        None, help="Share of a label that is spread over all classes. Default: 0."
-    )
-    init: str | None = Option(
-        None, help="`d2l` (Xavier), `seeded`, or a file of shared weights. Default: d2l."
-    )
-    seed: int | None = Option(
-        None, help="Seed of weights, shuffling, augmentation and dropout. Default: 0."
-    )
-    augment: str | None = Option(None, help=f"`{'` or `'.join(AUGMENTATIONS)}`. Default: none.")
-    pixels: Pixels = None
+class PlanFields:
+    """Options that are fields of a plan's record; None: not given."""
 
     def given(self) -> dict[str, Any]:
         """Return the fields of a plan's record that were given; `--set` isn't among them."""
-        named = {f.name: getattr(self, f.name) for f in fields(self)}
-        size, _ = named.pop("size"), named.pop("settings")
-        return {**sides(size), **given(**named)}
+        named = given(**vars(self))
+        named.pop("settings", None)
+        size = named.pop("size", None)
+        sides = () if size is None else zip(("height", "width"), parse_size(size), strict=True)
+        return {**dict(sides), **named}
+
+
+@dataclass(frozen=True)
+class PlanOptions(PlanFields):
+    """How a network is trained."""
+
+    size: str | None = None
+    settings: list[str] | None = None
+    batch: int | None = None
+    optimizer: str | None = None
+    lr: float | None = None
+    momentum: float | None = None
+    weight_decay: float | None = None
+    label_smoothing: float | None = None
+    init: str | None = None
+    seed: int | None = None
+    augment: str | None = None
+    pixels: str | None = None
 
     def plan(self, network: str, data: DataSet, **more: Any) -> Plan:
         """Return the plan of a new training, and refuse what can't be used.
@@ -109,11 +109,6 @@ def given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def sides(size: str | None) -> dict[str, int]:
-    """Return the fields of a plan's record that `--size` stands for."""
-    return {} if size is None else dict(zip(("height", "width"), parse_size(size), strict=True))
-
-
 def plan_of(network: str, options: dict[str, Any], data: DataSet, **more: Any) -> Plan:
     """Return a plan for a data set, with images of the network's own size by default."""
     height, width = catalogue.network(network).size
@@ -137,20 +132,3 @@ def _require_last_batch(plan: Plan) -> None:
             f"the last batch of an epoch, of {last} out of {plan.train_images} images: {error}, "
             "or leave some out with --train-images"
         ) from error
-
-
-def load_same(plan: Plan, asked: DataOptions, say: Callable[[str], None]) -> DataSet:
-    """Return the data that a plan names.
-
-    Raises:
-        InputError: others are asked for, or found.
-    """
-    if asked.data not in (None, plan.data):
-        raise InputError(f"a training on {plan.data}, but --data {asked.data} was asked for")
-    found = datasets.load(plan.data, asked.data_folder, say)
-    if found.digest != plan.data_digest:
-        raise InputError(
-            f"{plan.data}: not the data that the training began with (from {found.note}); "
-            "give --data-folder"
-        )
-    return found.limited(plan.train_images, plan.test_images)

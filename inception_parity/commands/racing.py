@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 from rich.text import Text
-from typer import Option
 
 from .. import errors, files
 from ..comparison.limits import LIMIT_TRAINING_STEP
@@ -21,8 +19,7 @@ from ..training.plan import Plan
 from . import err, out, plain_table, print_line, progress, stop
 from .arguments import parse_backends, parse_dtypes, parse_pythons, parse_settings, require_timeout
 from .option_groups import command
-from .options import NetworkName, Pythons
-from .plans import DataFolder, PlanOptions
+from .plans import PlanOptions
 
 DTYPES = ("float64", "float32")
 STEPS, PICTURE = "race.jsonl", "race.png"
@@ -32,13 +29,11 @@ STEPS, PICTURE = "race.jsonl", "race.png"
 class RunnerOptions:
     """Who takes part, and how far it goes."""
 
-    backends: str | None = Option(None, help="Backends, separated by commas; by default pt,tf,mx.")
-    dtypes: str = Option(
-        "float64,float32", help="`float64`, `float32` or both, separated by commas."
-    )
-    steps: int = Option(20, help="Number of steps.")
-    pythons: Pythons = None
-    timeout: float = Option(3600.0, help="Time limit for the whole race, in seconds.")
+    backends: str | None = None
+    dtypes: str = "float64,float32"
+    steps: int = 20
+    pythons: list[str] | None = None
+    timeout: float = 3600.0
 
     def runners(self) -> list[racing.Runner]:
         """Return who takes part, dtype by dtype, and refuse what can't be used."""
@@ -61,20 +56,18 @@ class RunnerOptions:
 class RaceOptions(PlanOptions):
     """How the networks are trained: with small batches, and a rate that is a power of two."""
 
-    batch: int = Option(16, help="Images in a batch.")
-    lr: float = Option(0.0625, help="Learning rate.")
+    batch: int = 16
+    lr: float = 0.0625
 
 
 @command("race")
 def race_command(
-    network: NetworkName,
-    folder: Annotated[Path, Option("--out", help="A new folder for what comes out.")],
-    data: Annotated[
-        str, Option(help="`fashion-mnist`, `cifar-10`, or a folder with a sub-folder per class.")
-    ],
+    network: str,
+    folder: Path,
+    data: str,
     race: RunnerOptions,
     options: RaceOptions,
-    data_folder: DataFolder = None,
+    data_folder: Path | None = None,
 ) -> None:
     """Train one network in several backends and dtypes, and see rounding drive them apart.
 
@@ -133,8 +126,7 @@ def _leave(folder: Path, plan: Plan, done: list[racing.Step]) -> None:
     with files.work_folder(folder) as work:
         files.write_whole(work / STEPS, racing.lines(done).encode())
         pictures.draw(work / PICTURE, title, losses, distances, moved, done[-1].layers)
-        work.chmod(0o755)
-        work.replace(folder)
+        files.settle(work, folder)
 
 
 def _show(done: list[racing.Step]) -> None:

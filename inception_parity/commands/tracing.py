@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
-from typer import Argument, Option
 
 from .. import errors, files
 from ..checking import runner as checks
@@ -18,33 +16,26 @@ from ..errors import InputError
 from ..files import require_writable
 from ..networks import catalogue
 from ..numerics import UNIT_ROUNDOFF
-from ..report import page, record, terminal
-from ..traces import seeding, weights
+from ..report import page as pages
+from ..report import record, terminal
+from ..traces import seeding
+from ..traces import weights as weight_files
 from ..traces.trace import Trace
 from . import err, out, print_json, print_line, progress, stop
 from .arguments import require_dtype
 from .option_groups import command
-from .options import (
-    InputOptions,
-    Json,
-    NetworkName,
-    OnnxFile,
-    PageFile,
-    Seed,
-    WeightsFile,
-    WorkerOptions,
-)
+from .options import InputOptions, WorkerOptions
 
 
 @command("run")
 def run_command(
-    network: NetworkName,
-    backend: Annotated[str, Option(help="`np`, `pt`, `tf`, `mx` or `onnx`.")],
-    folder: Annotated[Path, Option("--out", help="A new folder for the trace.")],
+    network: str,
+    backend: str,
+    folder: Path,
     given: InputOptions,
     workers: WorkerOptions,
-    dtype: str = Option("float64", help="`float64`, `float32`, …"),
-    onnx: OnnxFile = None,
+    dtype: str = "float64",
+    onnx: Path | None = None,
 ) -> None:
     """Run a network in one backend, and keep its trace.
 
@@ -68,14 +59,12 @@ def run_command(
 
 @command("compare")
 def compare_command(
-    trace: Annotated[Path, Argument(help="The folder of a kept trace.")],
-    reference: Annotated[
-        Path, Argument(help="The trace to compare it with, preferably the oracle's.")
-    ],
-    as_json: Json = False,
-    weights_file: WeightsFile = None,
-    seed: Seed = 0,
-    page_file: PageFile = None,
+    trace: Path,
+    reference: Path,
+    as_json: bool = False,
+    weights: Path | None = None,
+    seed: int = 0,
+    page: Path | None = None,
 ) -> None:
     """Compare two kept traces, endpoint by endpoint, and look for the cause.
 
@@ -87,8 +76,8 @@ def compare_command(
 
         inception-parity compare traces/pt traces/oracle --report page.html
     """
-    if page_file is not None:
-        require_writable(page_file)
+    if page is not None:
+        require_writable(page)
     ours, theirs = Trace.read(trace), Trace.read(reference)
     for one in (ours, theirs):
         one.verify()
@@ -101,28 +90,28 @@ def compare_command(
     diagnosis = None
     is_oracle = theirs.run.backend == catalogue.ORACLE and theirs.run.mode == "propagated"
     if report.fails and is_oracle:
-        shared = _weights_of(theirs, weights_file, seed)
+        shared = _weights_of(theirs, weights, seed)
         if shared is not None:
             diagnosis = diagnose_trace(report, ours, theirs, shared.arrays, known)
         elif not as_json:
             err.print("To find the cause, give the run's weights with --weights or --seed.")
-    if page_file is not None:
+    if page is not None:
         again = ["inception-parity", "compare", str(trace), str(reference)]
-        again += ["--weights", str(weights_file)] if weights_file else ["--seed", str(seed)]
+        again += ["--weights", str(weights)] if weights else ["--seed", str(seed)]
         with progress() as say:
-            page.write(page_file, [page.of_traces(report, ours, theirs, again, diagnosis, say)])
+            pages.write(page, [pages.of_traces(report, ours, theirs, again, diagnosis, say)])
     if as_json:
         print_json(record.report_record(report, diagnosis))
     else:
         terminal.show_report(out, report, diagnosis)
         if report.verdict == UNJUDGED:
             out.print("Not judged: this machine has no noise floors of this run; `check` it first.")
-        if page_file is not None:
-            print_line(f"page: {page_file}")
+        if page is not None:
+            print_line(f"page: {page}")
     raise typer.Exit(errors.DIVERGE if report.fails else errors.AGREE)
 
 
-def _weights_of(trace: Trace, file: Path | None, seed: int) -> weights.SharedWeights | None:
+def _weights_of(trace: Trace, file: Path | None, seed: int) -> weight_files.SharedWeights | None:
     """Return the weights of a trace's run, if they are those of the file or the seed.
 
     Raises:
@@ -132,7 +121,7 @@ def _weights_of(trace: Trace, file: Path | None, seed: int) -> weights.SharedWei
     if file is None:
         shared = seeding.seeded(run.network, run.options, seed)
         return shared if shared.sha256 == run.weights else None
-    shared = weights.read(file)
+    shared = weight_files.read(file)
     if shared.sha256 != run.weights:
         raise InputError(f"{file}: not the weights of {trace.folder}; give those of that run")
     return shared
@@ -145,7 +134,7 @@ def _require_reference(trace: Trace, reference: Trace) -> None:
         if one.run.mode == "training":
             raise InputError(
                 f"{one.folder}: a trace of training, which only `check-training` can judge, "
-                "beside the others of its run"
+                "with the others of its run"
             )
     if UNIT_ROUNDOFF[theirs.dtype] > UNIT_ROUNDOFF[ours.dtype]:
         raise InputError(

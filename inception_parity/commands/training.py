@@ -1,4 +1,4 @@
-"""The command `train`: a network learns real data."""
+"""The commands `train`, in which a network learns real data, and `evaluate`, which tests it."""
 
 from __future__ import annotations
 
@@ -7,54 +7,45 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from typer import Argument, Option
 
 from .. import errors, files
-from ..data import datasets
 from ..data.feed import DataSet
 from ..errors import InputError
 from ..networks import catalogue
 from ..report import bars
+from ..traces import weights
 from ..training import checkpoint
 from ..training import loop as trains
-from ..training.checkpoint import Checkpoint
-from . import err, out, print_line, stop
+from ..training.checkpoint import Checkpoint, Position
+from . import err, out, print_json, print_line, stop
 from .arguments import parse_settings
 from .option_groups import command
-from .plans import DataOptions, Device, PlanOptions, TestImages, Threads, given, load_same
+from .plans import DataOptions, PlanFields, PlanOptions, given, plan_of
 
 
 @dataclass(frozen=True)
 class TrainOptions(PlanOptions):
     """What only `train` lets one choose."""
 
-    backend: str | None = Option(None, help="`pt`, `tf` or `mx`. Default: pt.")
-    epochs: int | None = Option(None, help="Number of epochs. Default: 10.")
-    aux_weight: float | None = Option(
-        None, help="Weight of each head's loss. Default: 0.3; inception_v3 0.4."
-    )
-    precision: str | None = Option(None, help="`float32`, or `bfloat16`: PyTorch's autocast.")
-    channels_last: bool | None = Option(None, "--channels-last", help="PyTorch's; faster on CPUs.")
-    threads: Threads = None
-    device: Device = None
-
-
-@dataclass(frozen=True)
-class TrainData(DataOptions):
-    """The data, and how many of them are used."""
-
-    train_images: int | None = Option(None, help="Train with the first so many images only.")
-    test_images: TestImages = None
+    backend: str | None = None
+    epochs: int | None = None
+    aux_weight: float | None = None
+    precision: str | None = None
+    channels_last: bool | None = None
+    threads: int | None = None
+    device: str | None = None
 
 
 @command("train")
 def train_command(
-    data: TrainData,
+    *,
+    data: DataOptions,
+    train_images: int | None = None,
     options: TrainOptions,
-    network: str | None = Argument(None, help="A network; `networks` lists them."),
-    folder: Path | None = Option(None, "--out", help="A new folder for a new training."),
-    resume: Path | None = Option(None, help="The folder of a training to go on with."),
-    every: float = Option(60.0, "--checkpoint-every", help="Seconds between checkpoints."),
+    network: str | None = None,
+    folder: Path | None = None,
+    resume: Path | None = None,
+    every: float = 60.0,
 ) -> None:
     """Train a network on real data, with checkpoints, metrics and learning curves.
 
@@ -79,8 +70,11 @@ def train_command(
         raise InputError(f"--checkpoint-every {every:g}, but should be 0 seconds or more")
     watch = bars.ProgressWatch(out, err)
     if resume is not None:
-        folder, start = resume, _resumed(resume, network, data, options)
-        found = load_same(start.plan, data, watch.say)
+        folder, start = resume, _resumed(
+            resume, options, network=network, train_images=train_images,
+            test_images=data.test_images,
+        )  # fmt: skip
+        found = data.load_same(start.plan, watch.say)
     else:
         assert folder is not None
         if network is None or data.data is None:
@@ -91,8 +85,7 @@ def train_command(
             )
         files.refuse_full(folder)
         catalogue.network(network)
-        found = datasets.load(data.data, data.data_folder, watch.say)
-        found = found.limited(data.train_images, data.test_images)
+        found = data.load(watch.say, train_images)
         start = trains.begin(options.plan(network, found))
     _train(start, found, folder, watch, every)
 
@@ -112,7 +105,7 @@ def _train(
                 watch.say(f"going on after {position.epoch} epochs and {position.step} steps")
             trains.train(start, data, folder, watch, every)
     except trains.StoppedError:
-        err.print(f"stopped; to go on: inception-parity train --resume {folder}", highlight=False)
+        err.print(f"stopped; to go on: inception-parity train --resume {folder}")
         raise typer.Exit(errors.INTERRUPTED) from None
     except trains.DivergedError as error:
         stop(
@@ -126,19 +119,20 @@ def _train(
     print_line(f"{folder / trains.WEIGHTS}")
 
 
-def _resumed(
-    folder: Path, network: str | None, data: TrainData, options: TrainOptions
-) -> Checkpoint:
+def _resumed(folder: Path, options: TrainOptions, **more: Any) -> Checkpoint:
     """Return the training in `folder`, with more epochs if so many are asked for.
+
+    Args:
+        folder: of the training.
+        options: what is asked for.
+        more: other fields of its plan's record that were asked for, or None.
 
     Raises:
         InputError: something else is asked for than what the training began with.
     """
     start = checkpoint.read(folder)
     plan = start.plan
-    asked: dict[str, Any] = options.given() | given(
-        network=network, train_images=data.train_images, test_images=data.test_images
-    )
+    asked = options.given() | given(**more)
     if options.settings:
         changed = {**plan.options, **parse_settings(options.settings)}
         asked["options"] = catalogue.network(plan.network).resolve(changed)
@@ -152,3 +146,78 @@ def _resumed(
     if epochs < max(start.position.epoch, 1):
         raise InputError(f"--epochs {epochs}, but {start.position.epoch} are done already")
     return replace(start, plan=plan.changed(epochs=epochs))
+
+
+@dataclass(frozen=True)
+class TestOptions(PlanFields):
+    """How a network is tested."""
+
+    size: str | None = None
+    pixels: str | None = None
+    batch: int | None = None
+    threads: int | None = None
+    device: str | None = None
+
+
+@command("evaluate")
+def evaluate_command(
+    trained: Path,
+    data: DataOptions,
+    options: TestOptions,
+    backend: str | None = None,
+    as_json: bool = False,
+) -> None:
+    """Test a trained network in any backend, whichever trained it.
+
+    A checkpoint knows its data, size and pixels. A file of shared weights doesn't: give --data,
+    and the --size and --pixels that it was trained with. Tests are in float32, on the test images
+    in their own order, so all backends agree except where two classes are closer than float32
+    can tell.
+
+    Example:
+
+        inception-parity evaluate runs/d2l --backend mx
+    """
+    watch = bars.ProgressWatch(out, err)
+    start, found = _trained(trained, data, watch, options.given())
+    plan, position = start.plan, start.position
+    name = backend or plan.backend
+    if name not in catalogue.default_backends():
+        catalogue.backend(name)
+        raise InputError(f"--backend {name} can't test; give one of the frameworks: pt, tf or mx")
+    try:
+        with watch.heeding():
+            loss, right = trains.test(plan, name, start.weights, found, watch)
+    except trains.StoppedError:
+        raise typer.Exit(errors.INTERRUPTED) from None
+    accuracy = right / len(found.test)
+    if as_json:
+        print_json({
+            "network": plan.network, "options": plan.options, "backend": name,
+            "data": found.name, "steps": position.steps, "test_loss": loss, "test_right": right,
+            "test_images": len(found.test), "test_accuracy": accuracy,
+        })  # fmt: skip
+        return
+    print_line(
+        f"{plan.network} in {catalogue.BACKENDS[name].title}: test accuracy {accuracy:.4f} "
+        f"({right:,} of {len(found.test):,}), loss {loss:.6f}"
+    )
+
+
+def _trained(
+    path: Path, asked: DataOptions, watch: bars.ProgressWatch, changed: dict[str, Any]
+) -> tuple[Checkpoint, DataSet]:
+    """Return what was trained, as a checkpoint with `changed` fields, and its test data."""
+    if path.is_dir() or checkpoint.is_checkpoint(path):
+        start = checkpoint.read(path)
+        if asked.data is None:
+            found = asked.load_same(start.plan, watch.say).limited(None, asked.test_images)
+        else:
+            found = asked.load(watch.say)
+        return replace(start, plan=start.plan.changed(**changed)), found
+    if asked.data is None:
+        raise InputError(f"{path}: a weight file doesn't say what it was trained on; give --data")
+    shared = weights.read(path)
+    found = asked.load(watch.say)
+    plan = plan_of(shared.network, dict(shared.options), found, **changed)
+    return Checkpoint(plan, Position(), shared.arrays, {}), found

@@ -1,7 +1,7 @@
 """Weights converted from one library's file into another's, ours, or ONNX.
 
-A conversion reads the source, writes the target under another name, runs the source's
-own network beside the converted one, and only then lets the target appear.
+A conversion reads the source, writes the target under a temporary name, runs the source's
+own network and the converted one, and gives the target its name only if they agree.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,11 @@ from ..networks import catalogue
 from ..onnx import reading, writing
 from ..traces import weights
 from ..traces.weights import SharedWeights
-from .found import Found
+from .found import Claim, Found
 from .identifying import identify
 from .verifying import Side, Size, Verification, verify
 
-OUR_SIZES: tuple[Size, ...] = ((97, 128),)  # beside the network's own, where nobody else has one
+OUR_SIZES: tuple[Size, ...] = ((97, 128),)  # besides the network's own, for files of ours
 
 
 class DisagreeError(ReportedError):
@@ -40,46 +40,75 @@ class UnprovenError(ReportedError):
 
 
 @dataclass(frozen=True)
-class Conversion:
-    """What was converted, and whether it is proven."""
-
-    found: Found
-    weights: SharedWeights
-    to: str
-    verification: Verification | None  # None: not asked for
-    size: Size | None = None  # (height, width) of images, where the target is made for one
-
-
-def convert(
-    source: Path,
-    target: Path,
-    to: str = SHARED,
-    *,
-    library: str | None = None,
-    network: str | None = None,
-    settings: Mapping[str, Any] | None = None,
-    backends: Sequence[str] | None = None,
-    size: Size | None = None,
-    prove: bool = True,
-    timeout: float = 600.0,
-    progress: Callable[[str], None] = lambda text: None,
-) -> Conversion:
-    """Convert a file of weights.
+class Wanted:
+    """What is to be converted, and into what.
 
     Args:
         source: a file of any format in `formats`.
         target: the file to write; for a library its suffix says in which format.
         to: `shared`, `onnx`, or one of `libraries.LIBRARIES`.
-        library: whose the source is, where that is in doubt.
-        network: our name of its network, where that is in doubt.
-        settings: options that the file can't tell, such as `transform_input`.
-        backends: whose networks of ours take part in the proof, for `shared` and `onnx`. By
-            default all, for `shared`; an ONNX file runs itself, and only where a source of
-            ours needs a network, one that is installed runs beside it.
+        claim: what is said about the source.
+        backends: the backends whose networks are compared with the source's, for `shared` and
+            `onnx`. By default all, for `shared`; an ONNX file runs itself, and an installed
+            backend runs only if the source is one of shared weights, which needs a network.
         size: (height, width) of the images that an ONNX file takes; by default those that
             the network is made for.
-        prove: whether to run both sides; otherwise the target is marked unverified.
+        prove: whether to run both sides; if not, the target is marked unverified.
         timeout: time limit for each network that runs, in seconds.
+    """
+
+    source: Path
+    target: Path
+    to: str = SHARED
+    claim: Claim = field(default_factory=Claim)
+    backends: Sequence[str] | None = None
+    size: Size | None = None
+    prove: bool = True
+    timeout: float = 600.0
+
+    def library(self) -> Library | None:
+        """Return the library that is converted to, if any; the target's name has to fit."""
+        info = None if self.to in (SHARED, ONNX) else libraries.library(self.to)
+        title, suffixes = ("ONNX", (".onnx",)) if info is None else (info.title, info.suffixes)
+        if self.to != SHARED and not self.target.name.endswith(suffixes):
+            raise InputError(
+                f"{self.target}: for {title} a file's name should end in {' or '.join(suffixes)}"
+            )
+        if self.size is not None and self.to != ONNX:
+            raise InputError(f"a size is for {ONNX} alone: {self.to} files take images of any")
+        return info
+
+    def chosen_backends(self) -> list[str]:
+        """Return whose networks of ours take part; the first stands for a source of ours."""
+        for backend in self.backends or ():
+            catalogue.backend(backend)
+            if backend == self.to == ONNX:
+                raise InputError(
+                    "an ONNX file isn't proven by another one; name other backends to run beside it"
+                )
+        if self.backends is not None:
+            if not self.backends:
+                raise InputError("no backends are named; leave that out for the default")
+            return list(self.backends)
+        backends = list(catalogue.default_backends())
+        return backends if self.to == SHARED else (catalogue.installed_backends() or backends)[:1]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was converted, and whether it is proven."""
+
+    found: Found
+    weights: SharedWeights
+    verification: Verification | None  # None: not asked for
+    size: Size | None = None  # (height, width) of images, where the target is made for one
+
+
+def convert(wanted: Wanted, progress: Callable[[str], None] = lambda text: None) -> Conversion:
+    """Convert a file of weights.
+
+    Args:
+        wanted: the source, the target, and how to go from one to the other.
         progress: called with a line that says what is being done.
 
     Raises:
@@ -87,46 +116,43 @@ def convert(
         DisagreeError: the two sides don't agree; nothing is written then.
         UnprovenError: one of them crashed, or took too long; nothing is written.
     """
-    info = _target(target, to)
-    if size is not None and to != ONNX:
-        raise InputError(f"a size is for {ONNX} alone: {to} files take images of any")
-    names = _backends(to, info, backends)
+    info = wanted.library()
+    names = wanted.chosen_backends() if info is None else [info.backend]
     progress("reading")
-    found = identify(source, library, network, settings)
+    found = identify(wanted.source, wanted.claim)
     shared = read(found)
     if info is not None:
         require_room(found, shared, info)
-    if to == ONNX:
-        size = _size(found, size)
+    size = _size(found, wanted.size) if wanted.to == ONNX else None
     ours = [Side(backend, found.options, shared.arrays) for backend in names]
     first = source_side(found, shared) or ours[0]
-    with _neighbour(target) as partial:
+    with _neighbour(wanted.target) as partial:
+        targets = ours
         if size is not None:
             progress("writing for ONNX")
             writing.write(shared, size, partial)
             file = Side(ONNX, shared.options, shared.arrays, file=partial.absolute())
-            asked = ours if backends is not None else []
+            asked = ours if wanted.backends is not None else []
             targets = [file, *(side for side in asked if side is not first)]
         elif info is not None:
             progress(f"writing for {info.title}")
             options, arrays = libraries.fit(info, found.network, found.options, shared.arrays)
-            write_library(info, SharedWeights(found.network, options, "", arrays), partial, target)
+            fitted = SharedWeights(found.network, options, "", arrays)
+            write_library(info, fitted, partial, wanted.target)
             targets = [Side(info.backend, options, arrays, info.name, partial)]
-        else:
-            targets = ours
         verification = None
-        if prove:
+        if wanted.prove:
             sizes = [size] if size is not None else sizes_of(found, info)
-            verification = verify(found.network, first, targets, sizes, timeout, progress)
-            require_agreement(source, verification)
+            verification = verify(found.network, first, targets, sizes, wanted.timeout, progress)
+            require_agreement(wanted.source, verification)
         shared = replace(shared, history=_history(found, verification))
-        if to == ONNX:
+        if wanted.to == ONNX:
             writing.note(partial, "history", json.dumps(shared.history))
-        if to == SHARED:
-            weights.write(target, shared)
+        if wanted.to == SHARED:
+            weights.write(wanted.target, shared)
         else:
-            partial.replace(target)
-    return Conversion(found, shared, to, verification, size)
+            partial.replace(wanted.target)
+    return Conversion(found, shared, verification, size)
 
 
 def read(found: Found) -> SharedWeights:
@@ -145,35 +171,6 @@ def read(found: Found) -> SharedWeights:
     if found.is_our_onnx:
         provenance = reading.read(found.path)[0].provenance
     return SharedWeights(found.network, found.options, provenance, arrays, history)
-
-
-def _target(target: Path, to: str) -> Library | None:
-    """Return the library that is converted to, if it is one; the target's name has to fit."""
-    info = None if to in (SHARED, ONNX) else libraries.module(to).LIBRARY
-    title, suffixes = ("ONNX", (".onnx",)) if info is None else (info.title, info.suffixes)
-    if to != SHARED and not target.name.endswith(suffixes):
-        raise InputError(
-            f"{target}: for {title} a file's name should end in {' or '.join(suffixes)}"
-        )
-    return info
-
-
-def _backends(to: str, info: Library | None, asked: Sequence[str] | None) -> list[str]:
-    """Return whose networks of ours take part; the first stands for a source of ours."""
-    if info is not None:
-        return [info.backend]
-    for backend in asked or ():
-        catalogue.backend(backend)
-        if backend == to == ONNX:
-            raise InputError(
-                "an ONNX file isn't proven by another one; name other backends to run beside it"
-            )
-    if asked is not None:
-        if not asked:
-            raise InputError("no backends are named; leave that out for the default")
-        return list(asked)
-    backends = list(catalogue.default_backends())
-    return backends if to == SHARED else (catalogue.installed_backends() or backends)[:1]
 
 
 def _size(found: Found, asked: Size | None) -> Size:
@@ -197,11 +194,9 @@ def require_room(found: Found, shared: SharedWeights, info: Library) -> None:
     """Raise InputError unless the library's network can compute what the source does."""
     wrong = libraries.obstacles(info, found.network, found.options, shared.arrays)
     if wrong:
-        version = info.networks.get(found.network)
-        title = f"{info.title} {version.title}" if version else info.title
         raise InputError(
-            f"{found.path}: {found.title} can't become {title}, which would compute something "
-            f"else:\n  " + "\n  ".join(wrong)
+            f"{found.path}: {found.title} can't become {info.title_of(found.network)}, which "
+            "would compute something else:\n  " + "\n  ".join(wrong)
         )
 
 
@@ -253,7 +248,7 @@ def require_agreement(source: Path, verification: Verification) -> None:
 
 def _history(found: Found, verification: Verification | None) -> dict[str, Any]:
     """Return what the target's metadata say of where it comes from."""
-    proof = {"status": "unverified", "reason": "not asked for (--no-verify)"}
+    proof = verification or Verification("", reason="not asked for (--no-verify)")
     return {
         "source": {
             "file": found.path.name,
@@ -264,7 +259,7 @@ def _history(found: Found, verification: Verification | None) -> dict[str, Any]:
             "assumed": list(found.assumed),
             "notes": list(found.notes),
         },
-        "verification": proof if verification is None else verification.record(),
+        "verification": proof.record(),
     }
 
 
@@ -280,8 +275,7 @@ def _neighbour(target: Path) -> Iterator[Path]:
 
 def write_library(info: Library, shared: SharedWeights, file: Path, target: Path) -> None:
     """Write shared weights to `file` in the format of a library that `target`'s suffix says."""
-    module = libraries.module(info.name)
-    names = module.names(shared.network, shared.arrays, None)
+    names = info.names(shared.network, shared.arrays)
     arrays = {names[name]: info.from_shared(array) for name, array in shared.arrays.items()}
     suffix = next(suffix for suffix in info.suffixes if target.name.endswith(suffix))
     try:

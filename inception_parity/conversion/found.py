@@ -18,6 +18,22 @@ from ..traces import weights
 
 
 @dataclass(frozen=True)
+class Claim:
+    """What is said about a file, where its content leaves doubt.
+
+    Args:
+        library: whose it is; `onnx` for any file that runs.
+        network: our name of its network.
+        settings: options that the file doesn't record, such as `transform_input`;
+            `use_aux=False` leaves heads out, and `return_aux=True` lets them run.
+    """
+
+    library: str | None = None
+    network: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Found:
     """What a file turned out to be.
 
@@ -28,8 +44,8 @@ class Found:
         network: our name of the network.
         options: all of our options.
         names: {shared name: name in the file} of all arrays that the network has.
-        left_out: arrays of the file that were asked to be left out.
-        assumed: what the file doesn't tell, and was taken for granted.
+        left_out: arrays of the file that are left out, as was asked for.
+        assumed: what the file doesn't record, and was assumed.
         notes: what else is worth knowing.
         sha256: of the file.
     """
@@ -48,14 +64,12 @@ class Found:
     @property
     def info(self) -> Library | None:
         """The library; None for files of ours."""
-        return None if self.library == SHARED else libraries.module(self.library).LIBRARY
+        return None if self.library == SHARED else libraries.library(self.library)
 
     @property
     def title(self) -> str:
-        """What the file is of, as its library calls it."""
-        if self.info is None:
-            return f"{self.network} (shared)"
-        return f"{self.info.title} {self.info.networks[self.network].title}"
+        """What the file's library calls its network."""
+        return f"{self.network} (shared)" if self.info is None else self.info.title_of(self.network)
 
     @property
     def is_our_onnx(self) -> bool:
@@ -91,7 +105,7 @@ class Found:
     def surplus(self) -> list[str]:
         """Name the arrays of the file that the network hasn't.
 
-        The initialisers of somebody's ONNX file are its exporter's constants as well: what they
+        The initialisers of somebody's ONNX file include its exporter's constants: what those
         do shows when it runs.
         """
         if self.content.format == ONNX and self.info is not None:
@@ -106,18 +120,17 @@ class Found:
     def misshapen(self) -> list[str]:
         """Name the arrays whose shape, dtype or values can't be used."""
         wrong = []
-        for ours, expected in weights.shapes(self.network, self.options).items():
-            array = self.content.arrays.get(self.names[ours])
+        for ours, shape in weights.shapes(self.network, self.options).items():
+            name = self.names[ours]
+            array = self.content.arrays.get(name)
             if array is None:
                 continue
-            name, dtype = self.names[ours], self.content.dtypes[self.names[ours]]
-            shared = array if self.info is None else self.info.to_shared(array)
-            if shared.shape != expected:
-                wanted = expected
-                if self.info is not None:  # in the layout of the file
-                    wanted = self.info.from_shared(np.empty(expected, np.bool_)).shape
-                wrong.append(f"{name}: shape {array.shape}, but should be {wanted}")
+            if self.info is not None:  # in the layout of the file
+                shape = self.info.from_shared(np.empty(shape, np.bool_)).shape
+            if array.shape != shape:
+                wrong.append(f"{name}: shape {array.shape}, but should be {shape}")
             elif array.dtype.kind != "f":
+                dtype = self.content.dtypes[name]
                 wrong.append(f"{name}: dtype {dtype}, but should be floating point")
             elif not np.isfinite(array).all():
                 wrong.append(f"{name}: has NaN or infinite values")

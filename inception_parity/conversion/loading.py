@@ -1,4 +1,4 @@
-"""Networks with the weights of a file, whosever it is."""
+"""Networks with the weights of a file, whoever wrote it."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from ..errors import InputError
 from ..libraries import SHARED
 from ..networks import catalogue
 from .converting import read, require_agreement, sizes_of, source_side
+from .found import Claim
 from .identifying import identify
 from .verifying import Side
 from .verifying import verify as run_verification
 
 
 def load_pretrained(path: str | Path, backend: str, verify: bool = True, **options: Any) -> Any:
-    """Return a network of ours with the weights of a file.
+    """Return one of this project's networks, with the weights of a file.
 
-    The file may be one of shared weights, an ONNX file, or torchvision's, timm's, Keras' or
-    the Gluon model zoo's; its content tells.
+    The file may hold shared weights, or come from ONNX, torchvision, timm, Keras or
+    the Gluon model zoo; its content decides.
 
     Args:
         path: the file.
         backend: `pt`, `tf`, `mx` or `np`: which package's network.
-        verify: whether a network that isn't ours is first run in its own library, if that is
-            installed, and compared with this one; otherwise a warning says that nothing is
-            proven. Files of ours aren't run again: they say whether they were verified.
-        **options: what the file can't tell, such as `transform_input=True`;
+        verify: whether to run another library's network first, if that library is installed,
+            and compare it with this one; where that isn't possible, a warning says that nothing
+            was verified. Files of this project aren't run again: they say whether they were
+            verified.
+        **options: what the file doesn't record, such as `transform_input=True`;
             `use_aux=False` leaves the auxiliary heads out.
 
     Raises:
@@ -40,7 +42,7 @@ def load_pretrained(path: str | Path, backend: str, verify: bool = True, **optio
     info = catalogue.backend(backend)
     if not info.package:
         raise InputError(f"{backend} runs files; `inception-parity export` writes them")
-    found = identify(Path(path), settings=options)
+    found = identify(Path(path), Claim(settings=options))
     shared = read(found)
     source = source_side(found, shared)
     if verify and source is not None and found.library != SHARED:

@@ -32,7 +32,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Side:
-    """A network that takes part: a library's with a file, one of ours, or an ONNX file.
+    """A network that is run: a library's with a file, one of ours, or an ONNX file.
 
     Args:
         backend: the backend that it runs in; `onnx` for a file that is the network itself.
@@ -52,13 +52,13 @@ class Side:
     def title(self) -> str:
         """What messages call it."""
         if self.library and self.backend != "onnx":
-            return libraries.module(self.library).LIBRARY.title
+            return libraries.library(self.library).title
         return catalogue.BACKENDS[self.backend].title
 
 
 @dataclass(frozen=True)
 class NetworkComparison:
-    """One comparison: the source's network beside one other, on one size, in one dtype."""
+    """One comparison of the source's network with another, on one size, in one dtype."""
 
     target: str
     dtype: str
@@ -126,14 +126,14 @@ def verify(
     timeout: float = 600.0,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Verification:
-    """Run a source's network and others beside it, and compare them.
+    """Run a source's network and others, and compare them.
 
     Args:
         network: its name in the catalogue.
         source: what all others are compared with.
         targets: the others.
-        sizes: (height, width) of images. Auxiliary heads run on the first, unless an ONNX
-            file takes part, which always computes the same outputs.
+        sizes: (height, width) of images. Auxiliary heads run on the first, unless one is an
+            ONNX file, which always computes the same outputs.
         timeout: time limit per process, in seconds.
         progress: called with a line that says what is being done.
     """

@@ -121,8 +121,13 @@ def _eight_bits(image: Image.Image, file: Path) -> Image.Image:
     return image
 
 
-def decoded(file: Path, mode: str) -> Image.Image:
-    """Return the image in a file, turned as EXIF says, in `mode`: `L` or `RGB` (step 1).
+def decoded(file: Path, mode: str, turned: bool = True) -> Image.Image:
+    """Return the image in a file in `mode`: `L` or `RGB` (step 1).
+
+    Args:
+        file: the image file.
+        mode: Pillow's.
+        turned: whether it is turned as EXIF says.
 
     Raises:
         InputError: it isn't an image that can be used.
@@ -137,7 +142,8 @@ def decoded(file: Path, mode: str) -> Image.Image:
                         f"{MOST_PIXELS:,} are decoded; reduce it first"
                     )
                 image.load()
-                return _eight_bits(ImageOps.exif_transpose(image), file).convert(mode)
+                upright = ImageOps.exif_transpose(image) if turned else image
+                return _eight_bits(upright, file).convert(mode)
     except Image.DecompressionBombError as error:
         raise InputError(f"{file}: too many pixels ({error}); reduce it first") from error
     except UnidentifiedImageError as error:

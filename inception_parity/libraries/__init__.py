@@ -1,35 +1,39 @@
 """Other people's Inception networks: their names, and how their weights are laid out.
 
-This is one of two folders that know other libraries. Nothing here runs anything; what runs a
-library's own network, in its framework, is in `backends.libraries`, a module for each as here.
+This is one of two folders that know other libraries, and it imports none of them; what runs a
+library's own network is in `backends.libraries`.
 
-A library's module has
-
-    LIBRARY           a Library: its networks, and what they fix
-    path(network, ours)     the path in the library's network of the layer or block `ours`
-    names(network, shared, content)
-                      {shared name: name in a file of the library's}, for a file with
-                      that content, or for one that is to be written if it is None
-
-and imports nothing of the library.
+A library is a TOML file: the fields of a `Library`, and for each of its networks those of an
+`Implementation`, whose `names` turn our names into the library's. Where a kind of file has names
+that tables can't say, because they are counted, a module here works them out (`COUNTED`).
 """
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterable, Mapping
+import functools
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, nearest
 from ..formats import Content
+from . import gluon, keras
 
 SHARED = "shared"  # our own files
 ONNX = "onnx"  # and their networks, as files that run
-LIBRARIES = ("torchvision", "timm", "keras", "gluon")  # of equal candidates the first is taken
+LIBRARIES = ("torchvision", "timm", "keras", "gluon")  # the first wins among equal candidates
+
+# From shared names and the content of a file to names in it; nothing where the tables apply.
+COUNTED: dict[str, Callable[[Sequence[str], Content | None], dict[str, str]]] = {
+    "keras": keras.names,
+    "gluon": gluon.names,
+}
 
 
 @dataclass(frozen=True)
@@ -38,20 +42,52 @@ class Implementation:
 
     Args:
         title: what the library calls it.
-        fixed: options of ours that it always has so.
+        fixed: options of ours that always have one value in it.
+        names: tables from our names to the library's, applied one after the other. Each replaces
+            whole words between dots, one or several; `within` restricts a table to the stages
+            that this regular expression matches.
         free: options of ours that it has as well, besides `num_classes`.
-        unstated: those of them that a file of weights doesn't tell.
+        unstated: those of them that a file of weights doesn't record.
         sizes: (height, width) of images to compare on: the one that it is made
             for, where heads run as well, and others.
         notes: where it differs in training, or on other images.
+        trained: sha256 of files that were trained with every unstated option on (its first
+            eight digits).
+        twin: another library whose files have the same names.
     """
 
     title: str
     fixed: Mapping[str, Any]
+    names: tuple[Mapping[str, str], ...]
     free: tuple[str, ...] = ()
     unstated: tuple[str, ...] = ()
     sizes: tuple[tuple[int, int], ...] = ((299, 299), (97, 128))
     notes: tuple[str, ...] = ()
+    trained: tuple[str, ...] = ()
+    twin: str = ""
+
+    @functools.cached_property
+    def _substitutions(self) -> list[Callable[[str], str]]:
+        return [_substitution(table) for table in self.names]
+
+    def path(self, ours: str) -> str:
+        """Return the library's name of a layer, a block or an array."""
+        for substitute in self._substitutions:
+            ours = substitute(ours)
+        return ours
+
+
+def _substitution(table: Mapping[str, str]) -> Callable[[str], str]:
+    """Return what applies one of an implementation's tables to a name."""
+    words = {ours: theirs for ours, theirs in table.items() if ours != "within"}
+    longest_first = "|".join(re.escape(ours) for ours in sorted(words, reverse=True))
+    replaced = re.compile(rf"(?<![^.])({longest_first})(?![^.])")  # between dots, or at an end
+    affected = re.compile(rf"({table.get('within', '.*')})(?![^.])")
+
+    def substitute(name: str) -> str:
+        return replaced.sub(lambda m: words[m[0]], name) if affected.match(name) else name
+
+    return substitute
 
 
 @dataclass(frozen=True)
@@ -59,7 +95,7 @@ class Library:
     """A library that has Inception networks of its own.
 
     Args:
-        name: of its module here, and for `--from` and `--to`.
+        name: its own here, for `--from` and `--to`.
         title: of the library, as it writes it.
         distribution: the package that has to be installed to run it.
         backend: the backend whose framework it is made of.
@@ -78,6 +114,11 @@ class Library:
     networks: Mapping[str, Implementation]
     channels_last: bool = False
 
+    def title_of(self, network: str) -> str:
+        """Return the library's title with that of its version of a network, if it has one."""
+        version = self.networks.get(network)
+        return self.title if version is None else f"{self.title} {version.title}"
+
     def to_shared(self, array: NDArray[Any]) -> NDArray[Any]:
         """Bring a weight to the shared layout."""
         axes = {4: (3, 2, 0, 1), 2: (1, 0)}.get(array.ndim)
@@ -88,50 +129,50 @@ class Library:
         axes = {4: (2, 3, 1, 0), 2: (1, 0)}.get(array.ndim)
         return array.transpose(axes) if self.channels_last and axes else array
 
-
-class Module(Protocol):
-    """What every module of a library has."""
-
-    LIBRARY: Library
-
     def path(self, network: str, ours: str) -> str:
         """Return the path of a layer or block in the library's network."""
+        return self.networks[network].path(ours)
 
-    def names(self, network: str, shared: Iterable[str], content: Content | None) -> dict[str, str]:
-        """Return what each shared array is called in a file."""
+    def names(
+        self, network: str, shared: Iterable[str], content: Content | None = None
+    ) -> dict[str, str]:
+        """Return {shared name: name in a file}, in one that is to be written by default."""
+        shared = list(shared)
+        counted = COUNTED[self.name](shared, content) if self.name in COUNTED else {}
+        return counted or {name: self.path(network, name) for name in shared}
 
 
-def module(name: str) -> Module:
-    """Return the module of a library; InputError names the nearest if there is none."""
+@functools.cache
+def library(name: str) -> Library:
+    """Return a library; InputError names the nearest if there is none of that name."""
     if name not in LIBRARIES:
         known = (SHARED, ONNX, *LIBRARIES)
         raise InputError(
             f"no library {name!r}{nearest(name, known)}; there are: {', '.join(known)}"
         )
-    return cast(Module, importlib.import_module(f".{name}", __name__))
+    described = _read(name)
+    networks = {n: Implementation(**version) for n, version in described.pop("networks").items()}
+    return Library(name=name, networks=networks, **described)
 
 
 def all_libraries() -> list[Library]:
     """Return the libraries, in the order of asking."""
-    return [module(name).LIBRARY for name in LIBRARIES]
+    return [library(name) for name in LIBRARIES]
 
 
-# Layers and blocks of ours, in order, that every library's network has as such.
-STAGES = {
-    "inception_v3": (
-        *("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "maxpool1", "Conv2d_3b_1x1"),
-        *("Conv2d_4a_3x3", "maxpool2", "Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a"),
-        *("Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e", "Mixed_7a", "Mixed_7b", "Mixed_7c"),
-        "fc",
-    ),
-    "ceil_googlenet": (
-        *(f"sec0.{i}" for i in range(5)),
-        *(f"sec1.{i}" for i in range(4)),
-        *(f"sec2.{i}" for i in range(3)),
-        *(f"sec3.{i}" for i in range(4)),
-        "h2",
-    ),
-}
+def _read(name: str) -> dict[str, Any]:
+    """Return what a TOML file of this folder says, with tuples for its lists."""
+
+    def frozen(value: Any) -> Any:
+        if isinstance(value, list):
+            return tuple(map(frozen, value))
+        return {k: frozen(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+    said = tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text(encoding="utf-8"))
+    return {key: frozen(value) for key, value in said.items()}
+
+
+STAGES: Mapping[str, tuple[str, ...]] = _read("stages")
 
 
 def fit(

@@ -1,29 +1,57 @@
-"""What capturing needs from a framework."""
+"""What capturing needs from a framework, and what their capturers have in common."""
 
 from __future__ import annotations
 
+import contextlib
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from .recorder import Recorder
 
 Array = NDArray[Any]
-Replacements = Mapping[Any, Array]  # a slot's key -> the value in the framework's layout
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """How a model is run.
+
+    Args:
+        layout: of the model's images, NCHW or NHWC.
+        dtype: of floating-point values, `float64` or `float32`.
+        training: whether in training mode.
+        replaced: a slot's key -> a value in the framework's layout, instead of the model's own.
+    """
+
+    layout: str
+    dtype: str
+    training: bool = False
+    replaced: Mapping[Any, Array] = field(default_factory=dict)
+
+    def arrays(self, inputs: Sequence[Array]) -> list[Array]:
+        """Return copies of inputs as the model takes them."""
+        found = []
+        for array in inputs:
+            if self.layout == "NHWC" and array.ndim > 2:
+                array = np.moveaxis(array, 1, -1)
+            found.append(
+                np.array(array, self.dtype if array.dtype.kind == "f" else None, order="C")
+            )
+        return found
 
 
 class Capturer(Protocol):
     """What captures the models of one framework.
 
-    Nothing that it does to a model or to the framework outlives its context managers:
-    parameters are replaced by copies, and the very same objects are put back.
+    Nothing that it does to a model or to the framework remains: parameters are
+    replaced by copies, and the very same objects are put back.
     """
 
     name: ClassVar[str]
-    dtypes: ClassVar[tuple[str, ...]] = ("float64", "float32")
 
     @abstractmethod
     def versions(self) -> dict[str, str]:
@@ -37,8 +65,8 @@ class Capturer(Protocol):
         """Return the layout of a model's images: NCHW or NHWC."""
         return "NCHW"
 
-    def build(self, model: Any, inputs: Sequence[Array], layout: str) -> None:
-        """Give a model its parameters, if it makes them when it is first called.
+    def build(self, model: Any, inputs: Sequence[Array]) -> None:
+        """Give a model its parameters, if it creates them when it is first called.
 
         Raises:
             InputError: it can't be done with inputs of these shapes.
@@ -46,17 +74,84 @@ class Capturer(Protocol):
         return
 
     @abstractmethod
-    def held(
-        self, model: Any, dtype: str, training: bool, replaced: Replacements
-    ) -> AbstractContextManager[None]:
-        """Return a context in which the model computes in `dtype`, some parameters replaced."""
+    def run(self, model: Any, inputs: Sequence[Array], how: Conditions, recorder: Recorder) -> None:
+        """Run the model, and tell the recorder what it does.
 
-    @abstractmethod
-    def run(
-        self, model: Any, inputs: Sequence[Array], layout: str, dtype: str, recorder: Recorder
-    ) -> None:
-        """Run the model, and tell the recorder what it does."""
+        Args:
+            model: the model.
+            inputs: in the model's layout and dtype.
+            how: the dtype, the mode and the parameters that it is run with.
+            recorder: what is told.
+        """
 
     @abstractmethod
     def convert(self, tensor: Any) -> Array:
         """Return a tensor as a NumPy array, as it is."""
+
+
+class Watch:
+    """Knows which part of a model is running.
+
+    Args:
+        recorder: what is told.
+        parts: (dotted path, part) of everything that the model consists of.
+    """
+
+    def __init__(self, recorder: Recorder, parts: Iterable[tuple[str, Any]]) -> None:
+        self.recorder = recorder
+        self.paths = {id(part): path for path, part in parts}
+        self.stack: list[tuple[Any, str]] = []
+        self.ignoring = 0  # how many say that what is computed now isn't to be recorded
+        self._begun = 0
+        self._named: set[tuple[str, int]] = set()
+
+    @property
+    def current(self) -> tuple[Any, str]:
+        """The innermost part that is running, and its path."""
+        return self.stack[-1] if self.stack else (None, "")
+
+    @contextlib.contextmanager
+    def ignored(self) -> Iterator[None]:
+        """Return a context in which nothing is recorded, as recording computes too."""
+        self.ignoring += 1
+        try:
+            yield
+        finally:
+            self.ignoring -= 1
+
+    def path(self, part: Any, made: str) -> str:
+        """Return a part's path; `made` is the name of one that was made while the model runs."""
+        return self.paths.get(id(part), f"{self.current[1]}.{made}".lstrip("."))
+
+    def begin(self, part: Any, made: str) -> str:
+        """Note that a part begins, and return its path."""
+        path = self.path(part, made)
+        self._begun += 1
+        self.stack.append((part, path))
+        return path
+
+    def name(self, function: str, of_layer: bool) -> tuple[str, str]:
+        """Return what a function that is called is known by, and the block that it is in.
+
+        Args:
+            function: its name.
+            of_layer: whether the current part is a layer, and this may be what it computes: the
+                first such function has the layer's path for its name.
+        """
+        path = self.current[1]
+        block = path.rpartition(".")[0] if of_layer else path
+        if of_layer and (path, self._begun) not in self._named:
+            self._named.add((path, self._begun))
+            return path, block
+        return f"{path}.{function}".lstrip("."), block
+
+
+def flattened(value: Any, kind: type) -> list[Any]:
+    """Return the tensors, of type `kind`, in any nesting of sequences and dictionaries."""
+    if isinstance(value, kind):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (tuple, list)):
+        return [tensor for part in value for tensor in flattened(part, kind)]
+    return []

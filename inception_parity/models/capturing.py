@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +18,27 @@ from ..files import digest
 from ..networks.catalogue import BACKENDS
 from ..traces.trace import Run, TraceWriter
 from ..versions import recorded
-from .capturer import Capturer
+from .capturer import Capturer, Conditions
 from .recorder import Home, ModelTrace, Recorder
 
 LAYOUTS = ("NCHW", "NHWC")
 DTYPES = ("float64", "float32")
 
-_CAPTURERS = {  # a framework's module -> ours, and the class in it
-    "torch": ("pt", "TorchCapturer"),
-    "keras": ("tf", "KerasCapturer"),
-    "mxnet": ("mx", "GluonCapturer"),
+_MODELS = "a PyTorch module, a Keras 3 model, a Gluon block, or the path of an ONNX file"
+
+
+class _Framework(NamedTuple):
+    """Our file, the class in it, and a method that all the framework's models have."""
+
+    file: str
+    capturer: str
+    method: str
+
+
+_CAPTURERS = {  # by the framework's module
+    "torch": _Framework("pt", "TorchCapturer", "named_modules"),
+    "keras": _Framework("tf", "KerasCapturer", "_flatten_layers"),
+    "mxnet": _Framework("mx", "GluonCapturer", "collect_params"),
 }
 
 
@@ -83,59 +94,44 @@ def capture(
     if layout is not None and layout not in LAYOUTS:
         raise InputError(f"layout {layout!r}, but should be one of {', '.join(LAYOUTS)}")
     layout = layout or capturer.layout(model)
-    title = capturer.title(model)
-    _attempt(title, arrays, lambda: capturer.build(model, arrays, layout))
+    with _attempt(capturer.title(model), arrays):
+        capturer.build(model, Conditions(layout, "float32").arrays(arrays))
     replaced = _replaced(weights or {}, like)
-    prepared = _Capture(capturer, model, arrays, layout, training, replaced, progress)
+
+    def run(dtype: str, *notes: str) -> ModelTrace:
+        how = Conditions(layout, dtype, training, replaced)
+        return _run(capturer, model, arrays, how, notes, out, progress)
+
     if dtype is not None:
-        return prepared.run(dtype, _place(out))
+        return run(dtype)
     try:
-        return prepared.run("float64", _place(out))
+        return run("float64")
     except CannotRunError as error:
-        return prepared.run("float32", _place(out), f"run in float32: in float64 {error}")
+        return run("float32", f"run in float32: in float64 {error}")
 
 
-@dataclass(frozen=True)
-class _Capture:
-    """What a model is run with, whatever the dtype."""
-
-    capturer: Capturer
-    model: Any
-    inputs: list[NDArray[Any]]
-    layout: str
-    training: bool
-    replaced: Mapping[Any, NDArray[Any]]
-    progress: Callable[[str], None]
-
-    def run(self, dtype: str, place: tuple[Path, Home | None], note: str = "") -> ModelTrace:
-        capturer, model = self.capturer, self.model
-        folder, home = place
-        title = capturer.title(model)
-        with TraceWriter(folder) as writer:
-            recorder = Recorder(writer, capturer.convert, self.progress)
-            if note:
-                recorder.notes.append(note)
-            start = time.perf_counter()
-
-            def run() -> None:
-                with capturer.held(model, dtype, self.training, self.replaced):
-                    capturer.run(model, self.inputs, self.layout, dtype, recorder)
-
-            _attempt(title, self.inputs, run)
-            if not recorder.outputs:
-                raise InputError(
-                    f"{title}: it returns no array, so that there is nothing to compare"
-                )
-            recorder.save()
-            seconds = time.perf_counter() - start
-            given = {f"input {i}": array for i, array in enumerate(self.inputs)}
-            held = {f"{name}.{role}": s.shared for (name, role), s in recorder.slots.items()}
-            own = Run(
-                title, {}, capturer.name, dtype, "cpu", "propagated", digest(given), digest(held)
-            )
-            writer.close(own, recorded(capturer.versions()), seconds)
-        read = ModelTrace.read(folder)
-        return ModelTrace(**{**vars(read), "slots": recorder.slots, "home": home})
+def _run(
+    capturer: Capturer, model: Any, inputs: list[NDArray[Any]], how: Conditions,
+    notes: Sequence[str], out: Path | str | None, progress: Callable[[str], None],
+) -> ModelTrace:  # fmt: skip
+    folder, home = _place(out)
+    title = capturer.title(model)
+    with TraceWriter(folder) as writer:
+        recorder = Recorder(writer, capturer.convert, progress, how.layout)
+        recorder.notes += notes
+        start = time.perf_counter()
+        with _attempt(title, inputs):
+            capturer.run(model, how.arrays(inputs), how, recorder)
+        if not recorder.outputs:
+            raise InputError(f"{title}: it returns no array, so that there is nothing to compare")
+        recorder.save()
+        seconds = time.perf_counter() - start
+        given = digest({f"input {i}": array for i, array in enumerate(inputs)})
+        held = digest({f"{name}.{role}": s.shared for (name, role), s in recorder.slots.items()})
+        own = Run(title, {}, capturer.name, how.dtype, "cpu", "propagated", given, held)
+        writer.close(own, recorded(capturer.versions()), seconds)
+    read = ModelTrace.read(folder)
+    return ModelTrace(**{**vars(read), "slots": recorder.slots, "home": home})
 
 
 def _replaced(
@@ -166,26 +162,15 @@ def _capturer(model: Any) -> Capturer:
     if isinstance(model, (str, Path)) or type(model).__module__.startswith("onnx"):
         return _load("onnx", "OnnxCapturer")
     bases = {base.__module__.partition(".")[0] for base in type(model).__mro__}
-    names = [name for name in _CAPTURERS if name in bases]
-    if not names or not callable(model):
+    found = next((_CAPTURERS[name] for name in _CAPTURERS if name in bases), None)
+    if found is None or not callable(model):
         kind = "a class; give an instance" if isinstance(model, type) else type(model).__name__
-        raise InputError(
-            f"not a model ({kind}), but should be a PyTorch module, a Keras 3 model, "
-            "a Gluon block, or the path of an ONNX file"
-        )
-    found = _load(*_CAPTURERS[names[0]])
-    _require_model(model, found.name)
-    return found
-
-
-def _require_model(model: Any, name: str) -> None:
-    """Raise InputError for what is of a framework but isn't a model: a tensor, a loss, …"""
-    wanted = {"pt": "named_modules", "tf": "_flatten_layers", "mx": "collect_params"}[name]
-    if not hasattr(model, wanted):
-        raise InputError(
-            f"a {type(model).__module__}.{type(model).__name__}, but should be a model: "
-            "a PyTorch module, a Keras 3 model, a Gluon block, or the path of an ONNX file"
-        )
+        raise InputError(f"not a model ({kind}), but should be {_MODELS}")
+    capturer = _load(found.file, found.capturer)
+    if not hasattr(model, found.method):  # a tensor, a loss, …
+        own = f"{type(model).__module__}.{type(model).__name__}"
+        raise InputError(f"a {own}, but should be a model: {_MODELS}")
+    return capturer
 
 
 def _load(module: str, name: str) -> Capturer:
@@ -219,10 +204,11 @@ def _arrays(inputs: Any) -> list[NDArray[Any]]:
     return found
 
 
-def _attempt(title: str, inputs: Sequence[NDArray[Any]], run: Callable[[], Any]) -> None:
-    """Run something of the user's model, which may raise anything."""
+@contextlib.contextmanager
+def _attempt(title: str, inputs: Sequence[NDArray[Any]]) -> Iterator[None]:
+    """Return a context in which the user's model runs, which may raise anything."""
     try:
-        run()
+        yield
     except (InputError, MemoryError):
         raise
     except Exception as error:

@@ -19,7 +19,7 @@ from ..comparison.comparing import (
 from ..errors import InputError
 from .capturing import capture
 from .explaining import explain
-from .graph import ComparedLayer, ModelGraph, graph_of
+from .graph import ComparedLayer, graph_of
 from .judging import Judge
 from .layers import plain
 from .match import Corrections, Match, match_graphs
@@ -94,18 +94,19 @@ def compare_traces(
     of_a, of_b = graph_of(a), graph_of(b)
     judge = Judge(a, b, floors)
 
-    def compared(one: str, other: str) -> Comparison:
-        return judge.layers(of_a.nodes[one], of_b.nodes[other])
+    def agree(one: str, other: str) -> bool:
+        return not judge.layers(of_a.nodes[one], of_b.nodes[other]).fails
 
-    match = match_graphs(of_a, of_b, corrections, lambda *pair: not compared(*pair).fails)
-    endpoints = [compared(one, other) for one, other in match.pairs.items()]
-    _find_guilty(endpoints, of_a, of_b, match)
-    endpoints += _unmatched(of_a, of_b, match)
+    match = match_graphs(of_a, of_b, corrections, agree)
+    endpoints = [judge.layers(one, other) for one, other in match.layers()]
+    _find_guilty(endpoints, match)
+    endpoints += _unmatched(match)
     outputs = judge.outputs()
     if not any(e.fails for e in endpoints):  # an output is wrong in itself only if no layer is
         for output in outputs:
             output.guilty = output.fails
-    endpoints = _in_order(endpoints, of_a) + outputs
+    place = {name: i for i, name in enumerate(of_a.nodes)}
+    endpoints = [*sorted(endpoints, key=lambda e: place.get(e.name, len(place))), *outputs]
     if not any(e.guilty for e in endpoints):
         for endpoint in endpoints:
             endpoint.guilty = endpoint.fails
@@ -116,12 +117,10 @@ def compare_traces(
         versions={**a.versions, **b.versions}, seconds=a.seconds + b.seconds,
     )  # fmt: skip
     made = ModelReport(
-        report, match, weight_differences(of_a, of_b, match), count_compared(of_a, of_b, match),
-        _settings(of_a, of_b, match), a, b, copied=copied,
-    )  # fmt: skip
-    made.describe = {name: node.describe() for name, node in of_b.nodes.items()}
+        report, match, weight_differences(match), count_compared(match), _settings(match), copied
+    )
     if diagnosis:
-        explain(made, of_a, of_b, judge, progress)
+        explain(made, judge, progress)
     return made
 
 
@@ -153,30 +152,29 @@ def _with_copied(
 ) -> tuple[ModelTrace, Copied]:  # fmt: skip
     if isinstance(model, ModelTrace):
         raise InputError("weights can't be copied into a trace; give the second model itself")
-    of_a, of_b = graph_of(a), graph_of(b)
-    values, copied = to_copy(of_a, of_b, match_graphs(of_a, of_b, match))
+    values, copied = to_copy(match_graphs(graph_of(a), graph_of(b), match))
     progress("second model, with the first one's weights")
     made = capture(model, inputs, dtype=b.run.dtype, layout=layout, weights=values, like=b)
     return made, copied
 
 
-def _find_guilty(endpoints: list[Comparison], a: ModelGraph, b: ModelGraph, match: Match) -> None:
+def _find_guilty(endpoints: list[Comparison], match: Match) -> None:
     """Mark the layers that are wrong although all their inputs agree, on both sides."""
     fails = {e.name for e in endpoints if e.fails}
-    backwards = {other: one for one, other in match.pairs.items()}
+    backwards = match.backwards
     for endpoint in endpoints:
         if endpoint.name in fails:
-            before = set(a.before(endpoint.name, match.pairs)[0])
-            theirs, _ = b.before(match.pairs[endpoint.name], backwards)
+            before = set(match.a.before(endpoint.name, match.pairs)[0])
+            theirs, _ = match.b.before(match.pairs[endpoint.name], backwards)
             before |= {backwards[name] for name in theirs}
             endpoint.guilty = not before & fails
 
 
-def _unmatched(a: ModelGraph, b: ModelGraph, match: Match) -> list[Comparison]:
+def _unmatched(match: Match) -> list[Comparison]:
     found = []
     for graph, names, problem in (
-        (a, match.only_a, "missing: the second model has none"),
-        (b, match.only_b, "surplus: the first model has none"),
+        (match.a, match.only_a, "missing: the second model has none"),
+        (match.b, match.only_b, "surplus: the first model has none"),
     ):
         for name in names:
             if name not in match.accepted and name not in match.folded:
@@ -185,23 +183,15 @@ def _unmatched(a: ModelGraph, b: ModelGraph, match: Match) -> list[Comparison]:
     return found
 
 
-def _in_order(endpoints: list[Comparison], a: ModelGraph) -> list[Comparison]:
-    place = {name: i for i, name in enumerate(a.nodes)}
-    return sorted(endpoints, key=lambda e: place.get(e.name, len(place)))
-
-
-def _settings(a: ModelGraph, b: ModelGraph, match: Match) -> list[SettingDifference]:
+def _settings(match: Match) -> list[SettingDifference]:
     found = []
-    for one, other in match.pairs.items():
-        mine, theirs = a.nodes[one], b.nodes[other]
-        if mine.kind != theirs.kind:
-            if not (one in match.folded.values() or other in match.folded.values()):
-                found.append(SettingDifference(one, other, "kind", mine.kind, theirs.kind))
-            continue
-        for name in mine.settings:
-            if name in theirs.settings and not _same(name, mine, theirs):
-                values = plain(mine.settings[name]), plain(theirs.settings[name])
-                found.append(SettingDifference(one, other, name, *values))
+    for one, other in match.layers():
+        if one.kind == other.kind:
+            names = [n for n in one.settings if n in other.settings and not _same(n, one, other)]
+            pairs = {n: (plain(one.settings[n]), plain(other.settings[n])) for n in names}
+        else:
+            pairs = {} if match.holds_fold(one, other) else {"kind": (one.kind, other.kind)}
+        found += [SettingDifference(one.name, other.name, n, *both) for n, both in pairs.items()]
     return found
 
 

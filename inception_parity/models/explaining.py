@@ -15,7 +15,6 @@ from ..diagnosis.forward import CannotComputeError, compute
 from ..diagnosis.suspect import distance
 from .graph import ComparedLayer, ModelGraph, squeezed
 from .judging import Judge
-from .matched_weights import array_of
 from .report import ModelReport
 
 Array = NDArray[Any]
@@ -23,30 +22,27 @@ Array = NDArray[Any]
 MOST_DIAGNOSED = 3
 
 
-def explain(
-    made: ModelReport, a: ModelGraph, b: ModelGraph, judge: Judge, progress: Callable[[str], None]
-) -> None:
+def explain(made: ModelReport, judge: Judge, progress: Callable[[str], None]) -> None:
     """Look for the causes at the first guilty layers, and for others that are wrong in themselves.
 
     Args:
         made: the report, to which what is found is added.
-        a: the first model's graph.
-        b: the second one's.
         judge: what judged them, which knows what is rounding.
         progress: called with a line that says what is being done.
     """
-    pairs = made.match.pairs
+    match, pairs = made.match, made.match.pairs
+    a, b = match.a, match.b
     guilty = [e for e in made.report.guilty if e.name in pairs]
     for endpoint in guilty[:MOST_DIAGNOSED]:
         progress(f"looking for the cause at {endpoint.name}")
         one, other = a.nodes[endpoint.name], b.nodes[pairs[endpoint.name]]
-        between = a.before(one.name, pairs)[1], b.before(other.name, set(pairs.values()))[1]
+        between = a.before(one.name, pairs)[1], b.before(other.name, match.backwards)[1]
         if any(between):
             made.between[endpoint.name] = between
-        seen = np.asarray(made.b.array(other.value), dtype=np.float64)
+        seen = np.asarray(b.trace.array(other.value), dtype=np.float64)
         suspect = replace(
-            _reference_layer(a, one), observed=_fitted(seen, made.a.endpoints[one.value].shape),
-            backend=made.b.run.backend, dtype=made.b.run.dtype, limit=judge.limit(endpoint),
+            _reference_layer(a, one), observed=_fitted(seen, a.trace.endpoints[one.value].shape),
+            backend=b.trace.run.backend, dtype=b.trace.run.dtype, limit=judge.limit(endpoint),
         )  # fmt: skip
         made.diagnoses[endpoint.name] = diagnose(suspect)
     differ = {d.a for d in made.settings} | {d.a for d in made.weights}
@@ -61,17 +57,16 @@ def explain(
 
 def _reference_layer(a: ModelGraph, one: ComparedLayer) -> SuspectLayer:
     """Return a layer of a with nothing observed yet."""
-    inputs, reference = (
-        [np.asarray(a.trace.array(name), dtype=np.float64) for name in names]
-        for names in (one.sources, [one.value])
+    *inputs, reference = (
+        np.asarray(a.trace.array(name), dtype=np.float64) for name in (*one.sources, one.value)
     )
     return SuspectLayer(
-        one.name, one.kind, tuple(inputs), reference[0], None, one.settings, _weights(a, one)
+        one.name, one.kind, tuple(inputs), reference, None, one.settings, _weights(a, one)
     )
 
 
 def _weights(graph: ModelGraph, node: ComparedLayer) -> dict[str, Array]:
-    found = {role: array_of(graph, node, role) for role in node.weights}
+    found = {role: graph.array(node, role) for role in node.weights}
     return {role: array.astype(np.float64) for role, array in found.items() if array is not None}
 
 

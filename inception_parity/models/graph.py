@@ -7,12 +7,18 @@ becomes the convolution's own.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .layers import TRANSPARENT, Settings, describe
 from .recorder import OUTPUT, ModelTrace
+
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -51,12 +57,17 @@ class ModelGraph:
     trace: ModelTrace
     nodes: dict[str, ComparedLayer]
     followers: dict[str, list[str]] = field(default_factory=dict)
+    _digests: dict[str, tuple[tuple[int, ...], bytes]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.followers = {name: [] for name in self.nodes}
         for node in self.nodes.values():
             for source in node.inputs:
                 self.followers[source].append(node.name)
+
+    def neighbours(self, name: str) -> tuple[str, ...]:
+        """Return the layers just before one, and just after it."""
+        return (*self.nodes[name].inputs, *self.followers[name])
 
     def before(self, name: str, matched: Container[str]) -> tuple[list[str], list[str]]:
         """Return the nearest matched layers before one, and the unmatched ones on the way."""
@@ -79,6 +90,17 @@ class ModelGraph:
         layer, role = node.weights["weight"]
         slot = self.trace.slots.get((layer, role))
         return tuple((slot.shared if slot else self.trace.weight(layer, role)).shape)
+
+    def digest(self, node: ComparedLayer) -> tuple[tuple[int, ...], bytes] | None:
+        """Return what distinguishes weights: the shape, and a hash of a float32 copy."""
+        if node.name not in self._digests and "weight" in node.weights:
+            array = np.ascontiguousarray(self.array(node, "weight"), dtype=np.float32)
+            self._digests[node.name] = array.shape, hashlib.sha256(array.data).digest()
+        return self._digests.get(node.name)
+
+    def array(self, node: ComparedLayer, role: str) -> Array | None:
+        """Return one of a node's arrays, or None if it has none of that role."""
+        return self.trace.weight(*node.weights[role]) if role in node.weights else None
 
 
 def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,28 +1,26 @@
-"""Builds the kinds and settings that all frameworks' operations are described by."""
+"""Kinds that are described alike for every framework: windows, pools, reductions, paddings, …"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
+from ..diagnosis.forward import same_pads
 from .layers import Settings
-
-Described = tuple[str, Settings]  # kind, settings
-
-# Frameworks' names of activations, in lower case and without underscores.
-_ACTIVATIONS = {
-    "relu": "relu", "relu6": "relu6", "sigmoid": "sigmoid", "tanh": "tanh", "silu": "silu",
-    "swish": "silu", "softplus": "softplus", "softrelu": "softplus", "softsign": "softsign",
-    "selu": "selu", "hardsigmoid": "hard_sigmoid", "hardswish": "hard_swish",
-    "hardsilu": "hard_swish", "mish": "mish", "elu": "elu", "leakyrelu": "leaky_relu",
-    "softmax": "softmax", "logsoftmax": "log_softmax", "gelu": "gelu", "celu": "celu",
-    "logsigmoid": "log_sigmoid", "abs": "abs",
-}  # fmt: skip
+from .layouts import LAST, Tag
+from .operations import Call, Described
 
 
-def activation_called(own: str) -> str | None:
-    """Return the shared name of an activation, or None if a framework's name isn't one's."""
-    return _ACTIVATIONS.get(own.lower().replace("_", ""))
+def reshape(call: Call) -> Described:
+    """Return a flattening, if the result has two axes, or another reshaping."""
+    return ("flatten" if len(call.output.shape) == 2 else "reshape"), {}
+
+
+def dense(call: Call) -> Described:
+    """Return a dense layer, if what the input is multiplied by is a parameter."""
+    return ("dense" if "weight" in call.weights else call.name), {}
 
 
 def clip(low: Any, high: Any) -> Described:
@@ -32,44 +30,114 @@ def clip(low: Any, high: Any) -> Described:
     return "act", {"function": "clip", "low": low, "high": high}
 
 
-def reduced(reduce: str, axes: Iterable[int], ndim: int, kind: str = "") -> Described:
-    """Return a mean or maximum over some axes of the shared layout.
+def reduction(reduce: str, axes: str, kind: str = "") -> Callable[[Call], Described]:
+    """Return what describes a mean or maximum over some axes.
 
     Args:
         reduce: `mean` or `max`.
-        axes: over which, from 0.
-        ndim: how many the input has.
+        axes: the argument that has them.
         kind: what it is, if it isn't a global pool; `reduce` by default.
     """
-    where = sorted(axes)
-    if ndim > 2 and where == list(range(2, ndim)):
-        return "global_pool", {"reduce": reduce}
-    return kind or reduce, {"axes": where}
+
+    def described(call: Call) -> Described:
+        where = sorted(call.axis(each) for each in np.ravel(call.get(axes, ())))
+        if len(where) > 0 and where == list(range(2, len(call.x.shape))):
+            return "global_pool", {"reduce": reduce}
+        return kind or reduce, {"axes": where}
+
+    return described
 
 
-def adaptive_pool(output: Sequence[int], reduce: str) -> Described:
-    """Return a pool to a stated size, which is a global pool if every side is 1."""
-    if set(output) == {1}:
+def adaptive_pool(output: Any, sizes: Sequence[int], reduce: str) -> Described:
+    """Return a pool to a stated size, which is a global pool if every side is 1.
+
+    Args:
+        output: the size, one number for all axes or one for each; None: as it is.
+        sizes: the input's, along the spatial axes.
+        reduce: `mean` or `max`.
+    """
+    wanted = output if isinstance(output, (tuple, list)) else (output,) * len(sizes)
+    sides = tuple(own if side is None else side for side, own in zip(wanted, sizes, strict=True))
+    if set(sides) == {1}:
         return "global_pool", {"reduce": reduce}
-    return "adaptive_pool", {"output": tuple(output), "reduce": reduce}
+    return "adaptive_pool", {"output": sides, "reduce": reduce}
+
+
+def window(
+    kernel: Sequence[int],
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = None,
+    sizes: Sequence[int] = (),
+) -> Settings:
+    """Return the settings of what moves over the spatial axes.
+
+    Args:
+        kernel: its size along each.
+        stride: one number for all axes, or one for each.
+        padding: the same; or a pair for each, (before, after); or a framework's word: `same`, …
+        dilation: like `stride`; None for what has none.
+        sizes: the input's, which `same` depends on.
+    """
+    axes = len(kernel)
+    stride = per_axis(stride, axes)
+    steps = per_axis(1 if dilation is None else dilation, axes)
+    word = padding.upper() if isinstance(padding, str) else ""
+    pads: Any
+    if word.startswith("SAME"):
+        pads = same_pads(sizes, kernel, stride, steps)
+        if word == "SAME_LOWER":
+            pads = [pair[::-1] for pair in pads]
+    elif word == "CAUSAL":
+        pads = [(steps[0] * (kernel[0] - 1), 0)]
+    elif word:  # VALID, or ONNX's NOTSET without pads
+        pads = [(0, 0)] * axes
+    elif isinstance(padding, (tuple, list)) and isinstance(padding[0], (tuple, list)):
+        pads = padding
+    else:
+        pads = [(side, side) for side in per_axis(padding, axes)]
+    found = {"kernel": tuple(kernel), "stride": stride, "pads": pads}
+    return found if dilation is None else {**found, "dilation": steps}
+
+
+def per_axis(value: Any, axes: int) -> tuple[int, ...]:
+    """Return one number per axis, from one for all or one for each."""
+    values = tuple(int(v) for v in value) if isinstance(value, (tuple, list)) else (int(value),)
+    return values * axes if len(values) == 1 else values
 
 
 def window_pool(
-    reduce: str, window: Settings, ceil: bool = False, count_include_pad: bool = False
+    reduce: str, window: Settings, ceil: Any = False, count_include_pad: Any = False
 ) -> Described:
     """Return a pool over windows.
 
     Args:
         reduce: `mean` or `max`.
-        window: `kernel`, `stride`, `pads`, and perhaps `dilation`.
+        window: its settings.
         ceil: whether a last window may reach beyond the input.
         count_include_pad: whether a mean counts its padding.
     """
     if reduce == "mean":
-        return "avg_pool", {**window, "ceil": ceil, "count_include_pad": count_include_pad}
-    return "max_pool", {"dilation": (1,) * len(window["kernel"]), **window, "ceil": ceil}
+        counts = bool(count_include_pad)
+        return "avg_pool", {**window, "ceil": bool(ceil), "count_include_pad": counts}
+    return "max_pool", {"dilation": (1,) * len(window["kernel"]), **window, "ceil": bool(ceil)}
 
 
-def zero_pad(pads: Sequence[Any], mode: str = "constant", fill: float = 0.0) -> Described:
-    """Return a padding of the spatial axes."""
-    return "pad", {"pads": pads, "mode": mode, "fill": fill}
+def zero_pad(
+    pads: Sequence[Any], tag: Tag = None, mode: str = "constant", fill: Any = 0.0
+) -> Described:
+    """Return a padding, of which the spatial axes are kept.
+
+    Args:
+        pads: (before, after) for every axis.
+        tag: the input's layout.
+        mode: `constant`, `reflect`, …
+        fill: the constant, a number or an array of one.
+    """
+    spatial = pads[1:-1] if tag == LAST else pads[2:]
+    return "pad", {"pads": spatial, "mode": mode, "fill": number(fill)}
+
+
+def number(value: Any) -> float:
+    """Return the number that an array of one element holds."""
+    return float(np.ravel(value)[0])

@@ -62,11 +62,14 @@ def describe(kind: str, settings: Mapping[str, Any]) -> str:
     for name, usual in (("groups", 1), ("ceil", False), ("count_include_pad", None), ("eps", None)):
         value = settings.get(name, usual)
         if value != usual and (name != "count_include_pad" or padded):
-            words.append(f"{name} {_plain_text(value)}")
+            words.append(f"{name} {in_words(value)}")
     return " ".join(words)
 
 
-def _plain_text(value: Any) -> str:
+def in_words(value: Any) -> str:
+    """Return a setting, or its value in JSON, as it is printed."""
+    if isinstance(value, list):
+        return f"({', '.join(map(in_words, value))})"
     return f"{value:g}" if isinstance(value, float) else str(value).lower()
 
 
@@ -83,24 +86,6 @@ def _pads(pads: Sequence[Sequence[int]]) -> str:
     if all(pair[0] == pair[1] for pair in pads):
         return "x".join(str(pair[0]) for pair in pads)
     return str(tuple(tuple(pair) for pair in pads)).replace(" ", "")
-
-
-def per_axis(value: Any, axes: int) -> tuple[int, ...]:
-    """Return one number per axis, from one for all or one for each."""
-    if isinstance(value, (tuple, list)):
-        values = tuple(int(v) for v in value)
-        return values * axes if len(values) == 1 else values
-    return (int(value),) * axes
-
-
-def both_sides(value: Any, axes: int) -> tuple[tuple[int, int], ...]:
-    """Return ((before, after), …) from a padding that is the same on both sides."""
-    return tuple((p, p) for p in per_axis(value, axes))
-
-
-def no_pads(axes: int) -> tuple[tuple[int, int], ...]:
-    """Return the padding of VALID: none."""
-    return ((0, 0),) * axes
 
 
 def plain(value: Any) -> Any:

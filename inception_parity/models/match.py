@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import InputError, nearest
@@ -30,6 +30,8 @@ class Match:
     """Which layers correspond.
 
     Args:
+        a: one graph.
+        b: the other.
         pairs: a's layer -> b's.
         only_a: layers of a without a counterpart.
         only_b: layers of b without one.
@@ -38,12 +40,28 @@ class Match:
         given: a's layers whose pair the user gave.
     """
 
+    a: ModelGraph
+    b: ModelGraph
     pairs: dict[str, str]
     only_a: list[str]
     only_b: list[str]
     accepted: list[str] = field(default_factory=list)
     folded: dict[str, str] = field(default_factory=dict)
     given: list[str] = field(default_factory=list)
+
+    @property
+    def backwards(self) -> dict[str, str]:
+        """b's layer -> a's."""
+        return {other: one for one, other in self.pairs.items()}
+
+    def layers(self) -> Iterator[tuple[ComparedLayer, ComparedLayer]]:
+        """Yield a's layer and b's of each pair."""
+        for one, other in self.pairs.items():
+            yield self.a.nodes[one], self.b.nodes[other]
+
+    def holds_fold(self, one: ComparedLayer, other: ComparedLayer) -> bool:
+        """Return whether one layer of a pair computes what two layers of the other model do."""
+        return not {one.name, other.name}.isdisjoint(self.folded.values())
 
 
 Corrections = Mapping[str | None, str | Sequence[str] | None]
@@ -68,21 +86,20 @@ def match_graphs(
         InputError: a correction names a layer that isn't there, or one twice.
     """
     pairs, without_a, without_b = _given(a, b, corrections or {})
-    finder = _Finder(a, b, set(without_a), set(without_b))
-    for index in range(min(len(a.trace.inputs), len(b.trace.inputs))):
-        finder.accept(a.trace.inputs[index], b.trace.inputs[index])
-    for one, other in pairs.items():
+    finder = _Finder(_Side(a, without_a), _Side(b, without_b))
+    for one, other in (*zip(a.trace.inputs, b.trace.inputs, strict=False), *pairs.items()):
         finder.accept(one, other)
-    finder.run()
-    found = finder.pairs
+    found = finder.run()
     match = Match(
+        a,
+        b,
         {name: found[name] for name in a.nodes if name in found},
-        [n for n in a.nodes if n not in found],
-        [n for n in b.nodes if n not in set(found.values())],
+        [name for name in a.nodes if name not in found],
+        [name for name in b.nodes if name not in finder.taken],
         [*without_a, *without_b],
         given=list(pairs),
     )
-    _fold(a, b, match, agree)
+    _fold(match, agree)
     return match
 
 
@@ -115,41 +132,39 @@ def _given(
     return pairs, without_a, without_b
 
 
+class _Side:
+    """What is known of the layers of one graph before any pair is."""
+
+    def __init__(self, graph: ModelGraph, without: Collection[str]) -> None:
+        self.graph, self.nodes = graph, graph.nodes
+        self.candidates: dict[str, list[ComparedLayer]] = {}  # by family
+        for node in graph.nodes.values():
+            if node.name not in without and node.kind != "input":
+                self.candidates.setdefault(_family(node), []).append(node)
+        self.labels = _labels(graph)
+        self.before, self.after = _reach(graph)
+        self.depth = _depths(graph)
+        self.order = {name: i for i, name in enumerate(graph.nodes)}
+        self.words = {name: set(re.findall(r"[a-z]+|\d+", name.lower())) for name in graph.nodes}
+
+
 class _Finder:
     """Takes the surest pair, again and again."""
 
-    def __init__(
-        self, a: ModelGraph, b: ModelGraph, without_a: set[str], without_b: set[str]
-    ) -> None:
+    def __init__(self, a: _Side, b: _Side) -> None:
         self.a, self.b = a, b
         self.pairs: dict[str, str] = {}
         self.taken: dict[str, str] = {}
-        self.labels_a, self.labels_b = _labels(a), _labels(b)
-        self.before_a, self.after_a = _reach(a)
-        self.before_b, self.after_b = _reach(b)
-        self.depth_a, self.depth_b = _depths(a), _depths(b)
-        self.order_a = {name: i for i, name in enumerate(a.nodes)}
-        self.order_b = {name: i for i, name in enumerate(b.nodes)}
-        self.words_a = {name: set(_words(name)) for name in a.nodes}
-        self.words_b = {name: set(_words(name)) for name in b.nodes}
         self.queue: list[tuple[float, float, int, int, str, str]] = []
-        kinds: dict[str, list[ComparedLayer]] = {}
-        for node in b.nodes.values():
-            if node.name not in without_b and node.kind != "input":
-                kinds.setdefault(_family(node), []).append(node)
-        self.alike: dict[str, list[ComparedLayer]] = {
-            node.name: kinds.get(_family(node), [])
-            for node in a.nodes.values()
-            if node.name not in without_a and node.kind != "input"
-        }
         self.own = {
-            (one, other.name): self._own(a.nodes[one], other)
-            for one, others in self.alike.items()
-            for other in others
+            (one.name, other.name): self._own(one, other)
+            for family, nodes in a.candidates.items()
+            for one in nodes
+            for other in b.candidates.get(family, ())
         }
 
-    def run(self) -> None:
-        """Match all that can be."""
+    def run(self) -> dict[str, str]:
+        """Match all that can be, and return the pairs."""
         for one, other in self.own:
             self._push(one, other)
         while self.queue:
@@ -161,49 +176,46 @@ class _Finder:
                 self._push(one, other)
             elif score >= LEAST and self._in_order(one, other):
                 self.accept(one, other)
+        return self.pairs
 
     def accept(self, one: str, other: str) -> None:
-        """Take a pair, and look again at what is beside it."""
+        """Take a pair, and look again at its neighbours."""
         self.pairs[one], self.taken[other] = other, one
-        for x in (*self.a.nodes[one].inputs, *self.a.followers[one]):
-            for y in (*self.b.nodes[other].inputs, *self.b.followers[other]):
+        for x in self.a.graph.neighbours(one):
+            for y in self.b.graph.neighbours(other):
                 if x not in self.pairs and y not in self.taken and (x, y) in self.own:
                     self._push(x, y)
 
     def _push(self, one: str, other: str) -> None:
         score = self._score(one, other)
         if score >= LEAST:
-            far = abs(self.depth_a[one] - self.depth_b[other])
-            order = (self.order_a[one], self.order_b[other])
+            far = abs(self.a.depth[one] - self.b.depth[other])
+            order = (self.a.order[one], self.b.order[other])
             heapq.heappush(self.queue, (-score, far, *order, one, other))
 
     def _own(self, one: ComparedLayer, other: ComparedLayer) -> float:
-        """Return what two layers have in common, whatever is beside them."""
+        """Return what two layers have in common, whatever their neighbours are."""
+        a, b = self.a, self.b
         score = 4.0 if one.kind == other.kind else 1.0
-        same = one.settings == other.settings
-        score += 1.0 if same else 0.0
+        score += 1.0 if one.settings == other.settings else 0.0
         score += 2.0 if one.shape == other.shape else 0.0
         score += 1.0 if one.shape[1:2] == other.shape[1:2] else -3.0
-        kernels = self.a.kernel(one.name), self.b.kernel(other.name)
+        kernels = a.graph.kernel(one.name), b.graph.kernel(other.name)
         if any(kernels):
             score += 3.0 if kernels[0] == kernels[1] else -2.0
-            score += 5.0 if _same_weights(self.a, self.b, one, other) else 0.0
-        words = self.words_a[one.name], self.words_b[other.name]
+            score += 5.0 if a.graph.digest(one) == b.graph.digest(other) else 0.0
+        words = a.words[one.name], b.words[other.name]
         score += len(words[0] & words[1]) / max(1, len(words[0] | words[1]))
         score += 2.0 if one.name == other.name else 0.0
-        for mine, theirs in zip(self.labels_a[one.name], self.labels_b[other.name], strict=True):
-            score += 1.0 if mine == theirs else 0.0
-        return score - 4 * abs(self.depth_a[one.name] - self.depth_b[other.name])
+        labels = zip(a.labels[one.name], b.labels[other.name], strict=True)
+        score += sum(mine == theirs for mine, theirs in labels)
+        return score - 4 * abs(a.depth[one.name] - b.depth[other.name])
 
     def _score(self, one: str, other: str) -> float:
         """Return what two layers have in common, with what is known of their neighbours."""
-        inputs = self.a.nodes[one].inputs, self.b.nodes[other].inputs
-        followers = self.a.followers[one], self.b.followers[other]
-        return (
-            self.own[one, other]
-            + 4.0 * self._agreement(*inputs)
-            + 3.0 * self._agreement(*followers)
-        )
+        inputs = self._agreement(self.a.nodes[one].inputs, self.b.nodes[other].inputs)
+        followers = self.a.graph.followers[one], self.b.graph.followers[other]
+        return self.own[one, other] + 4.0 * inputs + 3.0 * self._agreement(*followers)
 
     def _agreement(self, mine: Sequence[str], theirs: Sequence[str]) -> float:
         """Return how many neighbours are pairs, less those that are paired elsewhere."""
@@ -217,42 +229,16 @@ class _Finder:
     def _in_order(self, one: str, other: str) -> bool:
         """Return whether no pair has one of the two before what is after its other."""
         for x, y in self.pairs.items():
-            i, j = self.order_a[x], self.order_b[y]
-            if self.before_a[one] >> i & 1 and self.after_b[other] >> j & 1:
+            i, j = self.a.order[x], self.b.order[y]
+            if self.a.before[one] >> i & 1 and self.b.after[other] >> j & 1:
                 return False
-            if self.after_a[one] >> i & 1 and self.before_b[other] >> j & 1:
+            if self.a.after[one] >> i & 1 and self.b.before[other] >> j & 1:
                 return False
         return True
 
 
 def _family(node: ComparedLayer) -> str:
     return _FAMILIES.get(node.kind, node.kind)
-
-
-def _words(name: str) -> list[str]:
-    return re.findall(r"[a-z]+|\d+", name.lower())
-
-
-def _same_weights(a: ModelGraph, b: ModelGraph, one: ComparedLayer, other: ComparedLayer) -> bool:
-    if "weight" not in one.weights or "weight" not in other.weights:
-        return False
-    files = [g.trace.layers[n.weights["weight"][0]].weights[n.weights["weight"][1]]
-             for g, n in ((a, one), (b, other))]  # fmt: skip
-    return _digest(a, files[0]) == _digest(b, files[1])
-
-
-def _digest(graph: ModelGraph, file: str) -> tuple[tuple[int, ...], bytes]:
-    """Return what tells arrays apart: the shape, and the first bytes of a float32 copy's hash."""
-    import hashlib
-
-    import numpy as np
-
-    known = graph.__dict__.setdefault("_digests", {})
-    if file not in known:
-        array = np.load(graph.trace.folder / file, allow_pickle=False).astype(np.float32)
-        known[file] = (array.shape, hashlib.sha256(np.ascontiguousarray(array).data).digest()[:8])
-    found: tuple[tuple[int, ...], bytes] = known[file]
-    return found
 
 
 def _labels(graph: ModelGraph) -> dict[str, list[int]]:
@@ -278,18 +264,15 @@ def _labels(graph: ModelGraph) -> dict[str, list[int]]:
 
 
 def _reach(graph: ModelGraph) -> tuple[dict[str, int], dict[str, int]]:
-    """Return which layers are before and after each, as bits in execution order."""
-    bit = {name: 1 << i for i, name in enumerate(graph.nodes)}
-    before: dict[str, int] = {}
+    """Return which layers are before and after each, and itself, as bits in execution order."""
+    before = {name: 1 << i for i, name in enumerate(graph.nodes)}
+    after = dict(before)
     for name, node in graph.nodes.items():
-        before[name] = 0
         for source in node.inputs:
-            before[name] |= before[source] | bit[source]
-    after: dict[str, int] = {}
+            before[name] |= before[source]
     for name in reversed(graph.nodes):
-        after[name] = 0
         for follower in graph.followers[name]:
-            after[name] |= after[follower] | bit[follower]
+            after[name] |= after[follower]
     return before, after
 
 
@@ -302,37 +285,33 @@ def _depths(graph: ModelGraph) -> dict[str, float]:
     return {name: value / deepest for name, value in depth.items()}
 
 
-def _fold(a: ModelGraph, b: ModelGraph, match: Match, agree: Callable[[str, str], bool]) -> None:
+def _fold(match: Match, agree: Callable[[str, str], bool]) -> None:
     """Pair a batch norm with the convolution that it was folded into, as exporters do.
 
     The convolution before the norm then has no counterpart: what it alone gives, the
     other model never computes. Where the values differ the norm may as well be missing.
     """
-    backwards = {other: one for one, other in match.pairs.items()}
-    for graph, other, alone, pairs, is_a in (
-        (a, b, match.only_a, dict(match.pairs), True),
-        (b, a, match.only_b, backwards, False),
+    a, b = match.a, match.b
+    for graph, other, alone, partners in (
+        (a, b, match.only_a, dict(match.pairs)),
+        (b, a, match.only_b, match.backwards),
     ):
         for name in list(alone):
             node = graph.nodes[name]
-            if node.kind != "norm" or len(node.inputs) != 1:
+            before = node.inputs[0] if len(node.inputs) == 1 else ""
+            if node.kind != "norm" or before not in partners or len(graph.followers[before]) != 1:
                 continue
-            before = node.inputs[0]
-            if graph.nodes[before].kind not in ("conv", "dense") or before not in pairs:
-                continue
+            partner = partners[before]
             if (
-                len(graph.followers[before]) != 1
-                or "bias" not in other.nodes[pairs[before]].weights
+                graph.nodes[before].kind not in ("conv", "dense")
+                or "bias" not in other.nodes[partner].weights
             ):
                 continue
-            partner = pairs[before]
-            if not (agree(name, partner) if is_a else agree(partner, name)):
-                continue
-            alone.remove(name)
-            alone.append(before)
-            match.folded[before] = name
-            if is_a:
-                del match.pairs[before]
-                match.pairs[name] = partner
-            else:
-                match.pairs[partner] = name
+            one, two = (name, partner) if graph is a else (partner, name)
+            if agree(one, two):
+                alone.remove(name)
+                alone.append(before)
+                match.folded[before] = name
+                if graph is a:
+                    del match.pairs[before]
+                match.pairs[one] = two

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .graph import ComparedLayer, ModelGraph
+from .graph import ComparedLayer
 from .match import Match
 
 Array = NDArray[Any]
@@ -53,64 +53,53 @@ class Copied:
     left: list[str] = field(default_factory=list)
 
 
-def weight_differences(a: ModelGraph, b: ModelGraph, match: Match) -> list[WeightDifference]:
+def weight_differences(match: Match) -> list[WeightDifference]:
     """Return every array that differs between matched layers, in a's order."""
     found = []
-    for one, other in match.pairs.items():
-        if one in match.folded.values() or other in match.folded.values():
+    for one, other, role, mine, theirs in _arrays(match):
+        if match.holds_fold(one, other):
             continue  # a folded norm's weights are in the convolution's
-        for role, mine, theirs in _roles(a, b, a.nodes[one], b.nodes[other]):
-            problem = _difference(role, mine, theirs, a.nodes[one].kind)
-            if problem is not None:
-                found.append(WeightDifference(one, other, role, *problem))
+        problem = _difference(role, mine, theirs, one.kind)
+        if problem is not None:
+            found.append(WeightDifference(one.name, other.name, role, *problem))
     return found
 
 
-def count_compared(a: ModelGraph, b: ModelGraph, match: Match) -> int:
+def count_compared(match: Match) -> int:
     """Return how many arrays both sides have."""
-    return sum(
-        mine is not None and theirs is not None
-        for one, other in match.pairs.items()
-        for _, mine, theirs in _roles(a, b, a.nodes[one], b.nodes[other])
-    )
+    arrays = _arrays(match)
+    return sum(mine is not None and theirs is not None for _, _, _, mine, theirs in arrays)
 
 
-def to_copy(
-    a: ModelGraph, b: ModelGraph, match: Match
-) -> tuple[dict[tuple[str, str], Array], Copied]:
+def to_copy(match: Match) -> tuple[dict[tuple[str, str], Array], Copied]:
     """Return a's weights as b's layers take them, and what can't be copied.
 
     An array that b has and a lacks gets the value that makes no difference: a bias 0, a scale 1.
     """
     values: dict[tuple[str, str], Array] = {}
     left = []
-    for one, other in match.pairs.items():
-        node = b.nodes[other]
-        for role, mine, theirs in _roles(a, b, a.nodes[one], node):
-            if theirs is None:
-                if mine is not None and not _neutral(role, mine, a.nodes[one].kind):
-                    left.append(f"{one}.{role}: {other} has none")
-                continue
-            if mine is None and (role != "weight" or a.nodes[one].kind == "norm"):
-                mine = np.full_like(theirs, NEUTRAL[role])
-            if mine is None or mine.shape != theirs.shape:
-                shape = None if mine is None else mine.shape
-                left.append(f"{one}.{role}: shape {shape}, but {other}'s is {theirs.shape}")
-            else:
-                values[node.weights[role]] = mine
+    for one, other, role, mine, theirs in _arrays(match):
+        if theirs is None:
+            if mine is not None and not _neutral(role, mine, one.kind):
+                left.append(f"{one.name}.{role}: {other.name} has none")
+            continue
+        if mine is None and (role != "weight" or one.kind == "norm"):
+            mine = np.full_like(theirs, NEUTRAL[role])
+        if mine is None or mine.shape != theirs.shape:
+            shape = None if mine is None else mine.shape
+            left.append(f"{one.name}.{role}: shape {shape}, but {other.name}'s is {theirs.shape}")
+        else:
+            values[other.weights[role]] = mine
     return values, Copied(len(values), left)
 
 
-def _roles(
-    a: ModelGraph, b: ModelGraph, one: ComparedLayer, other: ComparedLayer
-) -> Iterator[tuple[str, Array | None, Array | None]]:
-    for role in dict.fromkeys((*one.weights, *other.weights)):
-        yield role, array_of(a, one, role), array_of(b, other, role)
-
-
-def array_of(graph: ModelGraph, node: ComparedLayer, role: str) -> Array | None:
-    """Return one of a node's arrays, or None if it has none of that role."""
-    return graph.trace.weight(*node.weights[role]) if role in node.weights else None
+def _arrays(
+    match: Match,
+) -> Iterator[tuple[ComparedLayer, ComparedLayer, str, Array | None, Array | None]]:
+    """Yield matched layers, a role, and the arrays that both have in it."""
+    for one, other in match.layers():
+        for role in dict.fromkeys((*one.weights, *other.weights)):
+            yield one, other, role, match.a.array(one, role), match.b.array(other, role)
 
 
 def _neutral(role: str, array: Array, kind: str) -> bool:

@@ -15,11 +15,11 @@ os.environ.setdefault("MXNET_ENGINE_TYPE", "NaiveEngine")
 # Not through `inception_mx`, which turns on `mx.np` for the whole process: here the
 # process is the user's, and MXNet is loaded already, since there is a block of it.
 import mxnet
-import numpy as np
 
 from ..errors import InputError
-from .capturer import Array, Capturer, Replacements
-from .mx_ops import WEIGHTS, settings_of
+from .capturer import Array, Capturer, Conditions, Watch, flattened
+from .mx_ops import OPERATIONS, short, value_of
+from .operations import ROLES, Call
 from .recorder import Recorder, Slot
 
 
@@ -34,7 +34,7 @@ class GluonCapturer(Capturer):
     def title(self, model: Any) -> str:
         return type(model).__name__
 
-    def build(self, model: Any, inputs: Sequence[Array], layout: str) -> None:
+    def build(self, model: Any, inputs: Sequence[Array]) -> None:
         parameters = model.collect_params().values()
         for path, block in _blocks(model):
             if isinstance(block, mxnet.gluon.SymbolBlock):
@@ -50,50 +50,46 @@ class GluonCapturer(Capturer):
             )
         if any(p._data is None for p in parameters):
             with _imperative(model):
-                _either(lambda: model(*_arguments(model, inputs, "float32")))
+                _either(lambda: model(*_arguments(model, inputs)))
 
-    @contextlib.contextmanager
-    def held(
-        self, model: Any, dtype: str, training: bool, replaced: Replacements
-    ) -> Iterator[None]:
-        parameters = list(model.collect_params().values())
-        before = [(p, p._data, p._grad, p._dtype) for p in parameters]
-        try:
-            for parameter, data, _, _ in before:
-                array = replaced.get(parameter.name)
-                parameter._data = [_copy(part, dtype, array) for part in data]
-                parameter._grad, parameter._dtype = None, dtype
-            self._training = training
-            with _imperative(model):
-                yield
-        finally:
-            for parameter, data, grad, own in before:
-                parameter._data, parameter._grad, parameter._dtype = data, grad, own
+    def run(self, model: Any, inputs: Sequence[Array], how: Conditions, recorder: Recorder) -> None:
+        with _held(model, how), _imperative(model):
+            tensors = _arguments(model, inputs)
+            for tensor in tensors:
+                recorder.input(tensor)
 
-    def run(
-        self, model: Any, inputs: Sequence[Array], layout: str, dtype: str, recorder: Recorder
-    ) -> None:
-        tensors = _arguments(model, inputs, dtype)
-        for tensor in tensors:
-            recorder.input(tensor, tensor.asnumpy())
+            def run() -> Any:
+                watch = _Watch(model, recorder)
+                with watch.attached(), mxnet.autograd.pause(train_mode=how.training):
+                    return model(*tensors)
 
-        def run() -> Any:
-            watch = _Watch(model, recorder)
-            with watch.attached(), mxnet.autograd.pause(train_mode=self._training):
-                return model(*tensors)
-
-        try:
-            output = run()
-        except Exception:  # what the wrong interface leads to, unless a layer has run
-            if recorder.layers.keys() - set(recorder.inputs):
-                raise
-            output = _other(run)  # of the older interface, or of the newer one
-        for tensor in _arrays(output):
-            recorder.output(tensor, tensor.asnumpy())
+            try:
+                output = run()
+            except Exception:  # what the wrong interface leads to, unless a layer has run
+                if recorder.layers.keys() - set(recorder.inputs):
+                    raise
+                output = _other(run)  # of the older interface, or of the newer one
+            for tensor in flattened(output, mxnet.nd.NDArray):
+                recorder.output(tensor)
 
     def convert(self, tensor: Any) -> Array:
         array: Array = tensor.asnumpy()
         return array
+
+
+@contextlib.contextmanager
+def _held(model: Any, how: Conditions) -> Iterator[None]:
+    """Let a block compute in a dtype, with copies of its parameters, some of them replaced."""
+    before = [(p, p._data, p._grad, p._dtype) for p in model.collect_params().values()]
+    try:
+        for parameter, data, _, _ in before:
+            array = how.replaced.get(parameter.name)
+            parameter._data = [_copy(part, how.dtype, array) for part in data]
+            parameter._grad, parameter._dtype = None, how.dtype
+        yield
+    finally:
+        for parameter, data, grad, own in before:
+            parameter._data, parameter._grad, parameter._dtype = data, grad, own
 
 
 def _copy(array: Any, dtype: str, value: Array | None) -> Any:
@@ -144,22 +140,11 @@ def _attribute(owner: Any, name: str, child: Any) -> str:
     return next((k for k, v in vars(owner).items() if v is child), str(name))
 
 
-def _arguments(model: Any, inputs: Sequence[Array], dtype: str) -> list[Any]:
+def _arguments(model: Any, inputs: Sequence[Array]) -> list[Any]:
     context = next(iter(model.collect_params().values()), None)
     where = mxnet.cpu() if context is None or context._data is None else context.list_ctx()[0]
     make = mxnet.np.array if mxnet.util.is_np_array() else mxnet.nd.array
-    return [
-        make(a, dtype=dtype if np.issubdtype(a.dtype, np.floating) else a.dtype, ctx=where)
-        for a in inputs
-    ]
-
-
-def _arrays(value: Any) -> list[Any]:
-    if isinstance(value, mxnet.nd.NDArray):
-        return [value]
-    if isinstance(value, (tuple, list)):
-        return [array for part in value for array in _arrays(part)]
-    return []
+    return [make(array, dtype=array.dtype, ctx=where) for array in inputs]
 
 
 @functools.cache
@@ -177,16 +162,11 @@ def _operations() -> dict[int, str]:
     return found
 
 
-class _Watch:
+class _Watch(Watch):
     """Sees every operation, and in which block."""
 
     def __init__(self, model: Any, recorder: Recorder) -> None:
-        self.recorder = recorder
-        self.paths = {id(block): path for path, block in _blocks(model)}
-        self.stack: list[tuple[Any, str]] = []
-        self.quiet = False
-        self.calls = 0
-        self.named: set[tuple[str, int]] = set()
+        super().__init__(recorder, _blocks(model))
         self.parameters = {
             id(array): parameter.name
             for parameter in model.collect_params().values()
@@ -202,19 +182,14 @@ class _Watch:
         call = base.__call__
 
         def called(block: Any, *args: Any) -> Any:
-            if self.quiet:
-                return call(block, *args)
-            return self._block(call, block, args)
+            return call(block, *args) if self.ignoring else self._block(call, block, args)
 
         def invoked(handle: int, given: Any, keys: Any, values: Any, *rest: Any) -> Any:
             output = invoke(handle, given, keys, values, *rest)
-            if not self.quiet:
-                self.quiet = True  # what recording itself computes isn't the model's
-                try:
+            if not self.ignoring:
+                with self.ignored():
                     own = _operations().get(handle, "operation")
                     self._operation(own, given, dict(zip(keys, values, strict=False)), output)
-                finally:
-                    self.quiet = False
             return output
 
         base.__call__, register._imperative_invoke = called, invoked
@@ -224,48 +199,37 @@ class _Watch:
             base.__call__, register._imperative_invoke = call, invoke
 
     def _block(self, call: Any, block: Any, args: Any) -> Any:
-        above = self.stack[-1][1] if self.stack else ""
-        made_here = f"{above}.{type(block).__name__.lower()}".lstrip(".")
-        path = self.paths.get(id(block), made_here)
-        self.calls += 1
-        self.stack.append((block, path))
+        own = type(block).__name__
+        path = self.begin(block, own.lower())
         try:
             output = call(block, *args)
         finally:
             self.stack.pop()
-        arrays = _arrays(output)
+        arrays = flattened(output, mxnet.nd.NDArray)
         if not _is_layer(block) and len(arrays) == 1:
-            kind = type(block).__name__
-            self.recorder.block(path, arrays[0], kind, self.recorder.convert)
+            self.recorder.block(path, arrays[0], own)
         return output
 
     def _operation(self, own: str, given: Any, attributes: dict[str, Any], output: Any) -> None:
-        fed = [a for a in given if id(a) not in self.parameters]
-        if not any(self.recorder.producer(a) for a in fed):
+        fed = [array for array in given if id(array) not in self.parameters]
+        if not any(self.recorder.producer(array) for array in fed):
             return
-        kind, settings = settings_of(own, attributes, fed, given)
-        weights = {}
-        for role, array in zip(WEIGHTS.get(own, ()), given[1:], strict=False):
-            if id(array) in self.parameters and not (
-                role == "weight" and str(attributes.get("fix_gamma", False)) in ("True", "1")
-            ):
-                weights[role] = Slot(self.parameters[id(array)], array.asnumpy())
-        path, block = self._name(own)
-        outputs = [output] if not isinstance(output, list) else output
-        for index, array in enumerate(outputs):
-            name = path if len(outputs) == 1 else f"{path}.{index}"
-            shared = array.asnumpy()
-            self.recorder.layer(name, kind, settings, fed, array, shared, weights, block, own)
-
-    def _name(self, own: str) -> tuple[str, str]:
-        """Return what an operation is known by: its block, if that is a layer."""
-        block, path = self.stack[-1] if self.stack else (None, "")
-        above = path.rpartition(".")[0]
-        if block is not None and _is_layer(block) and (path, self.calls) not in self.named:
-            self.named.add((path, self.calls))
-            return path, above
-        short = own.lower().removeprefix("_npi_").removeprefix("_npx_").removeprefix("_np_")
-        return f"{path}.{short.strip('_')}".lstrip("."), path
+        name = short(own)
+        arguments = OPERATIONS.named(name, given)
+        arguments |= {key: value_of(value) for key, value in attributes.items()}
+        unused = "weight" if arguments.get("fix_gamma") in (True, 1) else ""
+        weights = {
+            role: Slot(self.parameters[id(array)], array.asnumpy())
+            for role, array in arguments.items()
+            if role in ROLES and role != unused and id(array) in self.parameters
+        }
+        outputs = output if isinstance(output, list) else [output]
+        call = Call(name, arguments, fed, outputs[0], None, weights)
+        kind, settings = OPERATIONS.describe(call)
+        part = self.current[0]
+        own_name = own.lower().removeprefix("_npi_").removeprefix("_npx_").removeprefix("_np_")
+        path, block = self.name(own_name.strip("_"), part is not None and _is_layer(part))
+        self.recorder.layer(path, kind, settings, fed, outputs, weights, block, own)
 
 
 def _is_layer(block: Any) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +15,10 @@ import onnxruntime
 from onnx import numpy_helper
 
 from ..errors import InputError
-from .capturer import Array, Capturer, Replacements
-from .layouts import LAST, Layouts
-from .onnx_ops import WEIGHTS, settings_of
+from .capturer import Array, Capturer, Conditions
+from .onnx_ops import OPERATORS
+from .operations import ROLES, Call
 from .recorder import Recorder, Slot
-
-
-@dataclass(frozen=True, eq=False)
-class Value:
-    """An array that a node gave, or the model was fed."""
-
-    name: str
-    array: Array
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The array's shape."""
-        return tuple(self.array.shape)
 
 
 class OnnxCapturer(Capturer):
@@ -43,7 +28,6 @@ class OnnxCapturer(Capturer):
 
     def __init__(self) -> None:
         self._read: tuple[Any, Any] = (None, None)
-        self._replaced: Replacements = {}
 
     def versions(self) -> dict[str, str]:
         return {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__}
@@ -61,49 +45,30 @@ class OnnxCapturer(Capturer):
                 return "NHWC"
         return "NCHW"
 
-    def build(self, model: Any, inputs: Sequence[Array], layout: str) -> None:
+    def build(self, model: Any, inputs: Sequence[Array]) -> None:
         wanted = _inputs(self._load(model))
         if len(wanted) != len(inputs):
             names = ", ".join(given.name for given in wanted)
             raise InputError(f"{self.title(model)}: {len(inputs)} inputs, but it takes {names}")
 
-    @contextlib.contextmanager
-    def held(
-        self, model: Any, dtype: str, training: bool, replaced: Replacements
-    ) -> Iterator[None]:
-        if training:
+    def run(self, model: Any, inputs: Sequence[Array], how: Conditions, recorder: Recorder) -> None:
+        if how.training:
             raise InputError("an ONNX file has no training mode")
-        self._replaced = replaced
-        try:
-            yield
-        finally:
-            self._replaced = {}
-
-    def run(
-        self, model: Any, inputs: Sequence[Array], layout: str, dtype: str, recorder: Recorder
-    ) -> None:
-        proto = _as_dtype(self._load(model), dtype, self._replaced)
-        arrays = {}
-        layouts = Layouts(None)
-        values: dict[str, Value] = {}
-        for given, array in zip(_inputs(proto), inputs, strict=True):
-            native = np.moveaxis(array, 1, -1) if layout == "NHWC" and array.ndim > 2 else array
-            whole = native.dtype if native.dtype.kind != "f" else np.dtype(dtype)
-            arrays[given.name] = np.ascontiguousarray(native, dtype=whole)
-            value = values[given.name] = Value(given.name, arrays[given.name])
-            if layout == "NHWC" and array.ndim > 2:
-                layouts.set(value, LAST)
-            recorder.input(value, layouts.shared(value.array, layouts.of(value)))
-        found = _everything(proto, arrays, dtype)
+        proto = _as_dtype(self._load(model), how)
+        names = [given.name for given in _inputs(proto)]
+        arrays = dict(zip(names, inputs, strict=True))
+        values = dict(arrays)
+        for value in values.values():
+            recorder.input(value)
+        found = _everything(proto, arrays, how.dtype)
         constants = _constants(proto)
         for node in proto.graph.node:
-            _record(node, found, values, constants, layouts, recorder)
+            _record(node, found, values, constants, recorder)
         for output in proto.graph.output:
-            value = values.get(output.name) or Value(output.name, found[output.name])
-            recorder.output(value, layouts.shared(value.array, layouts.of(value)))
+            recorder.output(values[output.name] if output.name in values else found[output.name])
 
     def convert(self, tensor: Any) -> Array:
-        array: Array = tensor.array
+        array: Array = tensor
         return array
 
     def _load(self, model: Any) -> Any:
@@ -128,16 +93,16 @@ def _inputs(proto: Any) -> list[Any]:
     return [given for given in proto.graph.input if given.name not in held]
 
 
-def _as_dtype(proto: Any, dtype: str, replaced: Replacements) -> Any:
-    """Return a copy that computes in `dtype`, with some weights replaced."""
-    if dtype == "float64":
+def _as_dtype(proto: Any, how: Conditions) -> Any:
+    """Return a copy that computes in a dtype, with some weights replaced."""
+    if how.dtype == "float64":
         copy = as_float64(proto)
     else:
         copy = onnx.ModelProto()
         copy.CopyFrom(proto)
     for tensor in copy.graph.initializer:
-        if tensor.name in replaced:
-            wide = np.ascontiguousarray(replaced[tensor.name], dtype=dtype)
+        if tensor.name in how.replaced:
+            wide = np.ascontiguousarray(how.replaced[tensor.name], dtype=how.dtype)
             tensor.CopyFrom(numpy_helper.from_array(wide, tensor.name))
     return copy
 
@@ -172,8 +137,8 @@ def _constants(proto: Any) -> dict[str, Array]:
 
 
 def _record(
-    node: Any, found: Mapping[str, Array], values: dict[str, Value],
-    constants: dict[str, Array], layouts: Layouts, recorder: Recorder,
+    node: Any, found: Mapping[str, Array], values: dict[str, Array],
+    constants: dict[str, Array], recorder: Recorder,
 ) -> None:  # fmt: skip
     fed = [values[name] for name in node.input if name in values]
     output = node.output[0] if node.output else ""
@@ -183,30 +148,35 @@ def _record(
     if not fed or array.dtype.kind != "f":  # a constant being made, or a size
         constants[output] = array
         return
-    value = values[output] = Value(output, array)
-    attributes = {
-        a.name: meant(a.f) if a.type == onnx.AttributeProto.FLOAT else
-        onnx.helper.get_attribute_value(a) for a in node.attribute
-    }  # fmt: skip
-    given = [constants.get(name) for name in node.input]
-    tag = layouts.of(fed[0])
-    kind, settings = settings_of(node.op_type, attributes, given, fed[0].array, array, tag)
-    layouts.follow(value, kind, settings, fed, None)
-    weights = {}
-    for role, name in zip(WEIGHTS.get(node.op_type, ()), list(node.input)[1:], strict=False):
-        if name in constants:
-            weights[role] = _slot(node.op_type, role, name, constants[name], attributes)
+    value = values[output] = array.view()  # what is recorded is known by its id
+    own = node.op_type
+    attributes = {a.name: _attribute(a) for a in node.attribute}
+    named = OPERATORS.named(own, node.input)
+    weights = {
+        role: _slot(own, role, name, constants[name], attributes)
+        for role, name in named.items()
+        if role in ROLES and name in constants
+    }
+    given = attributes | {k: constants[name] for k, name in named.items() if name in constants}
+    call = Call(own, given, fed, value, recorder.tag(fed[0]), weights)
+    kind, settings = OPERATORS.describe(call)
     name = _name(node, weights)
     block = name.rpartition(".")[0]
-    shared = layouts.shared(array, layouts.of(value))
-    recorder.layer(name, kind, settings, fed, value, shared, weights, block, node.op_type)
+    recorder.layer(name, kind, settings, fed, [value], weights, block, own)
+
+
+def _attribute(attribute: Any) -> Any:
+    if attribute.type == onnx.AttributeProto.FLOAT:
+        return meant(attribute.f)
+    value = onnx.helper.get_attribute_value(attribute)
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _slot(op: str, role: str, name: str, array: Array, attributes: Mapping[str, Any]) -> Slot:
     if role == "weight" and (op == "MatMul" or (op == "Gemm" and not attributes.get("transB", 0))):
-        return Slot(name, array.T, lambda a: a.T)
+        return Slot.transposed(name, array, range(array.ndim)[::-1])
     if role == "weight" and op == "ConvTranspose":
-        return Slot(name, array.swapaxes(0, 1), lambda a: a.swapaxes(0, 1))
+        return Slot.transposed(name, array, (1, 0, *range(2, array.ndim)))
     return Slot(name, array)
 
 

@@ -19,6 +19,7 @@ from ..errors import InputError
 from ..files import save_array
 from ..traces.trace import INPUT, Trace, TraceWriter
 from .layers import TRANSPARENT, CapturedLayer, Settings, frozen, plain
+from .layouts import FIRST, LAST, Tag, in_shared_layout, permuted
 
 FORMAT = "inception-parity model 1"
 OUTPUT = "output"
@@ -39,6 +40,12 @@ class Slot:
     key: Any
     shared: Array
     native: Callable[[Array], Array] = lambda array: array
+
+    @classmethod
+    def transposed(cls, key: Any, array: Array, order: Sequence[int]) -> Slot:
+        """Return the slot of a parameter whose axes the shared layout has in another order."""
+        back = np.argsort(order)
+        return cls(key, array.transpose(order), lambda shared: shared.transpose(back))
 
 
 class Home:
@@ -122,6 +129,7 @@ class Recorder:
         writer: where arrays go.
         convert: a tensor -> its value as a NumPy array, not yet in the shared layout.
         progress: called with the name of what was recorded.
+        layout: of the images that the model is fed, NCHW or NHWC.
     """
 
     def __init__(
@@ -129,17 +137,20 @@ class Recorder:
         writer: TraceWriter,
         convert: Callable[[Any], Array],
         progress: Callable[[str], None] = lambda name: None,
+        layout: str = "NCHW",
     ) -> None:
         self.writer = writer
         self.convert = convert
         self.progress = progress
+        self.layout = layout
+        self.unknown: Tag = None  # the layout of tensors with four axes that nothing is known of
         self.layers: dict[str, CapturedLayer] = {}
         self.slots: dict[tuple[str, str], Slot] = {}
         self.inputs: list[str] = []
         self.outputs: list[str] = []
         self.notes: list[str] = []
-        # id -> (tensor, endpoint). The tensor is kept, so that its id isn't given away.
-        self._known: dict[int, tuple[Any, str]] = {}
+        # id -> (tensor, endpoint, layout). The tensor is kept, so that its id isn't given away.
+        self._known: dict[int, tuple[Any, str, Tag]] = {}
         self._files: dict[str, str] = {}
         self._calls: dict[str, int] = {}
 
@@ -148,12 +159,24 @@ class Recorder:
         known = self._known.get(id(tensor))
         return known[1] if known is not None and known[0] is tensor else None
 
-    def input(self, tensor: Any, array: Array) -> None:
+    def tag(self, tensor: Any) -> Tag:
+        """Return what is known of a tensor's layout."""
+        known = self._known.get(id(tensor))
+        if known is not None:
+            return known[2]
+        return self.unknown if len(tensor.shape) == 4 else None
+
+    def shared(self, tensor: Any) -> Array:
+        """Return a tensor's value in the shared layout."""
+        return in_shared_layout(self.convert(tensor), self.tag(tensor))
+
+    def input(self, tensor: Any) -> None:
         """Record what the model is fed."""
         name = INPUT if not self.inputs else f"{INPUT}.{len(self.inputs)}"
         self.inputs.append(name)
-        self._write(name, tensor, array, "images", (), True)
         self.layers[name] = CapturedLayer(name, "input")
+        tag = LAST if self.layout == "NHWC" and len(tensor.shape) > 2 else self.tag(tensor)
+        self._write(name, tensor, tag, "images", (), True)
 
     def layer(
         self,
@@ -161,62 +184,57 @@ class Recorder:
         kind: str,
         settings: Settings,
         inputs: Sequence[Any],
-        output: Any,
-        array: Array,
+        outputs: Sequence[Any],
         weights: Mapping[str, Slot] | None = None,
         block: str = "",
         own: str = "",
-    ) -> str:
+        data_format: Any = None,
+    ) -> None:
         """Record a computation.
 
         Args:
-            name: its name; a second one of that name becomes `name:2`.
+            name: its name; a second one of that name becomes `name:2`. Several outputs are
+                `name.0`, `name.1`, …
             kind: what it is.
             settings: what it is set to.
             inputs: the tensors that it was given, without weights.
-            output: the tensor that it gave.
-            array: that tensor's value, in the shared layout.
+            outputs: the tensors that it returned; None instead of one that was given to it.
             weights: role -> parameter.
             block: the path of what it is in.
             own: the framework's name for it.
-
-        Returns:
-            The name under which it is recorded.
+            data_format: the layout of what it returned, if the framework says so.
         """
-        name = self._unique(name)
-        sources = self._sources(inputs)
-        files = {}
-        for role, slot in (weights or {}).items():
-            files[role] = self._weight(slot.shared)
-            self.slots[name, role] = slot
         settings = frozen(plain(settings))
-        made = CapturedLayer(name, kind, settings, files, sources, block, own)
-        self.layers[name] = made
-        leaf = kind not in TRANSPARENT
-        self._write(name, output, array, made.describe(), sources, leaf)
-        self.progress(name)
-        return name
+        for index, output in enumerate(outputs):
+            if output is None:
+                continue
+            endpoint = self._unique(name if len(outputs) == 1 else f"{name}.{index}")
+            sources = self._sources(inputs)
+            tag = self._tag_after(output, kind, settings, inputs, data_format)
+            files = {}
+            for role, slot in (weights or {}).items():
+                files[role] = self._weight(slot.shared)
+                self.slots[endpoint, role] = slot
+            made = CapturedLayer(endpoint, kind, settings, files, sources, block, own)
+            self.layers[endpoint] = made
+            leaf = kind not in TRANSPARENT
+            self._write(endpoint, output, tag, made.describe(), sources, leaf)
+            self.progress(endpoint)
 
-    def block(self, name: str, tensor: Any, kind: str, value: Callable[[Any], Array]) -> None:
+    def block(self, name: str, tensor: Any, kind: str) -> None:
         """Record what a block returned, if it is a layer's output and the name isn't taken."""
         producer = self.producer(tensor)
         if name and producer and name not in self.writer.endpoints:
-            self.writer.add(name, value(tensor), kind=kind, inputs=(producer,), leaf=False)
+            self.writer.add(name, self.shared(tensor), kind=kind, inputs=(producer,), leaf=False)
 
-    def output(self, tensor: Any, array: Array) -> None:
+    def output(self, tensor: Any) -> None:
         """Record what the model returns."""
         name = OUTPUT if not self.outputs else f"{OUTPUT}.{len(self.outputs)}"
         self.outputs.append(name)
         producer = self.producer(tensor)
         sources = (producer,) if producer else ()
         self.layers[name] = CapturedLayer(name, OUTPUT, inputs=sources)
-        self.writer.add(name, array, kind=OUTPUT, inputs=sources, leaf=False)
-
-    def alias(self, tensor: Any, like: Any) -> None:
-        """Note that a tensor holds what another one does."""
-        name = self.producer(like)
-        if name is not None:
-            self._known[id(tensor)] = (tensor, name)
+        self.writer.add(name, self.shared(tensor), kind=OUTPUT, inputs=sources, leaf=False)
 
     def save(self) -> None:
         """Write what isn't in `trace.json`: what the layers are."""
@@ -235,22 +253,44 @@ class Recorder:
         return name if count == 1 and name not in self.writer.endpoints else f"{name}:{count}"
 
     def _sources(self, tensors: Sequence[Any]) -> tuple[str, ...]:
-        """Name what was given; a tensor of unknown origin is known by its content."""
-        found = [self.producer(tensor) or self._same_content(tensor) for tensor in tensors]
+        """Name what was given; a tensor of unknown origin is recognised by its values."""
+        found = [self.producer(tensor) or self._same_values(tensor) for tensor in tensors]
         return tuple(name for name in found if name is not None)
 
-    def _same_content(self, tensor: Any) -> str | None:
+    def _same_values(self, tensor: Any) -> str | None:
         array = self.convert(tensor)
         if array.size < 2:
             return None
-        for known, name in reversed(self._known.values()):
+        for known, name, _ in reversed(self._known.values()):
             if tuple(known.shape) == array.shape and np.array_equal(self.convert(known), array):
                 return name
         return None
 
+    def _tag_after(
+        self, output: Any, kind: str, settings: Settings, inputs: Sequence[Any], data_format: Any
+    ) -> Tag:
+        """Return the layout of what a layer returned, from that of what it was given."""
+        shape = tuple(output.shape)
+        if data_format is not None and len(shape) > 2:
+            return LAST if data_format in ("channels_last", "NHWC", "NDHWC") else FIRST
+        if not inputs or len(shape) < 2:
+            return None
+        tag, before = self.tag(inputs[0]), tuple(inputs[0].shape)
+        if kind in ("flatten", "reshape") and len(shape) != len(before):
+            if len(shape) == 2:
+                return before[1:] if tag == LAST else None
+            return self.unknown if len(shape) == 4 else None
+        if len(shape) == 2 and tag == LAST:
+            return None
+        if kind == "permute":
+            return permuted(tag, settings.get("order", ()))
+        if isinstance(tag, tuple) and shape != before:
+            return None  # a dense layer: features, in no order
+        return tag
+
     def _weight(self, array: Array) -> str:
         array = np.ascontiguousarray(array)
-        key = f"{array.dtype} {array.shape} {_sha(array)}"
+        key = f"{array.dtype} {array.shape} {hashlib.sha256(array.tobytes()).hexdigest()}"
         if key not in self._files:
             folder = self.writer.partial / "weights"
             folder.mkdir(exist_ok=True)
@@ -259,11 +299,7 @@ class Recorder:
         return self._files[key]
 
     def _write(
-        self, name: str, tensor: Any, array: Array, kind: str, sources: tuple[str, ...], leaf: bool
+        self, name: str, tensor: Any, tag: Tag, kind: str, sources: tuple[str, ...], leaf: bool
     ) -> None:
-        self.writer.add(name, array, kind=kind, inputs=sources, leaf=leaf)
-        self._known[id(tensor)] = (tensor, name)
-
-
-def _sha(array: Array) -> str:
-    return hashlib.sha256(array.data if array.size else b"").hexdigest()
+        self._known[id(tensor)] = (tensor, name, tag)
+        self.writer.add(name, self.shared(tensor), kind=kind, inputs=sources, leaf=leaf)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
@@ -16,9 +16,12 @@ from ..comparison.comparing import Comparison, Report
 from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS, LIMIT_MODELS_FLOAT32
 from ..diagnosis import Diagnosis
 from ..errors import few
+from .layers import in_words
 from .match import Match
 from .matched_weights import Copied, WeightDifference
 from .recorder import ModelTrace
+
+_Say = Callable[..., None]  # prints a line in a style
 
 MOST = 12  # lines of a list that may be long
 FEW = 6  # names in a line
@@ -49,10 +52,7 @@ class ModelReport:
         alone: layers that inherit an error and are wrong in themselves too -> by how much.
         between: a's guilty layer -> the layers of a, and of b, just before it that have no
             counterpart.
-        describe: b's layer -> what it is.
         copied: which of a's weights were given to b, if that was asked for.
-        a: the reference's trace.
-        b: the other's.
     """
 
     report: Report
@@ -60,13 +60,20 @@ class ModelReport:
     weights: list[WeightDifference]
     arrays: int
     settings: list[SettingDifference]
-    a: ModelTrace
-    b: ModelTrace
+    copied: Copied | None = None
     diagnoses: dict[str, Diagnosis] = field(default_factory=dict)
     alone: dict[str, float] = field(default_factory=dict)
-    copied: Copied | None = None
     between: dict[str, tuple[list[str], list[str]]] = field(default_factory=dict)
-    describe: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def a(self) -> ModelTrace:
+        """The first model's trace, the reference."""
+        return self.match.a.trace
+
+    @property
+    def b(self) -> ModelTrace:
+        """The second model's."""
+        return self.match.b.trace
 
     @property
     def fails(self) -> bool:
@@ -85,7 +92,10 @@ class ModelReport:
 
     def show(self, console: Console, with_match: bool = False) -> None:
         """Print all of it; `with_match`: the whole match too, layer by layer."""
-        say = _Say(console)
+
+        def say(text: str, style: str = "") -> None:
+            console.print(Text(text, style=style), soft_wrap=True)
+
         _head(say, self)
         if with_match:
             console.print(_match_table(self))
@@ -104,14 +114,6 @@ class ModelReport:
 
     def __str__(self) -> str:
         return self.text()
-
-
-class _Say:
-    def __init__(self, console: Console) -> None:
-        self.console = console
-
-    def __call__(self, text: str, style: str = "") -> None:
-        self.console.print(Text(text, style=style), soft_wrap=True)
 
 
 def _head(say: _Say, made: ModelReport) -> None:
@@ -171,7 +173,7 @@ def _settings(say: _Say, made: ModelReport) -> None:
         return
     groups: dict[tuple[str, str, str], list[SettingDifference]] = {}
     for difference in made.settings:
-        key = (difference.setting, _value(difference.of_a), _value(difference.of_b))
+        key = (difference.setting, in_words(difference.of_a), in_words(difference.of_b))
         groups.setdefault(key, []).append(difference)
     say(f"settings: {len(made.settings)} differ", "bold yellow")
     lines = []
@@ -181,12 +183,6 @@ def _settings(say: _Say, made: ModelReport) -> None:
     _list(say, lines)
 
 
-def _value(value: Any) -> str:
-    if isinstance(value, list):
-        return "(" + ", ".join(_value(v) for v in value) + ")"
-    return f"{value:g}" if isinstance(value, float) else str(value).lower()
-
-
 def _failure(say: _Say, made: ModelReport) -> None:
     first, report = made.first, made.report
     if first is None:
@@ -194,8 +190,8 @@ def _failure(say: _Say, made: ModelReport) -> None:
     other = made.match.pairs.get(first.name, "")
     names = _both(first.name, other) if other else first.name
     say(f"first:  {names} ({first.kind})   {_numbers(first, made)}", "bold")
-    if other and made.describe.get(other, first.kind) != first.kind:
-        say(f"        in the second: {made.describe[other]}")
+    if other and made.match.b.nodes[other].describe() != first.kind:
+        say(f"        in the second: {made.match.b.nodes[other].describe()}")
     guilty = [e.name for e in report.guilty if e is not first]
     index = [e.name for e in report.endpoints].index(first.name)
     agree = sum(not e.fails for e in report.endpoints[:index] if e.kind != "input")

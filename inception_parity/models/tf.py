@@ -21,11 +21,10 @@ from tensorflow.python.framework import op_callbacks
 
 from ..errors import InputError
 from . import tf_layers, tf_ops
-from .capturer import Array, Capturer, Replacements
-from .layouts import LAST, Layouts
-from .recorder import Recorder
-
-RAW = "raw"  # TensorFlow's own operations, outside of any Keras layer
+from .capturer import Array, Capturer, Conditions, Watch
+from .layouts import LAST
+from .operations import ROLES, Call
+from .recorder import Recorder, Slot
 
 
 class KerasCapturer(Capturer):
@@ -55,95 +54,81 @@ class KerasCapturer(Capturer):
                 return "NHWC" if found == "channels_last" else "NCHW"
         return "NHWC" if keras.config.image_data_format() == "channels_last" else "NCHW"
 
-    def build(self, model: Any, inputs: Sequence[Array], layout: str) -> None:
+    def build(self, model: Any, inputs: Sequence[Array]) -> None:
         layers = list(model._flatten_layers())
         if not all(layer.built for layer in layers) or not model.variables:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Keras on models without a build() of their own
-                model(*_arguments(model, inputs, layout, "float32"), training=False)
+                model(*_arguments(model, inputs), training=False)
 
-    @contextlib.contextmanager
-    def held(
-        self, model: Any, dtype: str, training: bool, replaced: Replacements
-    ) -> Iterator[None]:
-        layers = list({id(x): x for x in model._flatten_layers()}.values())
-        policies = [(layer, layer._dtype_policy) for layer in layers]
-        variables = [(v, v._value, v._dtype) for v in {id(v): v for v in model.variables}.values()]
-        floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
-        try:
-            keras.config.set_floatx(dtype)
-            keras.config.set_dtype_policy(dtype)
-            for layer, _ in policies:
-                layer._dtype_policy = keras.DTypePolicy(dtype)
-            for variable, value, own in variables:
-                array = replaced.get(id(variable))
-                array = value.numpy() if array is None else array
-                if tf.as_dtype(own).is_floating:
-                    variable._dtype = dtype
-                    variable._value = tf.Variable(tf.cast(array, dtype))
-                else:
-                    variable._value = tf.Variable(array)
-            self._training = training
-            yield
-        finally:
-            keras.config.set_floatx(floatx)
-            keras.config.set_dtype_policy(policy)
-            for layer, own in policies:
-                layer._dtype_policy = own
-            for variable, value, own in variables:
-                variable._value, variable._dtype = value, own
-
-    def run(
-        self, model: Any, inputs: Sequence[Array], layout: str, dtype: str, recorder: Recorder
-    ) -> None:
-        arguments = _arguments(model, inputs, layout, dtype)
-        watch = _Watch(model, recorder, layout)
-        for tensor in tf.nest.flatten(arguments):
-            if layout == "NHWC" and tensor.ndim > 2:
-                watch.layouts.set(tensor, LAST)
-            recorder.input(tensor, watch.shared(tensor))
-        with watch.attached():
-            output = model(*arguments, training=self._training)
-        for tensor in tf.nest.flatten(output):
-            recorder.output(tensor, watch.shared(tensor))
+    def run(self, model: Any, inputs: Sequence[Array], how: Conditions, recorder: Recorder) -> None:
+        recorder.unknown = LAST if how.layout == "NHWC" else None
+        with _held(model, how):
+            arguments = _arguments(model, inputs)
+            watch = _Watch(model, recorder)
+            for tensor in tf.nest.flatten(arguments):
+                recorder.input(tensor)
+            with watch.attached():
+                output = model(*arguments, training=how.training)
+            for tensor in tf.nest.flatten(output):
+                recorder.output(tensor)
 
     def convert(self, tensor: Any) -> Array:
-        return numpy_of(tensor)
+        array: Array = tensor.numpy()
+        return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
 
-def numpy_of(tensor: Any) -> Array:
-    """Return a tensor as an array of NumPy's own dtypes."""
-    array: Array = tensor.numpy()
-    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+@contextlib.contextmanager
+def _held(model: Any, how: Conditions) -> Iterator[None]:
+    """Let a model compute in a dtype, with copies of its variables, some of them replaced."""
+    layers = list({id(x): x for x in model._flatten_layers()}.values())
+    policies = [(layer, layer._dtype_policy) for layer in layers]
+    variables = [(v, v._value, v._dtype) for v in {id(v): v for v in model.variables}.values()]
+    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
+    try:
+        keras.config.set_floatx(how.dtype)
+        keras.config.set_dtype_policy(how.dtype)
+        for layer in layers:
+            layer._dtype_policy = keras.DTypePolicy(how.dtype)
+        for variable, value, own in variables:
+            array = how.replaced.get(id(variable))
+            array = value.numpy() if array is None else array
+            if tf.as_dtype(own).is_floating:
+                variable._dtype = how.dtype
+                array = tf.cast(array, how.dtype)
+            variable._value = tf.Variable(array)
+        yield
+    finally:
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
+        for layer, own in policies:
+            layer._dtype_policy = own
+        for variable, value, own in variables:
+            variable._value, variable._dtype = value, own
 
 
-def _arguments(model: Any, inputs: Sequence[Array], layout: str, dtype: str) -> tuple[Any, ...]:
+def _arguments(model: Any, inputs: Sequence[Array]) -> tuple[Any, ...]:
     """Return the inputs as the model takes them: several of them as a list, if it wants that."""
-    tensors = []
-    for array in inputs:
-        if layout == "NHWC" and array.ndim > 2:
-            array = np.moveaxis(array, 1, -1)
-        wanted = dtype if np.issubdtype(array.dtype, np.floating) else array.dtype
-        tensors.append(tf.constant(np.ascontiguousarray(array), dtype=wanted))
+    tensors = [tf.constant(array) for array in inputs]
     functional = isinstance(model, (keras.Sequential, keras.src.models.functional.Functional))
-    return ([*tensors],) if functional and len(tensors) > 1 else tuple(tensors)
+    return (tensors,) if functional and len(tensors) > 1 else tuple(tensors)
 
 
-class _Watch:
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def _text(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+class _Watch(Watch):
     """Sees every layer that is called, wherever it was made, and what TensorFlow does between."""
 
-    def __init__(self, model: Any, recorder: Recorder, layout: str) -> None:
-        self.recorder = recorder
-        self.layouts = Layouts(LAST if layout == "NHWC" else None)
-        self.paths = dict(_paths(model))
-        self.stack: list[str] = []
-        self.inside = 0  # of how many layers whose operations aren't looked at
+    def __init__(self, model: Any, recorder: Recorder) -> None:
+        super().__init__(recorder, _parts(model))
         self.resources = {id(v._value.handle): v for v in model.variables}
         self.read: dict[int, tuple[Any, Any]] = {}  # id of a tensor -> it, and its variable
-
-    def shared(self, tensor: Any) -> Array:
-        """Return a tensor's value in the shared layout."""
-        return self.layouts.shared(numpy_of(tensor), self.layouts.of(tensor))
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[None]:
@@ -152,19 +137,17 @@ class _Watch:
         call = base.__call__
 
         def called(layer: Any, *args: Any, **kwargs: Any) -> Any:
-            if self.inside:
+            if self.ignoring:
                 return call(layer, *args, **kwargs)
             if tf_layers.is_layer(layer):
                 return self._layer(call, layer, args, kwargs)
             return self._block(call, layer, args, kwargs)
 
         def operation(kind: Any, inputs: Any, attrs: Any, outputs: Any, *_: Any, **__: Any) -> None:
-            if not self.inside and outputs and hasattr(outputs[0], "numpy"):
-                self.inside += 1  # what recording itself computes isn't the model's
-                try:
-                    self._operation(kind, inputs, attrs, outputs)
-                finally:
-                    self.inside -= 1
+            if not self.ignoring and outputs and hasattr(outputs[0], "numpy"):
+                with self.ignored():
+                    given = {k: _text(v) for k, v in zip(attrs[::2], attrs[1::2], strict=False)}
+                    self._operation(str(_text(kind)), inputs, given, outputs[0])
 
         base.__call__ = called
         op_callbacks.add_op_callback(operation)
@@ -175,18 +158,19 @@ class _Watch:
             op_callbacks.remove_op_callback(operation)
 
     def _block(self, call: Any, layer: Any, args: Any, kwargs: Any) -> Any:
-        path = self._path(layer)
-        self.stack.append(path)
+        own = type(layer).__name__
+        path = self.begin(layer, _snake(own))
         try:
             output = call(layer, *args, **kwargs)
         finally:
             self.stack.pop()
         if tf.is_tensor(output):
-            self.recorder.block(path, output, type(layer).__name__, self.shared)
+            self.recorder.block(path, output, own)
         return output
 
     def _layer(self, call: Any, layer: Any, args: Any, kwargs: Any) -> Any:
-        path, before = self._path(layer), []
+        path = self.path(layer, _snake(type(layer).__name__))
+        before: list[Any] = []
         fused = tf_layers.fused_activation(layer)
         if fused is not None:
 
@@ -195,90 +179,77 @@ class _Watch:
                 return fused(x)
 
             vars(layer)["activation"] = activation
-        self.inside += 1
         try:
-            output = call(layer, *args, **kwargs)
-            fed = [t for t in tf.nest.flatten((args, kwargs)) if tf.is_tensor(t)]
-            self._record(layer, path, fed, before[0] if before else output)
-            if before:
-                self._activated(fused, path, before[0], output)
+            with self.ignored():
+                output = call(layer, *args, **kwargs)
+                fed = [t for t in tf.nest.flatten((args, kwargs)) if tf.is_tensor(t)]
+                self._record(layer, path, fed, tf.nest.flatten(before or output))
+                if before:
+                    settings = tf_layers.activation(fused)
+                    self.recorder.layer(
+                        f"{path}.{settings['function']}", "act", settings, before, [output],
+                        block=path.rpartition(".")[0], own="activation",
+                    )  # fmt: skip
         finally:
-            self.inside -= 1
             if fused is not None:
                 vars(layer)["activation"] = fused
         return output
 
-    def _record(self, layer: Any, path: str, fed: list[Any], output: Any) -> None:
-        block = path.rpartition(".")[0]
-        tags = [self.layouts.of(tensor) for tensor in fed]
-        kind, settings = tf_layers.settings_of(layer, fed, tags[0] if tags else None)
-        weights = tf_layers.weights_of(layer, kind, tags[0] if tags else None)
-        outputs = tf.nest.flatten(output)
-        for index, tensor in enumerate(outputs):
-            name = path if len(outputs) == 1 else f"{path}.{index}"
-            if any(tensor is one for one in fed):  # an identity
-                self.recorder.alias(tensor, tensor)
-                continue
-            self.layouts.follow(tensor, kind, settings, fed, tf_layers.data_format(layer))
-            self.recorder.layer(
-                name, kind, settings, fed, tensor, self.shared(tensor), weights, block,
-                type(layer).__name__,
-            )  # fmt: skip
+    def _record(self, layer: Any, path: str, fed: list[Any], outputs: list[Any]) -> None:
+        own = type(layer).__name__
+        tag = self.recorder.tag(fed[0]) if fed else None
+        kind, settings = tf_layers.LAYERS.describe(Call(own, vars(layer), fed, outputs[0], tag))
+        self.recorder.layer(
+            path, kind, settings, fed,
+            [None if any(tensor is one for one in fed) else tensor for tensor in outputs],
+            tf_layers.weights_of(layer, kind, tag), path.rpartition(".")[0], own,
+            None if own == "Flatten" else getattr(layer, "data_format", None),
+        )  # fmt: skip
 
-    def _activated(self, function: Any, path: str, before: Any, after: Any) -> None:
-        settings = tf_layers.activation(function)
-        self.layouts.follow(after, "act", settings, [before], None)
-        name = f"{path}.{settings['function']}"
-        block = path.rpartition(".")[0]
-        shared = self.shared(after)
-        self.recorder.layer(name, "act", settings, [before], after, shared, {}, block, "activation")
-
-    def _operation(self, kind: Any, inputs: Any, attrs: Any, outputs: Any) -> None:
-        own = kind.decode() if isinstance(kind, bytes) else str(kind)
+    def _operation(self, own: str, inputs: Any, given: dict[str, Any], output: Any) -> None:
         if own == "ReadVariableOp":
             variable = self.resources.get(id(inputs[0]))
             if variable is not None:
-                self.read[id(outputs[0])] = (outputs[0], variable)
+                self.read[id(output)] = (output, variable)
             return
-        output = outputs[0]
-        held = {i: self.read[id(t)][1] for i, t in enumerate(inputs) if id(t) in self.read}
+        held = [self.read[id(tensor)][1] for tensor in inputs if id(tensor) in self.read]
         if held and len(inputs) == 1:  # a variable that is cast or reshaped
-            self.read[id(output)] = (output, *held.values())
+            self.read[id(output)] = (output, held[0])
             return
-        if not output.dtype.is_floating or not any(map(self.recorder.producer, inputs)):
+        fed = [tensor for tensor in inputs if self.recorder.producer(tensor)]
+        if not output.dtype.is_floating or not fed:
             return
-        given = dict(zip(attrs[::2], attrs[1::2], strict=False))
-        fed = [t for t in inputs if self.recorder.producer(t)]
-        tag = self.layouts.of(fed[0])
-        name, settings, weights = tf_ops.settings_of(own, inputs, given, output, held, fed, tag)
-        path = self.stack[-1] if self.stack else ""
-        self.layouts.follow(output, name, settings, fed, given.get("data_format"))
-        snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", own).lower()
-        called = f"{path}.{snake}" if path else snake
-        shared = self.shared(output)
-        self.recorder.layer(called, name, settings, fed, output, shared, weights, path, own)
+        if own == "ConcatV2":
+            given["axis"] = inputs[-1]
+        named = tf_ops.OPERATIONS.named(own, inputs)
+        variables = {r: self.read[id(named[r])][1] for r in ROLES if id(named.get(r)) in self.read}
+        tag = self.recorder.tag(fed[0])
+        call = Call(own, given | named, fed, output, tag, variables)
+        kind, settings = tf_ops.OPERATIONS.describe(call)
+        weights = {
+            role: tf_layers.kernel_slot(variable, own, kind, tag)
+            if role == "weight"
+            else Slot(id(variable), variable.numpy())
+            for role, variable in variables.items()
+        }
+        name, block = self.name(_snake(own), False)
+        self.recorder.layer(
+            name, kind, settings, fed, [output], weights, block, own, given.get("data_format")
+        )
 
-    def _path(self, layer: Any) -> str:
-        """Return a layer's dotted path; of one made while the model runs, its class."""
-        known = self.paths.get(id(layer))
-        if known is not None:
-            return known
-        made = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(layer).__name__).lower()
-        return f"{self.stack[-1]}.{made}" if self.stack and self.stack[-1] else made
 
-
-def _paths(model: Any, prefix: str = "") -> Iterator[tuple[int, str]]:
-    """Yield (id, dotted path) of all layers: attributes of subclassed models, names elsewhere."""
+def _parts(model: Any) -> Iterator[tuple[str, Any]]:
+    """Yield (dotted path, layer): attributes of subclassed models, names elsewhere."""
     seen = {id(model)}
     todo = [(model, "")]
-    yield id(model), prefix
+    yield "", model
     while todo:
         owner, path = todo.pop(0)
         for name, layer in _children(owner):
             if id(layer) not in seen:
                 seen.add(id(layer))
-                below = f"{path}.{name}" if path else name
-                yield id(layer), below
+                below = f"{path}.{name}".lstrip(".")
+                yield below, layer
                 todo.append((layer, below))
 
 

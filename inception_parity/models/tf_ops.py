@@ -2,139 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..diagnosis.forward import same_pads
-from .kinds import Described, activation_called, reduced, window_pool, zero_pad
-from .layers import Settings, no_pads
-from .layouts import LAST, Tag, shared_axis
-from .recorder import Slot
-from .tf_layers import kernel_slot
+import numpy as np
 
-_PLAIN = {"AddV2": "add", "Add": "add", "AddN": "add", "Sub": "sub", "Mul": "mul",
-          "RealDiv": "div", "Maximum": "maximum", "Minimum": "minimum", "Identity": "identity",
-          "Cast": "cast", "StridedSlice": "slice", "Slice": "slice", "Squeeze": "reshape",
-          "ExpandDims": "reshape"}  # fmt: skip
+from . import kinds
+from .layers import Settings
+from .operations import Call, Described, Op, Operations, arg, axis
+
+_ARITHMETIC = {"AddV2": "add", "Add": "add", "Sub": "sub", "Mul": "mul", "RealDiv": "div",
+               "Maximum": "maximum", "Minimum": "minimum"}  # fmt: skip
 
 
-def settings_of(
-    own: str,
-    inputs: Sequence[Any],
-    attributes: Mapping[str, Any],
-    output: Any,
-    variables: Mapping[int, Any],
-    fed: Sequence[Any],
-    tag: Tag,
-) -> tuple[str, Settings, dict[str, Slot]]:
-    """Return an operation's kind, settings and weights.
-
-    Args:
-        own: TensorFlow's name of it.
-        inputs: all that it was given.
-        attributes: TensorFlow's.
-        output: what it gave.
-        variables: position among the inputs -> the Keras variable that was read for it.
-        fed: the inputs that are activations.
-        tag: the layout of the first of them.
-    """
-    axes = len(output.shape)
-    activation = activation_called(own)
-    if activation is not None:
-        return "act", {"function": activation, **_slope(own, attributes)}, {}
-    if own in _PLAIN:
-        scalar = [t for t in inputs if not len(t.shape)]
-        return _PLAIN[own], {"scalar": float(scalar[0])} if scalar and len(inputs) == 2 else {}, {}
-    if own in ("Conv2D", "DepthwiseConv2dNative"):
-        return _convolution(own, inputs, attributes, variables)
-    if own == "BiasAdd":
-        variable = variables.get(1)
-        held = {} if variable is None else {"bias": Slot(id(variable), variable.numpy())}
-        return "bias", {}, held
-    if own == "MatMul" and 1 in variables:
-        return "dense", {}, {"weight": kernel_slot(variables[1], own, "dense", tag)}
-    if own in ("MaxPool", "AvgPool"):
-        return *_pool(own, inputs[0], attributes), {}
-    if own == "ConcatV2":
-        return "concat", {"axis": shared_axis(int(inputs[-1]), axes, tag)}, {}
-    if own in ("Mean", "Max"):
-        return *_reduced(own, inputs, tag), {}
-    if own == "Reshape":
-        return ("flatten" if axes == 2 else "reshape"), {}, {}
-    if own == "Transpose":
-        return "permute", {"order": [int(i) for i in inputs[1].numpy()]}, {}
-    if own in ("Pad", "PadV2"):
-        return *_pad(inputs, tag), {}
-    if own == "LRN":
-        size = 2 * int(attributes["depth_radius"]) + 1
-        return "lrn", {"size": size, "alpha": attributes["alpha"] * size,
-                       "beta": attributes["beta"], "k": attributes["bias"]}, {}  # fmt: skip
-    return own, {}, {}
+def _scalar(call: Call) -> float | None:
+    numbers = [tensor for tensor in (call.get("a"), call.get("b")) if not len(tensor.shape)]
+    return float(numbers[0]) if numbers else None
 
 
-def _slope(own: str, attributes: Mapping[str, Any]) -> Settings:
-    if own == "LeakyRelu":
-        return {"slope": attributes.get("alpha", 0.2)}
-    return {"slope": 1.0} if own == "Elu" else {}
+def _numbers(call: Call, name: str) -> Any:
+    return np.asarray(call.given[name]).tolist()
 
 
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+def _spatial(call: Call) -> slice:
+    return slice(1, 3) if call.get("data_format", "NHWC") == "NHWC" else slice(2, 4)
 
 
-def _window(x: Any, attributes: Mapping[str, Any]) -> tuple[slice, tuple[int, ...]]:
-    """Return where the spatial axes are, and their lengths."""
-    last = _text(attributes.get("data_format", "NHWC")) == "NHWC"
-    where = slice(1, 3) if last else slice(2, 4)
-    return where, tuple(int(side) for side in x.shape)[where]
-
-
-def _padding(attributes: Mapping[str, Any], where: slice, sizes: Any, kernel: Any, stride: Any,
-             dilation: Any) -> Any:  # fmt: skip
-    padding = _text(attributes["padding"])
+def _window(call: Call, kernel: Any, **dilation: Any) -> Settings:
+    where = _spatial(call)
+    padding, flat = call.given["padding"], call.get("explicit_paddings", ())
     if padding == "EXPLICIT":
-        flat = [int(side) for side in attributes["explicit_paddings"]]
-        return [tuple(flat[2 * axis : 2 * axis + 2]) for axis in range(where.start, where.stop)]
-    return same_pads(sizes, kernel, stride, dilation) if padding == "SAME" else no_pads(2)
+        padding = list(zip(flat[::2], flat[1::2], strict=True))[where]
+    return kinds.window(kernel, tuple(call.given["strides"][where]), padding,
+                  sizes=[int(side) for side in call.x.shape[where]], **dilation)  # fmt: skip
 
 
-def _convolution(
-    own: str, inputs: Sequence[Any], attributes: Mapping[str, Any], variables: Mapping[int, Any]
-) -> tuple[str, Settings, dict[str, Slot]]:
-    x, weight = inputs[:2]
-    where, sizes = _window(x, attributes)
-    kernel = tuple(int(side) for side in weight.shape[:2])
-    stride = tuple(attributes["strides"][where])
-    dilation = tuple(attributes.get("dilations", (1, 1, 1, 1))[where])
-    channels = int(x.shape[-1] if where.start == 1 else x.shape[1])
-    depthwise = own.startswith("Depthwise")
-    settings: Settings = {
-        "kernel": kernel, "stride": stride, "dilation": dilation,
-        "pads": _padding(attributes, where, sizes, kernel, stride, dilation),
-        "groups": channels if depthwise else channels // int(weight.shape[2]),
-    }  # fmt: skip
-    slots = {}
-    if 1 in variables:
-        slots["weight"] = kernel_slot(variables[1], own, "conv", None)
-    return "conv", settings, slots
+def _convolution(call: Call) -> Described:
+    where, weight = _spatial(call), call.given["weight"].shape
+    dilation = tuple(call.get("dilations", (1, 1, 1, 1))[where])
+    channels = int(call.x.shape[-1 if where.start == 1 else 1])
+    groups = channels if call.name.startswith("Depthwise") else channels // int(weight[2])
+    kernel = [int(side) for side in weight[:2]]
+    return "conv", {**_window(call, kernel, dilation=dilation), "groups": groups}
 
 
-def _pool(own: str, x: Any, attributes: Mapping[str, Any]) -> Described:
-    where, sizes = _window(x, attributes)
-    kernel, stride = tuple(attributes["ksize"][where]), tuple(attributes["strides"][where])
-    pads = _padding(attributes, where, sizes, kernel, stride, (1, 1))
-    window: Settings = {"kernel": kernel, "stride": stride, "pads": pads}
-    return window_pool("max" if own == "MaxPool" else "mean", window)
+def _pool(call: Call) -> Described:
+    settings = _window(call, call.given["ksize"][_spatial(call)])
+    return kinds.window_pool("max" if call.name == "MaxPool" else "mean", settings)
 
 
-def _reduced(own: str, inputs: Sequence[Any], tag: Tag) -> Described:
-    axes = len(inputs[0].shape)
-    over = (shared_axis(int(axis), axes, tag) for axis in inputs[1].numpy().reshape(-1))
-    return reduced("mean" if own == "Mean" else "max", over, axes)
+def _pad(call: Call) -> Described:
+    pads = _numbers(call, "paddings")
+    return kinds.zero_pad(pads, call.tag, fill=call.get("fill", 0.0))
 
 
-def _pad(inputs: Sequence[Any], tag: Tag) -> Described:
-    pads = [tuple(int(side) for side in pair) for pair in inputs[1].numpy()]
-    spatial = pads[1:-1] if tag == LAST else pads[2:]
-    fill = float(inputs[2]) if len(inputs) > 2 else 0.0
-    return zero_pad(spatial, fill=fill)
+def _lrn_size(call: Call) -> int:
+    return 2 * int(call.given["depth_radius"]) + 1
+
+
+OPERATIONS = Operations({
+    **{name: Op(kind, "a b", scalar=_scalar) for name, kind in _ARITHMETIC.items()},
+    "AddN": "add", "Identity": "identity", "Cast": "cast", "StridedSlice Slice": "slice",
+    "Squeeze ExpandDims": "reshape", "Reshape": kinds.reshape,
+    "LeakyRelu": Op("act", function="leaky_relu", slope=arg("alpha", 0.2)),
+    "Elu": Op("act", function="elu", slope=1.0),
+    "Conv2D DepthwiseConv2dNative": Op(_convolution, "x weight"),
+    "BiasAdd": Op("bias", "x bias"),
+    "MatMul": Op(kinds.dense, "x weight"),
+    "MaxPool AvgPool": _pool,
+    "ConcatV2": Op("concat", axis=axis("axis")),
+    "Mean": Op(kinds.reduction("mean", "axis"), "x axis"),
+    "Max": Op(kinds.reduction("max", "axis"), "x axis"),
+    "Transpose": Op("permute", "x perm", order=lambda call: _numbers(call, "perm")),
+    "Pad PadV2": Op(_pad, "x paddings fill"),
+    "LRN": Op(
+        "lrn", size=_lrn_size, alpha=lambda call: call.given["alpha"] * _lrn_size(call),
+        beta=arg("beta"), k=arg("bias"),
+    ),
+})  # fmt: skip

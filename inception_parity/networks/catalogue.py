@@ -102,6 +102,24 @@ _IMAGES = (
 _USE_AUX = Option("use_aux", True, "auxiliary heads")
 _TRANSFORM = Option("transform_input", False, "from torchvision's normalisation to -1 … 1")
 _RETURN_AUX = Option("return_aux", False, "run the heads in inference too, and compare them")
+_COUNT_PAD = Option("count_include_pad", False, "average pools count their padding")
+_BN_SCALE = Option("bn_scale", True, "batch norm has a weight; TF-slim's has not")
+_BN_EPS = Option("bn_eps", 1e-3, "added to the variance")
+_SCALES = (
+    Option("block35_scale", 0.17, "factor of residuals on the 35 x 35 grid"),
+    Option("block17_scale", 0.1, "factor of residuals on the 17 x 17 grid"),
+    Option("block8_scale", 0.2, "factor of residuals on the 8 x 8 grid, but for the last"),
+    Option("last_scale", 1.0, "factor of the last residual"),
+    Option("last_activation", False, "ReLU after the last residual"),
+)
+# One factor for all blocks, each with a ReLU: how the paper draws them.
+_PAPER_SCALES = {
+    "block35_scale": 0.3,
+    "block17_scale": 0.3,
+    "block8_scale": 0.3,
+    "last_scale": 0.3,
+    "last_activation": True,
+}
 
 NETWORKS = {
     network.name: network
@@ -157,6 +175,29 @@ NETWORKS = {
             ),
         ),
         Network(
+            "bn_inception",
+            "BNInception",
+            "Ioffe and Szegedy 2015, figure 5",
+            (
+                *_IMAGES,
+                Option("pool_features", 128, "pool projections of 4c and 4d; TF-slim has 96"),
+                Option("padded_pool", False, "pools of 3c and 4e padded (MXNet), not in ceil mode"),
+                Option("count_include_pad", True, "average pools count padding; TF-slim's don't"),
+                Option("bias", True, "convolutions have a bias; TF-slim's haven't"),
+                Option("bn_eps", 1e-5, "added to the variance; TF-slim has 1e-3"),
+            ),
+            variants=(
+                {},
+                {
+                    "pool_features": 96,
+                    "padded_pool": True,
+                    "count_include_pad": False,
+                    "bias": False,
+                    "bn_eps": 1e-3,
+                },
+            ),
+        ),
+        Network(
             "inception_v2",
             "InceptionV2",
             "Szegedy et al. 2015, table 1",
@@ -189,6 +230,65 @@ NETWORKS = {
                 {"return_aux": True},
                 {"count_include_pad": True, "transform_input": True, "return_aux": True},
                 {"bn_scale": False, "use_aux": False},
+            ),
+            aux_weight=0.4,  # TF-slim's
+        ),
+        Network(
+            "fid_inception",
+            "FIDInception",
+            "Heusel et al. 2017, TensorFlow's inception-2015-12-05",
+            (
+                _IMAGES[0],
+                Option("num_classes", 1008, "length of the logits"),
+                Option("resize", True, "images are resized to 299x299"),
+                Option("half_pixel_centres", False, "resized as pytorch-fid does"),
+            ),
+            size=(299, 299),
+            variants=({"resize": False}, {"half_pixel_centres": True}),
+        ),
+        Network(
+            "inception_v4",
+            "InceptionV4",
+            "Szegedy et al. 2016, as TF-slim",
+            (*_IMAGES, _USE_AUX, _COUNT_PAD, _BN_SCALE, _BN_EPS, _RETURN_AUX),
+            ("logits", "aux_logits"),
+            (299, 299),
+            (
+                {"return_aux": True},
+                {"count_include_pad": True, "bn_scale": False, "bn_eps": 1e-5, "use_aux": False},
+            ),
+            aux_weight=0.4,  # TF-slim's
+        ),
+        Network(
+            "inception_resnet_v1",
+            "InceptionResNetV1",
+            "Szegedy et al. 2016, as facenet",
+            (
+                *_IMAGES,
+                *_SCALES,
+                Option("bottleneck", False, "512 features before the classifier (facenet)"),
+                _BN_SCALE,
+                _BN_EPS,
+            ),
+            size=(299, 299),
+            variants=({}, {**_PAPER_SCALES, "bottleneck": True, "bn_scale": False, "bn_eps": 1e-5}),
+        ),
+        Network(
+            "inception_resnet_v2",
+            "InceptionResNetV2",
+            "Szegedy et al. 2016, as TF-slim",
+            (*_IMAGES, _USE_AUX, *_SCALES, _COUNT_PAD, _BN_SCALE, _BN_EPS, _RETURN_AUX),
+            ("logits", "aux_logits"),
+            (299, 299),
+            (
+                {"return_aux": True},
+                {
+                    **_PAPER_SCALES,
+                    "count_include_pad": True,
+                    "bn_scale": False,
+                    "bn_eps": 1e-5,
+                    "use_aux": False,
+                },
             ),
             aux_weight=0.4,  # TF-slim's
         ),

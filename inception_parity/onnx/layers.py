@@ -19,6 +19,9 @@ from inception_np.layers import (
     Linear,
     LocalResponseNorm,
     ReLU,
+    Rescale,
+    Resize,
+    ScaledAdd,
     TransformInput,
 )
 from inception_np.module import Module
@@ -176,8 +179,34 @@ def _transform_input(layer: TransformInput, out: Operators, x: str) -> None:
     out.add("Add", x, out.constant(np.reshape(layer.shift, (3, 1, 1))))
 
 
+def _resize(layer: Resize, out: Operators, x: str) -> None:
+    """Write products with whole numbers, and a division: exact in every dtype.
+
+    Runtimes round the positions of ONNX's own operator differently.
+    """
+    (height, width), (n, m) = out.grid, layer.size
+    unit = 2 if layer.half_pixel_centres else 1
+    rows = np.rint(layer.weights_of(n, height) * n * unit)
+    columns = np.rint(layer.weights_of(m, width) * m * unit)
+    x = out.add("MatMul", x, out.constant(columns.T))
+    x = out.add("Div", x, out.constant(np.array(m * unit)))
+    x = out.add("MatMul", out.constant(rows), x)
+    out.add("Div", x, out.constant(np.array(n * unit)))
+
+
+def _rescale(layer: Rescale, out: Operators, x: str) -> None:
+    x = out.add("Mul", x, out.constant(np.array(layer.scale)))
+    out.add("Add", x, out.constant(np.array(layer.shift)))
+
+
 def _concat(layer: Concat, out: Operators, *xs: str) -> None:
     out.add("Concat", *xs, axis=1)
+
+
+def _scaled_add(layer: ScaledAdd, out: Operators, shortcut: str, residual: str) -> None:
+    if layer.scale != 1:
+        residual = out.add("Mul", residual, out.constant(np.array(layer.scale)))
+    out.add("Add", shortcut, residual)
 
 
 def _flatten(layer: Flatten, out: Operators, x: str) -> None:
@@ -198,7 +227,10 @@ LAYERS: dict[type[Module], Callable[..., None]] = {
     GlobalAvgPool: _global_avg_pool,
     AdaptiveAvgPool: _adaptive_avg_pool,
     TransformInput: _transform_input,
+    Resize: _resize,
+    Rescale: _rescale,
     Concat: _concat,
+    ScaledAdd: _scaled_add,
     Flatten: _flatten,
     Linear: _linear,
 }

@@ -8,7 +8,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS, LIMIT_MODELS_FLOAT32
-from ..models.graph import graph_of
 from ..models.recorder import ModelTrace
 from ..models.report import ModelReport
 from .page import STATES
@@ -92,13 +91,11 @@ def sheet_of(
 
 def _by_first_names(made: ModelReport) -> ModelTrace:
     """Return the second trace with its endpoints under the first one's names."""
-    of_a, of_b = graph_of(made.a), graph_of(made.b)
     endpoints = {}
-    for one, other in made.match.pairs.items():
-        value, expected = of_b.nodes[other].value, made.a.endpoints[of_a.nodes[one].value]
-        found = made.b.endpoints[value]
-        if found.shape == expected.shape:
-            endpoints[one] = replace(found, name=one)
+    for one, other in made.match.layers():
+        found = made.b.endpoints[other.value]
+        if found.shape == made.a.endpoints[one.value].shape:
+            endpoints[one.name] = replace(found, name=one.name)
     endpoints |= {name: made.b.endpoints[name] for name in made.b.outputs if name in made.a.outputs}
     return replace(made.b, endpoints=endpoints)
 

@@ -8,8 +8,6 @@ import importlib
 import json
 import math
 import os
-import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,6 +18,7 @@ import numpy as np
 
 from .. import files
 from ..backends import Adapter, Job, adapter, loaded, trainable
+from ..backends.quiet import quiet
 from ..data.feed import DataSet, Feed
 from ..errors import InputError
 from ..networks import catalogue
@@ -106,7 +105,7 @@ def use_threads(count: int) -> None:
 
 @dataclass
 class _Run:
-    """A training under way."""
+    """A training in progress."""
 
     plan: Plan
     position: Position
@@ -120,13 +119,8 @@ class _Run:
     written: float = field(default_factory=time.monotonic)
     ticked: float = field(default_factory=time.monotonic)
 
-    @property
-    def feed(self) -> Feed:
-        """What makes the batches."""
-        return self.plan.feed
-
     def save(self) -> None:
-        """Write the checkpoint, unless the weights are such that nobody could go on from it."""
+        """Write the checkpoint, unless training could never continue from such weights."""
         self._tick()
         arrays = self.backend.get_weights(self.net)
         if not all(np.isfinite(array).all() for array in arrays.values()):
@@ -143,7 +137,7 @@ class _Run:
     def step(self, loss: float, right: int) -> None:
         """Count a step, and write a checkpoint when it is time."""
         p = self.position
-        images = self.feed.images(self.data.train, p.step)
+        images = self.plan.feed.images(self.data.train, p.step)
         if not math.isfinite(loss):
             raise DivergedError(f"the loss is {loss} at step {p.step + 1} of epoch {p.epoch + 1}")
         p.step, p.steps, p.images = p.step + 1, p.steps + 1, p.images + images
@@ -157,15 +151,15 @@ class _Run:
 
     def epoch(self) -> None:
         """Train the rest of an epoch, test, and write the results."""
-        p, total = self.position, self.feed.steps(self.data.train)
+        p, total = self.position, self.plan.feed.steps(self.data.train)
         self.watch.begin(f"epoch {p.epoch + 1}/{self.plan.epochs}", total, p.step)
         self.ticked = time.monotonic()
         if p.step < total:
-            batches = self.feed.train(self.data.train, p.epoch, p.step)
+            batches = self.plan.feed.train(self.data.train, p.epoch, p.step)
             self.training.epoch(batches, self.step, p.steps)
         self.save()  # the test may be interrupted as well
         started = time.monotonic()
-        test_loss, test_right = evaluate(self.training, self.feed, self.data, self.watch)
+        test_loss, test_right = evaluate(self.training, self.plan.feed, self.data, self.watch)
         if not math.isfinite(test_loss):
             raise DivergedError(f"the test's loss is {test_loss} after epoch {p.epoch + 1}")
         images, tested = p.images, len(self.data.test)
@@ -269,27 +263,6 @@ def network_of(plan: Plan, name: str, arrays: Mapping[str, Any]) -> tuple[Adapte
     with quiet():
         backend = adapter(name, plan.device)
         return backend, loaded(backend, Job(plan.network, plan.options, "float32"), arrays)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Hide what libraries write to standard error, unless an exception is raised.
-
-    TensorFlow and MXNet write there from C++, past Python's `sys.stderr`.
-    """
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as kept, os.fdopen(os.dup(2), "wb") as real:
-        os.dup2(kept.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            sys.stderr.flush()
-            kept.seek(0)
-            real.write(kept.read())
-            raise
-        finally:
-            sys.stderr.flush()
-            os.dup2(real.fileno(), 2)
 
 
 def test(

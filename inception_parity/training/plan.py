@@ -25,7 +25,7 @@ DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 LR = {"sgd": 0.1, "nesterov": 0.1, "adam": 1e-3, "rmsprop": 0.045}
 MOMENTUM = {"sgd": 0.0, "nesterov": 0.9}
-# Fields of a record that belong to the recipe, beside those of its optimizer.
+# Fields of a record that belong to the recipe, in addition to those of its optimizer.
 SHARED = ("label_smoothing", "aux_weight", "batch", "seed", "precision", "channels_last")
 
 
@@ -77,7 +77,7 @@ class Plan:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Plan:
-        """Return the plan that a record says.
+        """Return the plan that a record describes.
 
         Raises:
             KeyError, TypeError: a field is missing, or unknown.

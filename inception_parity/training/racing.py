@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.feed import Batch, DataSet
+from ..data.feed import DataSet
 from ..errors import InputError, ReportedError
 from ..files import appearing, save_arrays
 from ..traces.weights import is_idle_bias, trained_names
@@ -114,7 +114,7 @@ def race(
             comparer = _WeightComparer(runners, names, begin)
             requests = [_request(plan, runner, steps, names, folder, weights) for runner in runners]
             with workers(requests, pythons, timeout) as running:
-                ready = _lay_out(_batches(plan, data, steps), folder)
+                ready = _lay_out(plan, data, steps, folder)
                 for step in range(1, steps + 1):
                     for _ in range(AHEAD if step == 1 else 1):
                         next(ready, None)
@@ -134,23 +134,20 @@ def _request(
 ) -> Request:
     backend, dtype = runner
     recipe = replace(plan.recipe, precision="float32", channels_last=False)
-    name = "-".join(runner)
     job = Race(
         plan.network, plan.options, dtype, recipe=asdict(recipe), steps=steps, names=tuple(names),
-        label=name, out=folder,
+        label=label(runner), out=folder,
     )  # fmt: skip
     return Request(
-        backend=backend, jobs=(job,), folder=folder, result=folder / f"{name}.json",
+        backend=backend, jobs=(job,), folder=folder, result=folder / f"{job.label}.json",
         device=plan.device, weights=weights,
     )  # fmt: skip
 
 
-def _batches(plan: Plan, data: DataSet, steps: int) -> Iterator[Batch]:
+def _lay_out(plan: Plan, data: DataSet, steps: int, folder: Path) -> Iterator[None]:
+    """Write the batch of another step whenever the next item is taken."""
     epochs = (plan.feed.train(data.train, epoch) for epoch in count())
-    return islice(chain.from_iterable(epochs), steps)
-
-
-def _lay_out(batches: Iterator[Batch], folder: Path) -> Iterator[None]:
+    batches = islice(chain.from_iterable(epochs), steps)
     for step, (images, labels) in enumerate(batches, 1):
         with appearing(folder / f"batch-{step}.npz") as file:
             np.savez(file, images=images, labels=labels)
@@ -163,7 +160,7 @@ def _gather(
     """Wait for every runner's loss and weights after a step, and remove their files."""
     found = {}
     for worker, runner in zip(running, runners, strict=True):
-        file = folder / f"{'-'.join(runner)}-{step}.npz"
+        file = folder / f"{label(runner)}-{step}.npz"
         while not file.exists():
             if worker.poll() and not file.exists():
                 assert worker.outcome is not None

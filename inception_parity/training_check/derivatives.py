@@ -11,7 +11,6 @@ differences cross thousands. For a correct gradient g the derivative is <g, d>.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -20,10 +19,8 @@ from numpy.typing import NDArray
 
 from ..backends import Adapter
 from ..backends.base import Factors
-from ..backends.recording import run_of
-from ..traces.trace import Trace, TraceWriter
+from ..backends.recording import open_trace
 from ..traces.weights import is_statistic
-from ..versions import recorded
 from ..workers.request import Train
 from .trial import FIRST, Trial, batches, dropout_factors
 
@@ -49,15 +46,10 @@ def record_oracle(
     job: Train,
     images: NDArray[np.float64],
     weights: Mapping[str, NDArray[Any]],
-) -> Trace:
+) -> None:
     """Leave a trace of the first step's forward pass and of derivatives.
 
-    Args:
-        backend: the oracle's.
-        net: the network, with the weights loaded; it is left in training mode.
-        job: what the network is, and how it is trained.
-        images: (N, C, H, W), from which the trial's batches are made.
-        weights: shared weights, as they were loaded.
+    The network is left in training mode.
     """
     from inception_np import TrainingLoss
 
@@ -77,8 +69,7 @@ def record_oracle(
         _place(net, given, recipe.frozen, number)
         return _imaginary(loss(net(x), labels))
 
-    start = time.perf_counter()
-    with TraceWriter(job.out) as writer:
+    with open_trace(backend, net, job, images, weights, job.out, job.recipe) as writer:
         writer.add("loss", np.array([loss(net(x), labels)]), kind="loss")
         for name, array in backend.get_weights(net).items():
             if is_statistic(name):
@@ -95,8 +86,6 @@ def record_oracle(
         _place(net, weights, recipe.frozen, None)
         along = x + 1j * STEP * direction(IMAGES, x.shape, 0)
         writer.add(f"derivative {IMAGES}", _imaginary(loss(net(along), labels)), kind="derivative")
-        run = run_of(backend, job, images, weights, trial.text())
-        return writer.close(run, recorded(backend.versions()), time.perf_counter() - start)
 
 
 def _nudged(name: str, weights: NDArray[Any]) -> NDArray[np.float64]:

@@ -54,7 +54,7 @@ Key = tuple[str, str]  # backend, dtype
 
 @dataclass
 class Judgement:
-    """What is found about one quantity of one backend."""
+    """The finding about one quantity of one backend."""
 
     quantity: str
     backend: str
@@ -66,8 +66,8 @@ class Judgement:
     worst: float | None = None
     at: str = ""
     limit: float | None = None
-    # Those above the limit that agree nevertheless: no further apart than what the definition
-    # of the optimizer makes of the noise that gradients have.
+    # Those above the limit that agree nevertheless: no further apart than the noise that
+    # gradients have can drive them, by the definition of the optimizer.
     above: tuple[str, ...] = ()
     allowed: float | None = None  # for `at`, where it is one of them
     problem: str = ""  # why an array has no number: missing, NaN, misshapen, …
@@ -78,7 +78,8 @@ class Judgement:
         return self.verdict == WRONG
 
     def take(self, name: str, apart: float, allowance: Callable[[], float] = lambda: 0.0) -> None:
-        """Take in how far an array is apart; above the limit it may still be allowed."""
+        """Count how far an array is apart; above the limit, `allowance` may still permit it."""
+        name = name or self.quantity
         worst = self.worst is None or not apart <= self.worst
         if worst:
             self.worst, self.at, self.allowed = apart, name, None
@@ -92,12 +93,21 @@ class Judgement:
             self.wrong += (name,)
 
     def refuse(self, name: str, problem: str) -> None:
-        """Take in an array that can't be used."""
+        """Count an array that can't be used as wrong."""
+        name = name or self.quantity
         self.problem = self.problem or f"{name}: {problem}"
         self.wrong += (name,)
 
+    def array(self, trace: Trace, quantity: str, name: str) -> NDArray[Any] | None:
+        """Return the array of a quantity in a trace; None after `refuse` if it can't be used."""
+        found = usable(trace, endpoint(quantity, name))
+        if isinstance(found, str):
+            self.refuse(name, found)
+            return None
+        return found
+
     def concluded(self) -> Judgement:
-        """Return the judgement, with its verdict on what was taken in."""
+        """Return the judgement, with its verdict on all that was counted."""
         if self.wrong or self.problem:
             self.verdict = WRONG
         elif self.limit is not None:
@@ -108,13 +118,9 @@ class Judgement:
 def judge(
     traces: Mapping[Key, Trace], oracle: Trace, weights: Weights, trial: Trial
 ) -> list[Judgement]:
-    """Return all judgements, backend by backend.
+    """Return all judgements of training traces, backend by backend.
 
-    Args:
-        traces: (backend, dtype) -> its training trace.
-        oracle: the oracle's.
-        weights: shared weights, as they were loaded.
-        trial: how the network was trained.
+    `weights` are the shared ones, as they were loaded.
     """
     double = [trace for (_, dtype), trace in traces.items() if dtype == "float64"]
     known = limits_by_quantity(oracle, double, weights, trial.recipe)
@@ -172,19 +178,19 @@ class Comparer:
         names = names_of(quantity, self.weights, self.trial.recipe)
         judgement = self._empty(quantity, trace, against, len(names))
         for name in names:
+            array = judgement.array(trace, quantity, name)
+            if array is None:
+                continue
             own, scale = endpoint(quantity, name), endpoint(quantity, scale_of(name, self.weights))
-            array = usable(trace, own)
-            if isinstance(array, str):
-                judgement.refuse(name or quantity, array)
-            elif truth is None:
+            if truth is None:
                 judgement.take(name, float(array.max()))
             elif not {own, scale} <= truth.endpoints.keys():
-                judgement.refuse(name or quantity, f"missing from {against}")
+                judgement.refuse(name, f"missing from {against}")
             else:
                 known, norm = truth.array(own), size_of(truth.array(scale))
                 # The oracle has the loss of the first step only.
                 array = array[: len(known)] if quantity == "loss" else array
-                judgement.take(name or quantity, _apart(array, known, norm))
+                judgement.take(name, _apart(array, known, norm))
         return judgement.concluded()
 
     def each_other(self, quantity: str, column: Mapping[str, Trace]) -> list[Judgement]:
@@ -194,21 +200,16 @@ class Comparer:
         names = names_of(quantity, self.weights, self.trial.recipe)
         found = {b: self._empty(quantity, t, "each other", len(names)) for b, t in column.items()}
         for name in names:
-            own, scale = endpoint(quantity, name), endpoint(quantity, scale_of(name, self.weights))
-            tried = {backend: usable(trace, own) for backend, trace in column.items()}
-            arrays = {backend: a for backend, a in tried.items() if not isinstance(a, str)}
+            tried = {b: found[b].array(trace, quantity, name) for b, trace in column.items()}
+            arrays = {backend: array for backend, array in tried.items() if array is not None}
+            scale = endpoint(quantity, scale_of(name, self.weights))
             norms = {b: size_of(column[b].array(scale)) for b in arrays if scale in column[b]}
-            apart = _to_the_nearest(arrays, norms)
 
             def allowance(name: str = name) -> float:
                 return self._steepness(name, column) if quantity == f"weights.{FIRST}" else 0.0
 
-            for backend, judgement in found.items():
-                problem = tried[backend]
-                if isinstance(problem, str):
-                    judgement.refuse(name or quantity, problem)
-                elif backend in apart:
-                    judgement.take(name or quantity, apart[backend], allowance)
+            for backend, apart in _to_the_nearest(arrays, norms).items():
+                found[backend].take(name, apart, allowance)
         return [judgement.concluded() for judgement in found.values()]
 
     def _steepness(self, name: str, column: Mapping[str, Trace]) -> float:
@@ -254,12 +255,9 @@ class Comparer:
         judgement = self._empty("frozen", trace, "as loaded", len(frozen))
         judgement.limit = 0.0
         for name in frozen:
-            array = usable(trace, endpoint(f"weights.{self.trial.last}", name))
-            if isinstance(array, str):
-                judgement.refuse(name, array)
-                continue
+            array = judgement.array(trace, f"weights.{self.trial.last}", name)
             loaded = to_dtype(self.weights[name], trace.run.dtype)
-            if not np.array_equal(array, loaded):
+            if array is not None and not np.array_equal(array, loaded):
                 apart = _apart(array, loaded, float(np.linalg.norm(loaded)))
                 judgement.take(name, apart or math.ulp(0.0))  # however little it is
         judgement.verdict = WRONG if judgement.wrong else IDENTICAL
@@ -269,7 +267,7 @@ class Comparer:
 def _to_the_nearest(
     arrays: Mapping[str, NDArray[Any]], norms: Mapping[str, float]
 ) -> dict[str, float]:
-    """Return each backend's distance to the one in the middle; its own, to the next.
+    """Return each backend's distance to the one in the middle; of that one, to the nearest.
 
     With three backends, one that is wrong is never in the middle.
     """

@@ -1,6 +1,6 @@
-"""How far training traces may be apart: what is rounding, and what an array is judged by.
+"""How far apart training traces may be: what is rounding, and what an array is judged by.
 
-Limits are for float64. They come from what was measured beside the traces that they judge: the
+Limits are for float64. They come from what was measured along with the traces that they judge: the
 oracle's derivatives with another last digit in each weight, and every backend trained a
 second time from such weights.
 """
@@ -37,11 +37,7 @@ def limits_by_quantity(
 ) -> dict[str, float | None]:
     """Return the limit of each quantity in float64; None where it can't be judged.
 
-    Args:
-        oracle: the oracle's trace.
-        double: the backends' in float64.
-        weights: as they were loaded.
-        recipe: how the network was trained.
+    `double` are the backends' traces in float64.
     """
     noise = LIMIT_GRADIENT_NOISES * float(oracle.array("noise")[0])
     gradient = max(LIMIT_TRAINING_STEP, min(noise, MOST_GRADIENT_NOISE))
@@ -55,10 +51,10 @@ def limits_by_quantity(
 
 
 def from_itself(quantity: str, double: Sequence[Trace], weights: Weights, recipe: Recipe) -> float:
-    """Return how far another last digit in each weight leads a backend away from itself.
+    """Return how far a backend ends from itself with another last digit in each weight.
 
-    It is the smallest of the backends, so that none can widen the limit for the others, and
-    the largest of a backend's arrays, relative to their size.
+    This is the smallest value of all backends, so that none can widen the limit for the others,
+    and the largest of a backend's arrays, relative to their size.
     """
     found = []
     for trace in double:
@@ -80,7 +76,7 @@ def from_itself(quantity: str, double: Sequence[Trace], weights: Weights, recipe
 def steepness(
     name: str, traces: Iterable[Trace], weights: Weights, recipe: Recipe, noise: float
 ) -> float:
-    """Return how far an array may be apart after one step, given how far gradients may.
+    """Return how far apart an array may be after one step, given how far gradients may be.
 
     The optimizer's own definition says it, element by element: it is applied to the gradient,
     and to the gradient with noise added and subtracted. Plain SGD gives back lr times the noise.
@@ -92,7 +88,7 @@ def steepness(
         traces: those of one dtype.
         weights: as they were loaded.
         recipe: how the network was trained.
-        noise: of gradients, relative to the array's.
+        noise: of the gradient, relative to its size.
 
     Returns:
         The relative L2 difference, MOST_GRADIENT_NOISE at most; 0 if no gradient can be read.
@@ -137,10 +133,10 @@ def names_of(quantity: str, weights: Weights, recipe: Recipe) -> list[str]:
 
 
 def scale_of(name: str, weights: Weights) -> str:
-    """Return the array by whose size a difference in `name` is judged: itself, mostly.
+    """Return the array by whose size a difference in `name` is judged: usually itself.
 
-    Batch norm subtracts the mean, and with it a bias before it: the gradient of such a bias
-    is 0 in theory, and rounding in practice. It is compared with the kernel's.
+    Batch norm subtracts the mean, and any bias with it: in theory the gradient of a bias before it
+    is 0, in practice it is rounding. It is compared with the kernel's.
     Adam divides a gradient by its own size, rounding or not, and makes whole steps of
     it: nobody could agree on such a bias after steps of Adam.
     """

@@ -85,9 +85,21 @@ def check_training(
             settings, folder, jobs, lambda running: progress(state(running))
         )
         progress("comparing")
-        result = _judged(task, trial, settings, outcomes, counts, folder)
-        result.seconds = time.monotonic() - start
-    return result
+        traces = _traces(settings, outcomes, folder)
+        oracle = Trace.read(folder / folder_name(catalogue.ORACLE, "float64", MODE))
+        arrays = task.weights.arrays
+        return TrainingResult(
+            task.subject,
+            trial,
+            settings,
+            outcomes,
+            judge(traces, oracle, arrays, trial),
+            {cell: np.asarray(trace.array("loss")).tolist() for cell, trace in traces.items()},
+            {cell: trace.loader for cell, trace in traces.items()},
+            counts,
+            tuple(name for name in arrays if is_idle_bias(name, arrays)),
+            time.monotonic() - start,
+        )
 
 
 def _jobs(
@@ -108,15 +120,8 @@ def _jobs(
     }  # fmt: skip
 
 
-def _judged(
-    task: Task,
-    trial: Trial,
-    settings: Settings,
-    outcomes: dict[str, Outcome],
-    counts: dict[str, int],
-    folder: Path,
-) -> TrainingResult:
-    """Read the traces, and judge them; a backend whose trace is missing or broken has failed."""
+def _traces(settings: Settings, outcomes: dict[str, Outcome], folder: Path) -> dict[Key, Trace]:
+    """Read the traces; a backend whose trace is missing or broken has failed."""
     traces: dict[Key, Trace] = {}
     for dtype in settings.dtypes:
         for backend, outcome in outcomes.items():
@@ -127,12 +132,4 @@ def _judged(
             except InputError as error:
                 outcome.status = "failed"
                 outcome.message = f"left no trace of {dtype} that can be used: {error}"
-    oracle = Trace.read(folder / folder_name(catalogue.ORACLE, "float64", MODE))
-    arrays = task.weights.arrays
-    judgements = judge(traces, oracle, arrays, trial)
-    idle = tuple(name for name in arrays if is_idle_bias(name, arrays))
-    losses = {cell: np.asarray(trace.array("loss")).tolist() for cell, trace in traces.items()}
-    loaders = {cell: trace.loader for cell, trace in traces.items()}
-    return TrainingResult(
-        task.subject, trial, settings, outcomes, judgements, losses, loaders, counts, idle
-    )
+    return traces

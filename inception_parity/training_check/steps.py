@@ -10,16 +10,16 @@ What a trace holds, by kind:
   definition in NumPy makes of the old one and of this backend's own gradient;
 - `statistics.1`, `statistics.K`: batch norm's, converted to the oracle's convention;
 - `weights.1`, `weights.K`: of all other arrays;
-- `perturbed gradient.K`, `perturbed statistics.K`, `perturbed weights.K`, in float64: how far each
-  array is, as an L2 norm, from where a second training gets that begins with another last digit in
-  every weight. No two implementations can be asked to stay closer together than one to itself.
+- `perturbed gradient.K`, `perturbed statistics.K`, `perturbed weights.K`, in float64: the L2
+  distance of each array from the result of a second training that begins with another last digit
+  in every weight. No two implementations can be expected to stay closer than one to itself.
 """
 
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,10 +27,9 @@ from numpy.typing import NDArray
 
 from ..backends import TrainingAdapter
 from ..backends.base import Factors
-from ..backends.recording import compare_weights, run_of
-from ..traces.trace import Trace, TraceWriter
+from ..backends.recording import open_trace
+from ..traces.trace import TraceWriter
 from ..traces.weights import is_statistic
-from ..versions import recorded
 from ..workers.request import Train
 from .trial import FIRST, LAST, Trial, batches, definition, dropout_factors
 
@@ -43,23 +42,16 @@ def record_training(
     job: Train,
     images: NDArray[np.float64],
     weights: Mapping[str, NDArray[Any]],
-) -> Trace:
-    """Train a loaded network for a trial's steps, and leave a trace.
+) -> None:
+    """Train a loaded network for a trial's steps on batches made of `images`, and leave a trace.
 
-    Args:
-        backend: where the network lives; not the oracle.
-        net: the network, with the weights loaded; its dropout stays controlled.
-        job: what the network is, and how it is trained.
-        images: (N, C, H, W), from which the trial's batches are made.
-        weights: shared weights, as they were loaded.
+    The network's dropout stays controlled.
     """
     trial, classes = Trial.read(job.recipe), int(job.options["num_classes"])
-    with TraceWriter(job.out) as writer:
-        problems = compare_weights(backend.get_weights(net), weights, job.dtype)
+    with open_trace(backend, net, job, images, weights, job.out, job.recipe) as writer:
         observer = _Observer(backend, net, trial, job.counts, writer)
         backend.control_dropout(net, observer.factors_of)
         training = backend.training(net, trial.recipe, keep_gradients=True)
-        start = time.perf_counter()
         first = next(batches(images, classes, trial))
         gradient = backend.input_gradient(net, training, *first)
         writer.add("input gradient", gradient, kind="input gradient", dtype=job.dtype)
@@ -69,33 +61,21 @@ def record_training(
         observer.end()
         if trial.steps > 1 and job.dtype == "float64":
             observer.again(batches(images, classes, trial), weights)
-        seconds = time.perf_counter() - start
-        lines = [f"{name}: {problem}" for name, problem in problems.items()]
-        run = run_of(backend, job, images, weights, trial.text())
-        return writer.close(run, recorded(backend.versions()), seconds, lines)
 
 
+@dataclass
 class _Observer:
     """Looks at a network after each step, and writes what the trace holds."""
 
-    def __init__(
-        self,
-        backend: TrainingAdapter,
-        net: Any,
-        trial: Trial,
-        counts: Mapping[str, int],
-        writer: TraceWriter,
-    ) -> None:
-        self.backend = backend
-        self.net = net
-        self.trial = trial
-        self.counts = counts
-        self.writer = writer
-        self.definition = definition(trial.recipe)
-        self.step = 0
-        self.losses: list[float] = []
-        self.updates: dict[str, list[float]] = {}
-        self.gradients: Mapping[str, NDArray[Any]] = {}
+    backend: TrainingAdapter
+    net: Any
+    trial: Trial
+    counts: Mapping[str, int]
+    writer: TraceWriter
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+    updates: dict[str, list[float]] = field(default_factory=dict)
+    gradients: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def factors_of(self, path: str, p: float) -> Factors:
         """Return the function that a dropout layer gets its factors from, step by step."""
@@ -104,6 +84,7 @@ class _Observer:
     def begin(self, training: Any) -> None:
         """Look at the weights before the first step."""
         self.training = training
+        self.definition = definition(self.trial.recipe)
         self.state = training.get_state()
         self.before = self.backend.get_weights(self.net)
         running = {name: a for name, a in self.before.items() if is_statistic(name)}
@@ -166,7 +147,7 @@ class _Observer:
             self.writer.add(f"update {name}", np.array(apart), kind="update")
 
     def again(self, feed: Iterable[Any], weights: Mapping[str, NDArray[Any]]) -> None:
-        """Train once more from weights with another last digit; write how far apart that ends."""
+        """Train once more from weights with another last digit; write how far apart the two end."""
         # An array that an optimizer makes only in its first step is 0 before it.
         made = {name: 0 * array for name, array in self.training.get_state().items()}
         self.training.set_state({**made, **self.state})

@@ -139,7 +139,7 @@ def batches(
     """Yield (images, labels) for each step: the images in turn, every second round mirrored.
 
     Noise is added: where a photograph is flat, windows of a max pool hold equal values,
-    and each framework sends the gradient to another of them. Labels are assigned, not true:
+    and each framework sends the gradient to a different one. Labels are assigned, not true:
     image i is of class 7 i + 3, modulo the number of classes.
     """
     size, seed = trial.recipe.batch, trial.recipe.seed
@@ -158,14 +158,9 @@ def batches(
 def dropout_factors(
     seed: int, step: int, path: str, shape: tuple[int, ...], p: float
 ) -> NDArray[np.float64]:
-    """Return what a dropout layer multiplies by in a step: each 0, or 1 / (1 - p).
+    """Return the factors of a dropout layer: each 0, with the probability p, or 1 / (1 - p).
 
-    Args:
-        seed: the recipe's.
-        step: the number of the step, from 0.
-        path: the layer's dotted name.
-        shape: of the layer's input in the shared layout.
-        p: the probability of 0.
+    Steps are counted from 0; `shape` is that of the layer's input in the shared layout.
     """
     entropy = hashlib.sha256(f"{seed} {step} {path}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(entropy, "little"))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import subprocess
 from pathlib import Path
 
 from ..errors import InputError
 from ..networks import catalogue
+from .processes import end_group
 
 PROBE_SECONDS = 60  # for an interpreter to say what it has; a cold disk is slow
 
@@ -56,9 +55,7 @@ def _answer(where: str, python: Path, probe: str) -> list[str]:
     except UnicodeDecodeError:
         return []
     finally:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        end_group(process)
         assert process.stdout is not None
         process.stdout.close()
     lines = output.splitlines()

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
 from ..networks import catalogue
@@ -110,11 +111,16 @@ class Worker:
 
     def end(self) -> None:
         """End the worker and all that it started."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        end_group(self.process)
         if self.process.stdin is not None:
             self.process.stdin.close()
+
+
+def end_group(process: subprocess.Popen[Any]) -> None:
+    """End a process that leads a group, and the whole group."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def cores() -> int:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ..errors import InputError
 
@@ -72,9 +72,7 @@ class Experiment:
 
 
 AnyJob = Record | MeasureFloors | Train | Race | Experiment
-KINDS: dict[str, type[AnyJob]] = {
-    kind.__name__: kind for kind in (Record, MeasureFloors, Train, Race, Experiment)
-}
+KINDS: dict[str, type[AnyJob]] = {kind.__name__: kind for kind in get_args(AnyJob)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +109,7 @@ class Request:
         """Turn JSON back into a request.
 
         Raises:
-            InputError: it is of another version.
+            InputError: it was written by another version.
         """
         record = json.loads(text)
         if record.get("version") != VERSION:

@@ -154,7 +154,7 @@ def test_another_size_of_a_file_is_refused_since_nothing_could_run_beside_it(
 @pytest.fixture(scope="module")
 def torchvisions(tmp_path_factory):
     """Return a file of torchvision's GoogLeNet, and its weights."""
-    info = libraries.module("torchvision").LIBRARY
+    info = libraries.library("torchvision")
     options = {**info.networks["ceil_googlenet"].fixed, "num_classes": 10, "use_aux": False}
     made = seeding.seeded("ceil_googlenet", options, 3)
     path = tmp_path_factory.mktemp("torchvision") / "googlenet.safetensors"
@@ -166,7 +166,7 @@ def foreign(file, change=lambda node: None, batch=1):
     """Make of an exported file what another exporter leaves: torchvision's names, a fixed batch."""
     model = onnx.load(file)
     held = [tensor.name for tensor in model.graph.initializer]
-    names = libraries.module("torchvision").names("ceil_googlenet", held, None)
+    names = libraries.library("torchvision").names("ceil_googlenet", held)
     for tensor in model.graph.initializer:
         tensor.name = names[tensor.name]
     for node in model.graph.node:

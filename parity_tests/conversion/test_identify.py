@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from inception_parity import libraries
-from inception_parity.conversion.identifying import recognise
+from inception_parity.conversion.found import Claim
+from inception_parity.conversion.identifying import Identification
 from inception_parity.errors import InputError
 from inception_parity.formats import Content
 from inception_parity.networks import catalogue
@@ -28,10 +29,10 @@ CASES = [  # library, network, options that its file tells
 
 def content_of(library, network, change=lambda arrays: None, dtype="float32", **options):
     """Return what a file of a library's network holds; its arrays take no memory."""
-    info = libraries.module(library).LIBRARY
+    info = libraries.library(library)
     options = {"num_classes": 10, **info.networks[network].fixed, **options}
     shapes = weights.shapes(network, catalogue.network(network).resolve(options))
-    names = libraries.module(library).names(network, shapes, None)
+    names = libraries.library(library).names(network, shapes)
     arrays = {
         names[name]: info.from_shared(np.broadcast_to(np.ones((), dtype), shape))
         for name, shape in shapes.items()
@@ -42,7 +43,7 @@ def content_of(library, network, change=lambda arrays: None, dtype="float32", **
 
 
 def found(content, **more):
-    return recognise(FILE, content, "0" * 64, **more)
+    return Identification(FILE, content, "0" * 64, Claim(**more)).found()
 
 
 def refuse(content, *texts, **more):
@@ -55,7 +56,7 @@ def refuse(content, *texts, **more):
 @pytest.mark.parametrize(("library", "network", "options"), CASES, ids=str)
 def test_networks_and_options_are_told_from_names_and_shapes(library, network, options):
     known = found(content_of(library, network, **options), library=library)
-    fixed = libraries.module(library).LIBRARY.networks[network].fixed
+    fixed = libraries.library(library).networks[network].fixed
     expected = {"num_classes": 10, **fixed, **options}
     assert (known.library, known.network) == (library, network)
     assert {name: known.options[name] for name in expected} == expected
@@ -76,7 +77,7 @@ def test_transform_input_is_assumed_aloud_or_set_or_known_from_the_published_has
     assert found(content).assumed[0].startswith("transform_input=false; a state dict doesn't tell")
     told = found(content, settings={"transform_input": "true"})
     assert (told.options["transform_input"], len(told.assumed)) == (True, 1)
-    published = recognise(FILE, content, "0cc3c7bd" + "0" * 56)
+    published = Identification(FILE, content, "0cc3c7bd" + "0" * 56, Claim()).found()
     assert (published.options["transform_input"], len(published.assumed)) == (True, 1)
 
 
@@ -193,7 +194,7 @@ def test_from_and_network_that_dont_fit_are_refused():
 def test_gluons_older_names_are_the_same_network():
     content = content_of("gluon", "inception_v3")
     shared = weights.shapes("inception_v3", found(content).options)
-    names = libraries.module("gluon")._by_layer(list(shared))
+    names = libraries.gluon.by_layer(list(shared))
     for prefix in ("", "inception30_", "arg:inception3112_"):
         arrays = {prefix + names[n]: np.broadcast_to(np.float32(1), s) for n, s in shared.items()}
         older = Content("mxnet", arrays, dict.fromkeys(arrays, "float32"))
@@ -202,7 +203,7 @@ def test_gluons_older_names_are_the_same_network():
 
 def test_a_library_takes_only_what_computes_the_same_there():
     torchvision, keras, gluon = (
-        libraries.module(name).LIBRARY for name in ("torchvision", "keras", "gluon")
+        libraries.library(name) for name in ("torchvision", "keras", "gluon")
     )
     known = found(content_of("keras", "inception_v3"))
     why = libraries.obstacles(torchvision, "inception_v3", known.options, {})
@@ -223,14 +224,12 @@ def test_a_library_takes_only_what_computes_the_same_there():
 
 
 def test_batch_norm_without_a_weight_becomes_one_with_ones_and_back():
-    info = libraries.module("torchvision").LIBRARY
+    info = libraries.library("torchvision")
     options = catalogue.network("inception_v3").resolve({"bn_scale": False})
     arrays = {"a.norm.bias": np.zeros(2, np.float32), "fc.bias": np.zeros(3, np.float32)}
     options, fitted = libraries.fit(info, "inception_v3", options, arrays)
     assert options["bn_scale"] is True
     assert list(fitted) == ["a.norm.weight", "a.norm.bias", "fc.bias"]
     np.testing.assert_array_equal(fitted["a.norm.weight"], [1, 1])
-    options, back = libraries.fit(
-        libraries.module("keras").LIBRARY, "inception_v3", options, fitted
-    )
+    options, back = libraries.fit(libraries.library("keras"), "inception_v3", options, fitted)
     assert (options["bn_scale"], list(back)) == (False, ["a.norm.bias", "fc.bias"])

@@ -84,10 +84,10 @@ def test_pictures_are_a_photograph_and_noise():
 @pytest.fixture(scope="module")
 def googlenet(tmp_path_factory):
     """Return a file of torchvision's GoogLeNet, as safetensors, which need no PyTorch."""
-    options = {**libraries.module("torchvision").LIBRARY.networks["ceil_googlenet"].fixed}
+    options = {**libraries.library("torchvision").networks["ceil_googlenet"].fixed}
     shared = seeding.seeded("ceil_googlenet", {"num_classes": 10, **options}, 3)
     path = tmp_path_factory.mktemp("torchvision") / "googlenet.safetensors"
-    converting.write_library(libraries.module("torchvision").LIBRARY, shared, path, path)
+    converting.write_library(libraries.library("torchvision"), shared, path, path)
     return path, shared
 
 
@@ -138,18 +138,17 @@ def test_a_wrong_conversion_is_refused_and_nothing_is_written(
 ):
     load_adapter("pt")
     path, _ = googlenet
-    module = libraries.module("torchvision")
-    right = module.names
+    right = libraries.Library.names
 
-    def swapped(network, shared, content):
+    def swapped(*args):
         """Take each head for the other, and undo it nowhere."""
-        names = right(network, shared, content)
+        names = right(*args)
         for ours in [name for name in names if name.startswith("h0.fc.3")]:
             other = ours.replace("h0", "h1")
             names[ours], names[other] = names[other], names[ours]
         return names
 
-    monkeypatch.setattr(module, "names", swapped)
+    monkeypatch.setattr(libraries.Library, "names", swapped)
     target = tmp_path / "shared.safetensors"
     done = call(capsys, "convert", path, target, "--backends", "pt")
     assert done.code == 1, done

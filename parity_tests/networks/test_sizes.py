@@ -30,7 +30,9 @@ def test_rows_cover_predecessors_and_the_whole_family():
     rows = sizes.rows(3, 1000, size=None)
     assert [row.title for row in rows] == [
         *expected.PREDECESSORS,
-        *("GoogLeNet", "InceptionV1", "CeilGoogLeNet", "InceptionV2", "InceptionV3"),
+        *("GoogLeNet", "InceptionV1", "CeilGoogLeNet", "BNInception", "InceptionV2", "InceptionV3"),
+        "FIDInception",
+        *("InceptionV4", "InceptionResNetV1", "InceptionResNetV2"),
     ]
     found = {row.title: row for row in rows}
     assert found["GoogLeNet"].parameters == 6_998_552
@@ -38,6 +40,9 @@ def test_rows_cover_predecessors_and_the_whole_family():
     assert found["InceptionV1"].heads == 13_385_816 - 7_005_832
     assert found["InceptionV3"].shape == (3, 299, 299)
     assert found["InceptionV3"].parameters == 23_834_568
+    assert found["InceptionV4"].parameters == 42_679_816
+    assert found["InceptionV4"].heads == 46_039_280 - 42_679_816
+    assert found["InceptionResNetV2"].parameters == 55_843_464
 
 
 def test_multiply_adds_of_v1_are_as_torchinfo_prints_them():
@@ -82,6 +87,11 @@ def test_search_goes_on_where_a_framework_refuses_what_the_geometry_allows():
     # 2 x 2 values per channel is the least in the last block: 31 pixels leave one.
     assert min_size.find("ceil_googlenet", None, "pt", training=True, batch=2) == 31
     assert min_size.find("ceil_googlenet", None, "pt", training=True, batch=1) == 63
+
+
+def test_backend_that_runs_files_has_no_smallest_image():
+    with pytest.raises(InputError, match="onnx runs files, not networks"):
+        min_size.find("googlenet", None, "onnx")
 
 
 @pytest.mark.parametrize("backend", ["pt", "tf", "mx"])

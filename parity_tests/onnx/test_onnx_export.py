@@ -16,7 +16,7 @@ import onnx
 import pytest
 
 from inception_np import get_weights, layers, pools, set_weights
-from inception_parity.backends import Job, adapter, run_job
+from inception_parity.backends import Job, adapter
 from inception_parity.backends.onnx import Backend, FileNetwork, checked
 from inception_parity.comparison.comparing import compare
 from inception_parity.errors import InputError
@@ -29,7 +29,7 @@ from inception_parity.onnx.sealing import sealed
 from inception_parity.traces import seeding, weights
 
 from ..conftest import loaded_adapter
-from ..support.helpers import images, relative_l2
+from ..support.helpers import images, relative_l2, run_job
 
 STRUCTURE = 1e-10  # in float64 what is above is a mistake, not rounding
 ROUNDING = 1e-3  # float32 logits; measured, at most 4e-5
@@ -193,6 +193,19 @@ class Branches(layers.Module):
         return self.concat(narrow, wide)
 
 
+class Residual(layers.Module):
+    """A block with its input added twice, once to a fraction of what it computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = layers.ConvBlock(6, 6, (1, 3), 1, (0, 1), batch_norm=True)
+        self.projection = layers.ConvBlock(6, 6, 1, activation=False)
+        self.add, self.plain = layers.ScaledAdd(0.17), layers.ScaledAdd(1.0)
+
+    def forward(self, x: Any) -> Any:
+        return self.plain(self.add(x, self.projection(self.block(x))), x)
+
+
 def in_a_row(*modules: Any) -> layers.Sequential:
     """Return a network of these modules, with random weights."""
     net = layers.Sequential(*modules)
@@ -219,8 +232,11 @@ def every_layer() -> layers.Sequential:
         pools.AvgPool(3, 1, 1, count_include_pad=False),
         pools.AvgPool(3, 1, 1, count_include_pad=True),
         pools.MaxPool(3, 1, 1, ceil_mode=True),
-        layers.ConvBlock(6, 6, (1, 3), 1, (0, 1), batch_norm=True),
+        Residual(),
         pools.AdaptiveAvgPool((4, 3)),
+        layers.Resize((7, 2)),
+        layers.Resize((4, 3), half_pixel_centres=True),
+        layers.Rescale(0.7, -0.3),
         layers.Flatten(),
         layers.Linear(6 * 12, 5),
     )
@@ -290,11 +306,19 @@ def test_average_pools_are_written_by_how_their_windows_lie(pool, operators):
     assert found == operators
 
 
+def test_addition_is_scaled_where_the_factor_is_not_one():
+    model, endpoints = model_of(in_a_row(layers.Conv2d(3, 6, 1), Residual()), (6, 9))
+    found = [node.op_type for node in model.graph.node if node.op_type != "Constant"]
+    block = ["Conv", "BatchNormalization", "Relu", "Conv"]
+    assert found == ["Conv", *block, "Mul", "Add", "Add"]
+    assert endpoints["1.projection"] == endpoints["1.projection.conv"]
+
+
 def test_tensors_are_called_as_the_layers_that_make_them():
     model, endpoints = model_of(every_layer(), (21, 30))
     assert endpoints["2"] == endpoints["1"] == endpoints["1.act"] == "1.act"  # the dropout's
     assert endpoints["6.concat"] == endpoints["6"] == "6.concat"
-    assert endpoints["13"] == "logits"
+    assert endpoints["16"] == "logits"
     inner = [node.output[0] for node in model.graph.node if node.name.startswith("11/")]
     assert inner == [
         "11/Constant", "11/Constant2", "11/Constant3", "11/MatMul", "11/MatMul2", "11",

@@ -1,8 +1,9 @@
-"""Our networks against other people's: torchvision's, Keras', MXNet's, and an ONNX file.
+"""Our networks compared with torchvision's, Keras', MXNet's and one in an ONNX file.
 
 Weights are seeded and batch norm's statistics random; everything is float64.
 """
 
+import functools
 import math
 from pathlib import Path
 
@@ -18,9 +19,6 @@ import inception_tf
 from inception_mx._mxnet import mxnet
 from inception_parity import libraries
 from inception_parity.backends.libraries.torchvision import models as torchvision_models
-from inception_parity.libraries import gluon, torchvision
-from inception_parity.libraries import keras as keras_names
-from inception_parity.libraries.torchvision import GOOGLENET
 from inception_parity.networks import catalogue
 from inception_parity.traces import seeding
 
@@ -62,12 +60,17 @@ def load_torchvision(net, arrays):
 
 def torchvisions_name(ours):
     """`sec1.0.b1.0.norm.weight` -> `inception3a.branch1.bn.weight`."""
-    return torchvision.path("ceil_googlenet", ours)
+    return libraries.library("torchvision").path("ceil_googlenet", ours)
+
+
+GOOGLENET = {
+    torchvisions_name(ours): ours for ours in (*libraries.STAGES["ceil_googlenet"], "h0", "h1")
+}
 
 
 @pytest.mark.parametrize("size", [(64, 97), (47, 33)], ids=str)
 def test_ceil_googlenet_is_torchvisions_googlenet(size):
-    fixed = libraries.module("torchvision").LIBRARY.networks["ceil_googlenet"].fixed
+    fixed = libraries.library("torchvision").networks["ceil_googlenet"].fixed
     options, arrays = seeded("ceil_googlenet", **fixed, transform_input=True, return_aux=True)
     ours = inception_pt.CeilGoogLeNet(**options)
     inception_pt.set_weights(ours, arrays)
@@ -83,7 +86,7 @@ def test_ceil_googlenet_is_torchvisions_googlenet(size):
     x = images(*size)
     (logits, aux2, aux1), found = run_torch(ours, GOOGLENET.values(), x)
     expected_logits, expected = run_torch(theirs, set(GOOGLENET) - {"aux1", "aux2"}, x)
-    with torch.no_grad():  # torchvision runs its heads in training only
+    with torch.no_grad():  # torchvision runs its heads only in training mode
         expected["aux1"] = theirs.aux1(expected["inception4a"])
         expected["aux2"] = theirs.aux2(expected["inception4d"])
     for name, path in GOOGLENET.items():
@@ -105,7 +108,7 @@ def test_ceil_googlenet_in_training_returns_what_torchvision_returns():
     for net in (ours, theirs):
         for module in net.modules():
             if isinstance(module, torch.nn.Dropout):
-                module.eval()  # masks never match
+                module.eval()  # dropout masks never match
     x = torch.from_numpy(images(64, 64))
     for found, expected, name in zip(ours(x), theirs(x), theirs(x)._fields, strict=True):
         assert error(found.detach().numpy(), expected.detach().numpy()) <= LIMIT, name
@@ -128,7 +131,7 @@ def test_inception_v3_is_torchvisions():
         transform_input=True,
         num_classes=CLASSES,
     )
-    names = torchvision.names("inception_v3", arrays, None)
+    names = libraries.library("torchvision").names("inception_v3", arrays)
     load_torchvision(theirs, {names[key]: array for key, array in arrays.items()})
 
     x = images(299, 299)[:1]
@@ -157,7 +160,7 @@ def test_inception_v3_is_keras(float64_in_keras):
     theirs = keras.applications.InceptionV3(
         weights=None, classifier_activation=None, input_shape=(97, 128, 3), classes=CLASSES
     )
-    ordered = sorted(  # Keras numbers layers as it makes them, in our order
+    ordered = sorted(  # Keras numbers layers in the order it creates them, which is ours
         (layer for layer in theirs.layers if layer.name.startswith("conv2d")),
         key=lambda layer: int(layer.name.partition("_")[2] or 0),
     )
@@ -174,7 +177,8 @@ def test_inception_v3_is_keras(float64_in_keras):
     theirs.get_layer("predictions").set_weights([arrays["fc.weight"].T, arrays["fc.bias"]])
 
     x = np.moveaxis(images(97, 128), 1, -1)
-    stages = {n: ours for n, ours in keras_names.STAGES.items() if ours in V3_STAGES}
+    path = functools.partial(libraries.library("keras").path, "inception_v3")
+    stages = {path(ours): ours for ours in V3_STAGES if ours.startswith("Mixed")}
     outputs = [theirs.get_layer(name).output for name in stages]
     *expected, expected_logits = keras.Model(theirs.input, [*outputs, theirs.output])(x)
     found = x
@@ -197,13 +201,13 @@ def test_inception_v3_is_mxnets():
     with (
         mxnet.util.np_array(False),
         mxnet.util.np_shape(False),
-    ):  # the model zoo is of the older interface
+    ):  # the model zoo uses MXNet's older interface
         theirs = mxnet.gluon.model_zoo.vision.inception_v3(classes=CLASSES)
         theirs.initialize()
-        theirs(x.as_nd_ndarray().astype("float32"))  # its shapes wait for an input
+        theirs(x.as_nd_ndarray().astype("float32"))  # its shapes are deferred until the first input
         theirs.cast("float64")
         parameters = theirs._collect_params_with_prefix()
-        names = gluon.names("inception_v3", arrays, None)
+        names = libraries.library("gluon").names("inception_v3", arrays)
         assert sorted(names.values()) == sorted(parameters)
         for key, array in arrays.items():
             parameter = parameters[names[key]]

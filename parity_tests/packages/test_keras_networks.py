@@ -1,4 +1,4 @@
-"""The Keras networks behave as those of `keras.applications`, without being called first."""
+"""The Keras networks behave like those in `keras.applications`, without being called first."""
 
 from __future__ import annotations
 
@@ -50,7 +50,10 @@ def images(size=16, batch=2):
     return rng.uniform(-1.0, 1.0, (batch, size, size + 3, 3)).astype(np.float32)
 
 
-SLOW = ("inception_v2", "inception_v3")
+SLOW = (
+    *("bn_inception", "fid_inception", "inception_v2", "inception_v3", "inception_v4"),
+    *("inception_resnet_v1", "inception_resnet_v2"),
+)
 
 
 @pytest.fixture(
@@ -58,11 +61,12 @@ SLOW = ("inception_v2", "inception_v3")
     params=[pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in catalogue.NETWORKS],
 )
 def built(request):
-    """Yield (what the catalogue says, a network with no option at its default)."""
+    """Yield (catalogue entry, a network with no option at its default)."""
     info = catalogue.network(request.param)
-    other = {"third_kernel": 3, "pool4_kernel": 2, "bn_eps": 0.5, "in_channels": 3}
+    other = {"third_kernel": 3, "pool4_kernel": 2, "in_channels": 3}
+    changed = {bool: lambda default: not default, int: lambda _: 7, float: lambda _: 0.5}
     options = {
-        o.name: other.get(o.name, not o.default if isinstance(o.default, bool) else 7)
+        o.name: other.get(o.name, changed[type(o.default)](o.default))
         for o in info.options
         if o.name != "use_aux"  # False excludes `return_aux`
     }
@@ -81,7 +85,7 @@ def test_every_layer_is_in_the_graph_from_the_start(built):
 
 
 def test_config_gives_the_same_network_back(built):
-    """Without `get_config` Keras would make every network with default options."""
+    """Without `get_config`, Keras would rebuild every network with default options."""
     _, net, options = built
     back = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(net))
     assert type(back) is type(net)
@@ -203,11 +207,13 @@ def test_fit_with_labels_and_losses_for_each_output_is_left_to_keras():
     assert math.isclose(history["loss"][0], expected, rel_tol=1e-5)
 
 
-# Every layer class of the sources, with arguments of which none is a default.
+# Every layer class in the package, with no argument at its default.
 BLOCKS = {
     "Inception": (6, 1, (2, 3), (4, 5), 6, True),
     "InceptionV1Block": (6, 1, 2, 3, 4, 5, 6, False),
     "CeilInception": (6, 1, 2, 3, 4, 5, 6, 3, 0.5),
+    "BNInceptionBlock": (6, 1, (2, 3), (4, 5), 6, False, False, 0.5, True),
+    "BNInceptionReduction": (6, (2, 3), (4, 5), True, False, 0.5),
     "InceptionV1Aux": (6, 7, False),
     "CeilInceptionAux": (6, 7, 0.5),
     "InceptionV2Aux": (6, 7),
@@ -220,7 +226,20 @@ BLOCKS = {
     "InceptionB": (6, False, 0.5),
     "InceptionC": (6, 7, True, False, 0.5),
     "InceptionD": (6, False, 0.5),
-    "InceptionE": (6, True, False, 0.5),
+    "InceptionE": (6, True, False, 0.5, True),
+    "Mixed3a": (6, False, 0.5),
+    "Mixed4a": (6, False, 0.5),
+    "Mixed5a": (6, False, 0.5),
+    "InceptionV4A": (6, True, False, 0.5),
+    "ReductionA": (6, 7, (8, 9, 10), False, 0.5),
+    "InceptionV4B": (6, True, False, 0.5),
+    "ReductionB": (6, False, 0.5),
+    "InceptionV4C": (6, True, False, 0.5),
+    "Mixed5b": (6, True, False, 0.5),
+    "Block35": (6, 7, (8, 9), (1, 2, 3), 0.3, False, 0.5),
+    "Block17": (6, 7, (8, 9, 10), 0.3, False, 0.5),
+    "Block8": (6, 7, (8, 9, 10), 0.3, False, False, 0.5),
+    "ResNetReductionB": (6, (7, 8), (9, 10), (1, 2, 3), False, 0.5),
 }
 
 

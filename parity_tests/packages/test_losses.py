@@ -1,4 +1,4 @@
-"""Label smoothing in four packages, against PyTorch's own and by hand, in float64."""
+"""Label smoothing in four packages against PyTorch's and hand calculations, in float64."""
 
 import keras
 import numpy as np
@@ -36,7 +36,7 @@ def loss_of(package, epsilon, logits, labels):
 @pytest.mark.parametrize("package", PACKAGES)
 def test_label_smoothing_is_torchs(package, epsilon):
     rng = np.random.default_rng(0)
-    logits = rng.normal(scale=20.0, size=(8, 10))  # large: softmax without care overflows
+    logits = rng.normal(scale=20.0, size=(8, 10))  # large enough for a naive softmax to overflow
     logits[0] += 800.0
     labels = rng.integers(0, 10, 8)
     expected = torch.nn.functional.cross_entropy(
@@ -47,7 +47,7 @@ def test_label_smoothing_is_torchs(package, epsilon):
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_label_smoothing_of_even_odds_is_the_papers_sum(package):
-    # Two classes at odds 3 : 1, epsilon 0.1: targets are 0.95 and 0.05.
+    # Two classes with odds of 3 : 1, epsilon 0.1: the targets are 0.95 and 0.05.
     logits, labels = np.log([[3.0, 1.0]]), np.array([0])
     expected = -(0.95 * np.log(0.75) + 0.05 * np.log(0.25))
     assert loss_of(package, 0.1, logits, labels) == pytest.approx(expected, rel=1e-14)

@@ -1,7 +1,7 @@
-"""The packages say the same thing: read as text, without importing any of them.
+"""The packages mirror one another: compared as source text, without importing any of them.
 
-Files that begin with `_` are a framework's own affair, and so are layers that
-only one framework needs. Everything else is held together.
+Files that begin with `_` belong to a single framework, and so do layers that
+only one framework needs. Everything else must match.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[2]
 REFERENCE = "inception_np"
 PACKAGES = ("inception_np", "inception_pt", "inception_tf", "inception_mx")
 FRAMEWORKS = PACKAGES[1:]
-TRAINING = "training.py"  # the oracle is forward only
-MODULE = "module.py"  # the oracle's own, where a framework has a class of its own
+TRAINING = "training.py"  # the oracle has no backward pass
+MODULE = "module.py"  # the oracle's; the frameworks have their own class for it
 LAYERS = ("layers.py", "pools.py")
 ALIKE = (
     "require_half",
@@ -31,7 +31,7 @@ ALIKE = (
     "require_share",
     "require_shares",
     "require_weight",
-)  # equal to the letter wherever they stand
+)  # identical wherever they appear
 
 against_reference = pytest.mark.parametrize("package", FRAMEWORKS)
 
@@ -45,7 +45,7 @@ def files(package):
 
 SHARED = [name for name in files(REFERENCE) if name != MODULE]
 LAYER_FILES = [name for name in SHARED if name in LAYERS]
-# One file per source: its blocks and its network.
+# One file per source, with its blocks and its network.
 TRAINED_WITH = ("losses.py", "optimizers.py")
 SOURCES = [
     name
@@ -75,7 +75,7 @@ def functions(package, file):
 
 
 def constants(package, file):
-    """Return the upper-case names that a file sets, with what it sets them to."""
+    """Return the upper-case names that a file assigns, with their values."""
     return {
         node.targets[0].id: ast.unparse(node.value)
         for node in tree(package, file).body
@@ -86,7 +86,7 @@ def constants(package, file):
 
 
 def assigned(package, file):
-    """Return every name that a file defines at its top level, or hands on from its package."""
+    """Return every name that a file defines at its top level or re-exports from its package."""
     names = set(classes(package, file)) | set(functions(package, file))
     for node in tree(package, file).body:
         if isinstance(node, ast.Assign):
@@ -119,7 +119,7 @@ def constructor(node):
 
 
 def layer_calls(node):
-    """Return every call that makes a layer or a block, in order, as text."""
+    """Return every call that creates a layer or a block, in order, as text."""
     layers = set().union(*(classes(REFERENCE, f) for f in SOURCES + LAYER_FILES))
     calls = [
         call
@@ -127,13 +127,13 @@ def layer_calls(node):
         if isinstance(call, ast.Call)
         and isinstance(call.func, ast.Name)
         and call.func.id in layers
-        and call.func.id != "Sequential"  # what it holds is compared one by one
+        and call.func.id != "Sequential"  # its contents are compared one by one
     ]
     return [ast.unparse(call) for call in sorted(calls, key=lambda c: (c.lineno, c.col_offset))]
 
 
 def channels_first(text):
-    """Write (N, H, W, C) as (N, C, H, W), as far as a shape comment goes."""
+    """Rewrite the (N, H, W, C) of a shape comment as (N, C, H, W)."""
     inner = r"((?:[^,()\[\]]|\[[^\]]*\]|\([^()]*\))+)"
     swapped = re.sub(rf"\(N, (H'?|1), (W'?|1), {inner}\)", r"(N, \3, \1, \2)", text)
     swapped = re.sub(r"\(N, (\*\w+), (\w+)\)", r"(N, \2, \1)", swapped)
@@ -145,7 +145,7 @@ def docstring(node):
 
 
 def section(text, title):
-    """Return a docstring's section, up to the next one or the end."""
+    """Return a section of a docstring, up to the next one or the end."""
     found = re.search(rf"{title}: (.*?)(?= (?:Args|Shape|Returns|Raises):|$)", text)
     return found and found[1]
 
@@ -187,7 +187,13 @@ def test_public_names_are_sorted_and_are_what_is_imported(package):
         for alias in node.names
     ]
     assert sorted(public) == sorted(imported)
-    assert public == sorted(public, key=lambda n: (n.islower(), not n.isupper(), n))
+    assert public == sorted(public, key=in_order)
+
+
+def in_order(name):
+    """Sort constants, classes and functions apart, and Block8 before Block17."""
+    natural = re.sub(r"\d+", lambda digits: digits[0].zfill(4), name)
+    return name.islower(), not name.isupper(), natural
 
 
 @against_reference
@@ -206,7 +212,7 @@ def test_source_has_the_same_functions_in_the_same_order(package, file):
 @against_reference
 @shared_files
 def test_constants_are_the_same(package, file):
-    """PyTorch's momentum is the share of the new statistics, the others' that of the old."""
+    """PyTorch's momentum is the weight of the new statistics; the others' is that of the old."""
     expected, found = constants(REFERENCE, file), constants(package, file)
     if package == "inception_pt" and "BN_MOMENTUM" in found:
         found["BN_MOMENTUM"] = str(1 - float(found["BN_MOMENTUM"]))
@@ -243,7 +249,7 @@ def test_constructors_have_the_same_arguments(pair, file):
 @against_reference
 @source_files
 def test_source_classes_have_constructors_in_every_package(package, file):
-    """So that the comparison of arguments leaves none of them out."""
+    """The comparison of arguments must not leave any of them out."""
     found = {name: constructor(node) is not None for name, node in classes(package, file).items()}
     assert found == {n: constructor(c) is not None for n, c in classes(REFERENCE, file).items()}
 
@@ -264,12 +270,12 @@ def test_tables_of_channels_are_the_same(package, file):
 
 @source_files
 def test_tables_of_channels_are_found(file):
-    """A comparison of two empty tables would say nothing."""
+    """Comparing two empty tables would prove nothing."""
     assert len(layer_calls(tree(REFERENCE, file))) > 10
 
 
 def attributes(node):
-    """Return the targets `self.x` of a constructor, in order: they are the shared names."""
+    """Return the attributes that a constructor assigns, in order: they are the shared names."""
     targets = [
         (item.lineno, item.targets[0].attr)
         for item in ast.walk(constructor(node))
@@ -317,7 +323,7 @@ def test_losses_and_optimisers_are_the_same_and_have_constructors(package, file)
 @against_reference
 @training_files
 def test_losses_and_optimisers_describe_arguments_and_formulas_alike(package, file):
-    """The formulas of an optimiser stand before its source."""
+    """An optimiser's docstring gives its formulas before its source."""
     for name, node in classes(REFERENCE, file).items():
         texts = [docstring(node), docstring(classes(package, file)[name])]
         texts[1] = re.sub(r" params: .*? (?=lr: )", " ", texts[1])

@@ -1,4 +1,4 @@
-"""Each framework used as its own users do: compiled, exported, saved, trained."""
+"""Each framework used the way its own users do: compiled, exported, saved, trained."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Native:
         return net
 
     def shared_net(self):
-        """Return the network for a test that doesn't change it: the same one each time."""
+        """Return the same network each time, for tests that don't modify it."""
         name = self.adapter.name
         if name not in _shared_nets:
             _shared_nets[name] = self.net()
@@ -71,7 +71,7 @@ def assert_equal_weights(found, expected):
 
 
 def assert_statistics_moved(before, after, images_seen):
-    """Every mean and variance has moved; the first layer's by the tenth part of its own."""
+    """Every mean and variance has moved; those of the first layer by a tenth of the batch's."""
     assert before.keys() == after.keys()
     assert [n for n in before if np.array_equal(before[n], after[n])] == []
     momentum = 0.1
@@ -101,7 +101,7 @@ def test_torch_compiled_equals_eager(pt):
     net, x = pt.net(), pt.tensor()
     with torch.no_grad():
         expected = net(x)
-        # One block has every kind of layer but the head's, and compiles in seconds.
+        # One block has every kind of layer except the head's, and compiles in seconds.
         block = torch.compile(net.b3[0])
         x = net.b2(net.b1(x))
         for part in (block, *net.b3[1:], net.b4, net.b5, net.fc):
@@ -199,7 +199,7 @@ def test_keras_file_is_exact_with_optimiser_and_statistics(tf, tmp_path):
     net.compile(
         optimizer=keras.optimizers.SGD(0.001, momentum=0.9),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        run_eagerly=True,  # a graph of all its gradients takes long to make
+        run_eagerly=True,  # building a graph of all its gradients takes long
     )
     labels = np.array([1, 5])
     before = tf.package.get_weights(net)
@@ -249,7 +249,7 @@ def test_gluon_hybridized_is_identical(mx, batch_norm, static):
     net, x = mx.net(batch_norm), mx.tensor()
     expected = net(x).asnumpy()
     net.hybridize(static_alloc=static, static_shape=static)
-    for _ in range(2):  # the first call traces, the second runs the graph
+    for _ in range(2):  # the first call traces; the second runs the graph
         np.testing.assert_array_equal(net(x).asnumpy(), expected)
 
 

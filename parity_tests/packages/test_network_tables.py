@@ -1,4 +1,4 @@
-"""Parameters and shapes against the numbers that the sources print."""
+"""Parameter counts and shapes compared with the figures published by the sources."""
 
 import functools
 import importlib
@@ -14,15 +14,22 @@ from ..support.selection import slow_unless
 
 NOT_RGB = "in_channels=1, but should be 3 with transform_input=True"
 PACKAGES = list(catalogue.PACKAGES)
+UNSCALED = ["inception_v3", "inception_v4", "inception_resnet_v1", "inception_resnet_v2"]
+HEADED = [n.name for n in catalogue.NETWORKS.values() if len(n.outputs) > 1]
 SHAPES = [
     ("inception_v1", {path: shape for path, shape, _ in expected.V1_SUMMARY}),
     ("ceil_googlenet", expected.CEIL_SHAPES),
+    ("bn_inception", expected.BN_SHAPES),
     ("inception_v2", expected.V2_SHAPES),
     ("inception_v3", expected.V3_SHAPES),
+    ("fid_inception", expected.FID_SHAPES),
+    ("inception_v4", expected.V4_SHAPES),
+    ("inception_resnet_v1", expected.RESNET_V1_SHAPES),
+    ("inception_resnet_v2", expected.RESNET_V2_SHAPES),
 ]
 
 
-# In the oracle, which builds in no time, with all options; elsewhere with the defaults.
+# With all options in the oracle, which builds instantly; elsewhere with the defaults.
 oracle_or_defaults = slow_unless(
     lambda p: p["package"] == "inception_np" or not p["options"],
     "whole networks; their names and shapes are the oracle's, as another test asserts",
@@ -34,9 +41,9 @@ def weight_shapes(package, name, options):
     return _built(package, name, tuple(options.items()))[1]
 
 
-@functools.cache  # several tests ask for the same, and to build one takes a second
+@functools.cache  # several tests need the same one, and building it takes a second
 def _built(package, name, options):
-    """Return the options that a network says it has, and {shared name: shape}."""
+    """Return the options that a network reports, and {shared name: shape}."""
     net = catalogue.network(name).build(package, dict(options))
     if package == "inception_mx":
         net.initialize()
@@ -45,7 +52,7 @@ def _built(package, name, options):
 
 
 def parameters(shapes, below=""):
-    """Count the trainable parameters below a dotted path."""
+    """Count the trainable parameters under a dotted path."""
     return sum(
         math.prod(shape)
         for key, shape in shapes.items()
@@ -58,6 +65,12 @@ def parameters(shapes, below=""):
 @pytest.mark.parametrize("package", PACKAGES)
 def test_parameters_are_as_published(package, name, options, number):
     assert parameters(weight_shapes(package, name, options)) == number
+
+
+@pytest.mark.parametrize(("name", "options", "number"), expected.PARAMETERS_WITH_STATISTICS)
+def test_parameters_with_statistics_are_as_published(name, options, number):
+    shapes = weight_shapes("inception_np", name, options)
+    assert sum(math.prod(shape) for shape in shapes.values()) == number
 
 
 @slow_unless(
@@ -75,9 +88,12 @@ def test_parameters_of_v1_are_as_printed_layer_by_layer(package):
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        *((name, options) for name, _ in SHAPES for options in ({}, {"use_aux": False})),
+        *((name, {}) for name, _ in SHAPES),
+        *((name, {"use_aux": False}) for name in HEADED),
         ("inception_v1", {"lrn": True}),
-        ("inception_v3", {"bn_scale": False}),
+        *((name, {"bn_scale": False}) for name in UNSCALED),
+        ("inception_resnet_v1", {"bottleneck": True}),
+        ("bn_inception", {"bias": False, "pool_features": 96}),
     ],
     ids=str,
 )
@@ -93,20 +109,53 @@ def record_shapes(net, x, outputs):
     for path, module in net.named_modules():
         if path:
             module.hooks.append(lambda _, __, y, path=path: arrays.update({path: y}))
-    arrays |= dict(zip(outputs, net(x), strict=True))
+    returned = net(x)
+    returned = returned if isinstance(returned, tuple) else (returned,)
+    arrays |= dict(zip(outputs, returned, strict=True))
     return {path: array.shape[1:] for path, array in arrays.items()}
 
 
 @pytest.mark.parametrize(("name", "printed"), SHAPES, ids=[name for name, _ in SHAPES])
 def test_shapes_are_as_printed(name, printed):
-    # A batch of no images has all the shapes, and costs nothing.
+    # An empty batch shows all the shapes and costs nothing.
     network = catalogue.network(name)
-    net = network.build("inception_np", network.resolve({"return_aux": True}))
+    heads = {"return_aux": True} if name in HEADED else {}
+    net = network.build("inception_np", network.resolve(heads))
     found = record_shapes(net, np.zeros((0, 3, *network.size)), network.outputs)
     assert {path: found.get(path) for path in printed} == printed
 
 
-@pytest.mark.parametrize("name", [name for name, _ in SHAPES])
+@pytest.mark.parametrize("name", expected.BRANCHES)
+def test_branches_add_up_as_in_the_figures(name):
+    network = catalogue.network(name)
+    net = network.build("inception_np", {})
+    modules = dict(net.named_modules())
+    shapes = record_shapes(net, np.zeros((0, 3, 75, 75)), network.outputs[:1])
+    for block, channels in expected.BRANCHES[name].items():
+        joined = [
+            shapes.get(f"{block}.branch{i}") or shapes[f"{block}.branch{i}_concat"]
+            for i in range(len(channels))
+        ]
+        assert tuple(shape[0] for shape in joined) == channels, block
+        assert shapes[f"{block}.concat"][0] == sum(channels), block
+        if f"{block}.projection" in modules:
+            projection = modules[f"{block}.projection"].conv.weight
+            assert projection.shape == (shapes[block][0], sum(channels), 1, 1), block
+        else:
+            assert shapes[block][0] == sum(channels), block
+
+
+@pytest.mark.parametrize("name", ["inception_resnet_v1", "inception_resnet_v2"])
+def test_residuals_are_scaled_as_in_tf_slim(name):
+    net = catalogue.network(name).build("inception_np", {})
+    blocks = {p: m for p, m in net.named_modules() if hasattr(m, "projection")}
+    scales = {path: block.add.scale for path, block in blocks.items()}
+    assert scales == {path: expected.RESIDUAL_SCALES[path.partition(".")[0]] for path in blocks}
+    assert [path for path, block in blocks.items() if block.act is None] == ["Block8"]
+    assert all(block.projection.act is None for block in blocks.values())
+
+
+@pytest.mark.parametrize("name", HEADED)
 @pytest.mark.parametrize("package", PACKAGES)
 def test_heads_are_refused_where_there_are_none(package, name):
     network = catalogue.network(name)
@@ -119,6 +168,8 @@ def test_heads_are_refused_where_there_are_none(package, name):
     [
         ("inception_v1", {"num_classes": 0}, "num_classes=0, but should be a positive"),
         ("inception_v2", {"in_channels": 0}, "in_channels=0, but should be a positive"),
+        ("fid_inception", {"num_classes": -1}, "num_classes=-1, but should be a positive"),
+        ("bn_inception", {"pool_features": 0}, "out_channels=0, but should be a positive"),
         ("ceil_googlenet", {"third_kernel": 4}, "third_kernel=4, but should be 3 or 5"),
         ("ceil_googlenet", {"pool4_kernel": 1}, "pool4_kernel=1, but should be 2 or 3"),
         *(

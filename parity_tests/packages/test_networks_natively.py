@@ -1,4 +1,4 @@
-"""Each network is a citizen of its framework: modes, saving, export, hybridization."""
+"""Each network works natively in its framework: modes, saving, export, hybridization."""
 
 import functools
 
@@ -14,19 +14,24 @@ from inception_mx._mxnet import mxnet
 from inception_parity.networks import catalogue
 from inception_parity.traces import seeding
 
-slow = pytest.mark.slow  # a whole V2 or V3
+slow = pytest.mark.slow  # a whole V2 or larger
 NETWORKS = [
     "inception_v1",
     "ceil_googlenet",
     "inception_v2",
-    pytest.param("inception_v3", marks=slow),
+    *(pytest.param(f"inception_{n}", marks=slow) for n in ("v3", "v4", "resnet_v2")),
 ]
-# The least at which a network's heads run, or nearly: what takes little time.
+# Close to the smallest size at which a network's heads run, to save time.
 SIZES = {
     "inception_v1": (209, 214),
     "ceil_googlenet": (31, 40),
+    "bn_inception": (31, 38),
     "inception_v2": (75, 96),
     "inception_v3": (299, 299),
+    "fid_inception": (31, 40),
+    "inception_v4": (299, 299),
+    "inception_resnet_v1": (75, 96),
+    "inception_resnet_v2": (299, 299),
 }
 
 
@@ -79,7 +84,7 @@ def test_gluon_runs_the_heads_in_training_only(name, hybridized):
         net.hybridize()
     x = mxnet.np.array(images(name, batch=2))
     count = len(catalogue.network(name).outputs)
-    for _ in range(2):  # there and back: a graph traced in one mode must not serve the other
+    for _ in range(2):  # there and back: a graph traced in one mode must not be used in the other
         assert net(x).shape == (2, 10)
         with mxnet.autograd.record():
             outputs = net(x)
@@ -93,8 +98,13 @@ def test_gluon_runs_the_heads_in_training_only(name, hybridized):
         ("inception_v1", {"return_aux": True}),
         ("inception_v1", {"lrn": True}),
         ("ceil_googlenet", {"return_aux": True}),
+        ("bn_inception", {}),
         pytest.param("inception_v2", {"return_aux": True}, marks=slow),
         pytest.param("inception_v3", {"return_aux": True, "transform_input": True}, marks=slow),
+        pytest.param("fid_inception", {"half_pixel_centres": True}, marks=slow),
+        pytest.param("inception_v4", {"return_aux": True}, marks=slow),
+        pytest.param("inception_resnet_v1", {"bottleneck": True}, marks=slow),
+        pytest.param("inception_resnet_v2", {"return_aux": True}, marks=slow),
     ],
     ids=str,
 )
@@ -114,12 +124,17 @@ def test_gluon_hybridized_gives_the_same_bits(name, options):
     [
         ("inception_v1", {"lrn": True}),
         ("ceil_googlenet", {"return_aux": True, "third_kernel": 3}),
+        ("bn_inception", {"pool_features": 96, "padded_pool": True}),
         pytest.param("inception_v2", {}, marks=slow),
         pytest.param(
             "inception_v3",
             {"bn_scale": False, "transform_input": True, "use_aux": False},
             marks=slow,
         ),
+        pytest.param("fid_inception", {"half_pixel_centres": True}, marks=slow),
+        pytest.param("inception_v4", {}, marks=slow),
+        pytest.param("inception_resnet_v1", {"block8_scale": 0.3}, marks=slow),
+        pytest.param("inception_resnet_v2", {"last_activation": True}, marks=slow),
     ],
     ids=str,
 )

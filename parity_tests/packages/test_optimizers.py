@@ -1,4 +1,4 @@
-"""Optimisers of four packages: held to their formulas, step by step, in float64."""
+"""The optimisers of four packages follow their formulas, step by step, in float64."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FRAMEWORKS = ("pt", "tf", "mx")
 
 
 def run(framework: str, kind: str, settings: dict[str, Any], steps: int) -> dict[str, Any]:
-    """Step a framework's optimiser of ours."""
+    """Run our optimiser for one framework through the steps."""
     if framework not in chosen_backends():
         pytest.skip(f"{framework} is not among INCEPTION_BACKENDS")
     cls = getattr(importlib.import_module(catalogue.BACKENDS[framework].package), kind)
@@ -65,7 +65,7 @@ def test_definition_of_sgd_by_hand() -> None:
 
 
 def test_new_lr_takes_effect_at_once() -> None:
-    # framework-independent: 0.881 where lr is outside the velocity, 0.800 where it is inside.
+    # in any framework: 0.881 if lr is outside the velocity, 0.800 if it is inside.
     w = {"w": np.array([1.0])}
     sgd = SGD(0.1, 0.9)
     sgd.step(w, {"w": np.array([1.0])})
@@ -147,7 +147,7 @@ def test_keras_optimizer_is_restored_from_its_config(setting: str) -> None:
 
 
 def test_native_optimizers_differ_where_it_is_said() -> None:
-    """What docs/training-check.md shows: a native optimiser is the definition, or visibly isn't."""
+    """A native optimiser differs from the definition only where docs/training-check.md says so."""
     if not {"pt", "tf", "mx"} <= set(chosen_backends()):
         pytest.skip("shows pt, tf and mx beside each other")
     for title, native, what, apart in native_differences():

@@ -1,4 +1,4 @@
-"""The oracle's layers against loops that spell each formula out, index by index."""
+"""The oracle's layers compared with loops that spell out each formula, index by index."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_convolution_does_not_flip_the_kernel():
 @SHORT
 @given(kernel=pairs, stride=pairs, size=sizes, data=st.data())
 def test_max_pool_equals_the_loops(kernel, stride, size, data):
-    # A window that lies in the padding alone has no largest value.
+    # A window that lies entirely in the padding has no maximum.
     padding = tuple(data.draw(st.integers(0, k // 2)) for k in kernel)
     x = values(2, 2, *size)
     found = MaxPool(kernel, stride, padding)(x)
@@ -169,7 +169,7 @@ def test_linear_equals_the_loops():
 
 
 def filled(net):
-    """Give every array of `net` values; variances stay positive."""
+    """Fill every array of `net`; variances stay positive."""
     for seed, (_, module) in enumerate(net.named_modules()):
         for name, array in module.arrays().items():
             drawn = values(*array.shape, seed=seed) / max(1, array.ndim)
@@ -178,7 +178,7 @@ def filled(net):
 
 
 def slow_block(block, x):
-    """Compute a ConvBlock with the loops."""
+    """Compute a ConvBlock with these loops."""
     conv, norm = block.conv, block.norm
     y = slow_conv(x, conv.weight, conv.bias, conv.stride, conv.padding)
     if norm is not None:

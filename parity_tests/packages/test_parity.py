@@ -1,4 +1,4 @@
-"""GoogLeNet in every framework against the float64 oracle, endpoint by endpoint."""
+"""GoogLeNet in every framework compared with the float64 oracle, endpoint by endpoint."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import pytest
 
 from ..support.helpers import Case, images, relative_l2, trace_of
 
-STRUCTURE = 1e-10  # in float64 what is above is a mistake, not rounding
+STRUCTURE = 1e-10  # in float64 anything above is a mistake, not rounding
 
 # Even sizes show a wrong SAME padding, odd and unequal ones a wrong rounding or a
-# swapped axis; several images and channels show what mixes them up.
+# swapped axis; several images and channels reveal anything that mixes them up.
 CASES = (
     Case("googlenet", (), (1, 1, 96, 96)),
     Case("googlenet", (("batch_norm", True),), (3, 1, 51, 38)),
@@ -29,7 +29,7 @@ few_cases = pytest.mark.parametrize("case", [pytest.param(PLAIN, marks=slow), NO
 
 
 def worst(trace, oracle):
-    """Return the endpoint that is furthest from the oracle's, and how far it is."""
+    """Return the endpoint that differs most from the oracle's, and by how much."""
     errors = {name: relative_l2(trace.array(name), oracle.array(name)) for name in oracle}
     name = max(errors, key=lambda name: np.inf if np.isnan(errors[name]) else errors[name])
     return errors[name], name
@@ -77,7 +77,7 @@ def test_float32_endpoints_are_finite_and_not_constant(
 
 @few_cases
 def test_oracle_endpoints_are_finite_and_not_constant(case, oracle_trace):
-    """An endpoint that is constant would hide a permutation of what is before it."""
+    """A constant endpoint would hide a permutation of whatever precedes it."""
     oracle = oracle_trace(case)
     arrays = {name: oracle.array(name) for name in oracle}
     assert [name for name, array in arrays.items() if not np.isfinite(array).all()] == []

@@ -1,4 +1,4 @@
-"""Every pool and response norm against PyTorch's own functions, in float64, at 64 sizes."""
+"""Pools, response norm and resize compared with PyTorch's own, in float64, at 64 sizes."""
 
 import keras
 import numpy as np
@@ -33,6 +33,8 @@ def make(package, name, *args, **kwargs):
     if short == "tf":
         kwargs["dtype"] = "float64"
     layer = getattr(module, name)(*args, **kwargs)
+    if short == "mx":
+        layer.cast("float64")
     if package == "mx-hybrid":
         layer.hybridize()
     return {
@@ -48,14 +50,14 @@ def to_nhwc(x):
 
 
 def images(size, channels=2):
-    # Below zero, so that padding with zeros instead of -infinity would win.
+    # Negative, so that padding with zeros instead of -infinity would win.
     other = size * 7 % 64 + 1
     rng = np.random.default_rng(size)
     return rng.uniform(-2.0, -1.0, (1, channels, size, other))
 
 
 def compare_with_torch(package, layer, function, tolerance=0.0):
-    """Hold `layer` against `function` at all sizes; where one refuses, both must."""
+    """Compare `layer` with `function` at all sizes; where one refuses, both must."""
     accepted = 0
     for size in SIZES:
         for x in (images(size), images(size).transpose(0, 1, 3, 2)):
@@ -117,7 +119,7 @@ def test_adaptive_avg_pool_is_torchs(package, output):
 @pytest.mark.parametrize("size", [1, 4, 5])
 @pytest.mark.parametrize("package", PACKAGES)
 def test_local_response_norm_is_torchs(package, size):
-    # Constants that weigh: with the network's alpha, 1e-4, mistakes would hide.
+    # Large constants: with the network's alpha, 1e-4, mistakes would be hidden.
     layer = make(package, "LocalResponseNorm", size, 0.7, 0.75, 2.0)
     for channels in SIZES:
         x = np.random.default_rng(channels).normal(size=(2, channels, 3, 2))
@@ -145,6 +147,34 @@ def test_transform_input_goes_from_imagenets_statistics_to_plus_minus_one(packag
     assert np.abs(found - (2 * pixels - 1)).max() <= 1e-15
 
 
+@pytest.mark.parametrize("package", PACKAGES)
+def test_resize_with_half_pixel_centres_is_torchs(package):
+    def interpolate(x):
+        return F.interpolate(x, (13, 40), mode="bilinear", align_corners=False)
+
+    compare_with_torch(package, make(package, "Resize", (13, 40), True), interpolate, 1e-13)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_resize_is_tensorflow_1s(package):
+    import tensorflow as tf
+
+    layer = make(package, "Resize", (16, 32))  # powers of two: the ratios are exact in float32
+    for size in SIZES:
+        x = images(size)
+        expected = tf.raw_ops.ResizeBilinear(
+            images=to_nhwc(x), size=(16, 32), align_corners=False, half_pixel_centers=False
+        )
+        error = np.abs(layer(x) - np.moveaxis(expected.numpy(), -1, 1)).max()
+        assert error <= 2**-21, f"{package}: {x.shape}"  # TensorFlow computes in float32
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_rescale_maps_zero_to_one_to_plus_minus_one(package):
+    x = images(9) + 2
+    np.testing.assert_array_equal(make(package, "Rescale", 2.0, -1.0)(x), 2 * x - 1)
+
+
 @pytest.mark.parametrize("name", ["MaxPool", "AvgPool"])
 @pytest.mark.parametrize("package", PACKAGES)
 def test_pools_refuse_a_window_of_padding(package, name):
@@ -154,7 +184,7 @@ def test_pools_refuse_a_window_of_padding(package, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["MaxPool", "AvgPool", "AdaptiveAvgPool", "LocalResponseNorm", "Flatten"]
+    "name", ["MaxPool", "AvgPool", "AdaptiveAvgPool", "LocalResponseNorm", "Resize", "Flatten"]
 )
 def test_keras_layers_work_where_height_and_width_are_unknown(name):
     import tensorflow as tf
@@ -164,6 +194,7 @@ def test_keras_layers_work_where_height_and_width_are_unknown(name):
         "AvgPool": ((3, 2, 1), {"count_include_pad": False}),
         "AdaptiveAvgPool": ((4,), {}),
         "LocalResponseNorm": ((5, 1e-4, 0.75, 1.0), {}),
+        "Resize": ((7,), {}),
         "Flatten": ((), {}),
     }
     args, kwargs = arguments[name]

@@ -1,4 +1,4 @@
-"""Shapes and parameter counts against the numbers transcribed in `expected.py`."""
+"""Shapes and parameter counts compared with the figures transcribed in `expected.py`."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ SIZES = tuple(expected.PARAMETERS)
 batch_norms = pytest.mark.parametrize("batch_norm", [False, True], ids=["plain", "bn"])
 
 
-@functools.lru_cache(maxsize=4, typed=True)  # of one backend: its tests come one after another
+@functools.lru_cache(maxsize=4, typed=True)  # only one backend's: its tests run one after another
 def built(adapter, in_channels=1, num_classes=10, batch_norm=False):
-    """Return GoogLeNet, with native initial values; nobody may change it."""
+    """Return GoogLeNet with its native initial values; tests must not modify it."""
     options = {"in_channels": in_channels, "num_classes": num_classes, "batch_norm": batch_norm}
     return adapter.build(catalogue.network("googlenet"), options, adapter.dtypes[0])
 
 
 @pytest.fixture(scope="module")
 def trace_at_96(tmp_path_factory):
-    """Return a function from a backend and whether it has batch norm to its trace, made once."""
+    """Return a cached function: (backend, whether it has batch norm) -> trace."""
     folder = tmp_path_factory.mktemp("traces")
 
     @functools.cache
@@ -38,7 +38,7 @@ def trace_at_96(tmp_path_factory):
 
 
 def trainable(backend, net):
-    """Count what each framework itself would train."""
+    """Count the parameters that each framework itself would train."""
     if backend == "pt":
         return sum(p.numel() for p in net.parameters() if p.requires_grad)
     if backend == "tf":

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from inception_parity.networks import catalogue
+from inception_pt import layers
 
 QUICK = ("googlenet",)
 VARIANTS = [
@@ -17,13 +18,18 @@ VARIANTS = [
     for n in catalogue.NETWORKS.values()
     for i, options in enumerate(n.variants)
 ]
-# The least at which a network's heads run, or nearly.
+# Close to the smallest size at which a network's heads run.
 SIZES = {
     "googlenet": 32,
     "inception_v1": 209,
     "ceil_googlenet": 31,
+    "bn_inception": 31,
     "inception_v2": 75,
     "inception_v3": 299,
+    "fid_inception": 75,
+    "inception_v4": 299,
+    "inception_resnet_v1": 75,
+    "inception_resnet_v2": 299,
 }
 
 
@@ -51,3 +57,10 @@ def test_network_in_another_form_gives_the_same_outputs(name, options, form):
     x = torch.randn(1, net.options["in_channels"], SIZES[name], SIZES[name])
     with torch.no_grad():
         torch.testing.assert_close(form(net, x)(x), net(x), rtol=0.0, atol=0.0)
+
+
+@pytest.mark.parametrize("form", [scripted, exported, compiled])
+def test_resize_in_another_form_gives_the_same_outputs(form):
+    net = layers.Sequential(layers.Resize((9, 14)), layers.Resize(7, True), layers.Rescale(2, -1))
+    x = torch.rand(2, 3, 11, 8)
+    torch.testing.assert_close(form(net, x)(x), net(x), rtol=0.0, atol=0.0)

@@ -1,4 +1,4 @@
-"""CONTRIBUTING names files, and functions in them, that exist."""
+"""The files and functions that CONTRIBUTING names exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order of the engine's folders, and that nothing goes in a circle: pyproject.toml has both."""
+"""The order of the engine's folders, and no circular imports, as stated in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ sys.exit(lint_imports(no_cache=True, no_logo=True))
 
 
 def lint(root: Path) -> tuple[bool, str]:
-    """Return whether the imports of the packages in `root` break a contract, and which do."""
+    """Return whether the imports in `root` break a contract, and which ones do."""
     done = subprocess.run(
         [sys.executable, "-c", LINT], cwd=root, capture_output=True, text=True, timeout=60,
         env={**os.environ, "PYTHONPATH": str(root), "NO_COLOR": "1", "COLUMNS": "100"},
@@ -60,7 +60,7 @@ def test_few_files_stand_loose() -> None:
 
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Return a copy of all packages, and what breaks the contracts there already."""
+    """Return a copy of all packages, and the contracts already broken there."""
     root = tmp_path_factory.mktemp("copy")
     shutil.copy(PYPROJECT, root)
     for package in LINTER["root_packages"]:
@@ -69,7 +69,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return root, lint(root)[1]
 
 
-SEEDS = {  # file, what is added to it -> what the report has to say
+SEEDS = {  # file, line added to it -> what the report must say
     "upwards": ("inception_parity/errors.py", "from . import cli",
                 "inception_parity.errors -> inception_parity.cli"),
     "for types alone": ("inception_parity/errors.py",
@@ -108,7 +108,7 @@ def test_a_seeded_import_breaks_a_contract(
 
 
 def test_tests_import_no_benchmarks() -> None:
-    """Benchmarks take faults and support from the tests, and so not the reverse."""
+    """Benchmarks import faults and support code from the tests, never the other way round."""
     found = []
     for path in (ROOT / "parity_tests").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -1,4 +1,4 @@
-"""What imports what: packages stand alone, and the engine loads no framework."""
+"""Each package imports only its own framework, and the engine imports none."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ sys.meta_path.insert(0, Blocker())
 
 
 def python(code):
-    """Run `code` in an interpreter of its own, and return what it prints."""
+    """Run `code` in a separate interpreter and return what it prints."""
     found = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
@@ -46,7 +46,7 @@ def python(code):
 
 
 def engine_modules():
-    """Return every module of the engine but those that are a framework's own, which load it."""
+    """Return every module of the engine except those for one framework, which import it."""
     found = []
     for path in sorted((ROOT / "inception_parity").rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
@@ -65,13 +65,13 @@ def test_package_needs_neither_the_others_nor_the_engine(backend):
     blocked = {"inception_parity", *PACKAGES, "torch", "tensorflow", "keras", "mxnet"}
     blocked -= {package, *MODULES[backend]}
     if backend == "tf":
-        blocked -= {"torch"}  # Keras looks for it
+        blocked -= {"torch"}  # Keras checks whether it is installed
     code = BLOCKER.format(blocked=blocked) + f"import {package}; print({package}.GoogLeNet, tried)"
     assert python(code).strip() == f"<class '{package}.googlenet.GoogLeNet'> []"
 
 
 def test_only_load_pretrained_names_the_engine():
-    """The one way to the engine out of a package: optional, and taken only when it is called."""
+    """A package's only import of the engine is optional, and happens only when it is called."""
     found = [
         f"{path.parent.name}/{path.name}"
         for package in PACKAGES

@@ -1,7 +1,7 @@
 """A headless Chromium for tests of the page.
 
-Where there is none, tests that want it skip, and say so; with INCEPTION_BROWSER=1 they
-fail: that is how the continuous integration asks for it.
+Without one, the tests that need it are skipped, with a reason; with INCEPTION_BROWSER=1 they
+fail, as continuous integration requires.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 WANTED = os.environ.get("INCEPTION_BROWSER", "") not in ("", "0")
 
-# No sandbox, since tests may run as root; nothing that asks the network in the background.
+# No sandbox, since tests may run as root; no background network requests.
 FLAGS = (
     "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync",
     "disable-background-networking", "disable-component-update", "disable-dev-shm-usage",
@@ -48,12 +48,12 @@ class Browser:
         self.driver = webdriver.Chrome(options=options, service=Service(driver))
 
     def close(self) -> None:
-        """End the browser, and leave nothing behind."""
+        """Close the browser and leave nothing behind."""
         self.driver.quit()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def open(self, file: Path, width: int = 1280, height: int = 900, **media: str) -> None:
-        """Show a file; `media` are features: `prefers_color_scheme="dark"`."""
+        """Open a file; `media` sets media features: `prefers_color_scheme="dark"`."""
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         features = [{"name": k.replace("_", "-"), "value": v} for k, v in media.items()]
@@ -63,7 +63,7 @@ class Browser:
         self.driver.get(file.as_uri())
 
     def log(self) -> list[dict[str, Any]]:
-        """Return, and forget, what the console says."""
+        """Return what is on the console, and clear it."""
         return self.driver.get_log("browser")
 
     def all(self, selector: str) -> list[WebElement]:
@@ -78,6 +78,6 @@ class Browser:
         return self.driver.execute_script(script, *arguments)
 
     def printed(self) -> bytes:
-        """Return the page as it would be printed, a PDF."""
+        """Return the page as a PDF, as it would be printed."""
         found = self.driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})
         return base64.b64decode(found["data"])

@@ -1,4 +1,4 @@
-"""The command as a user calls it, and interpreters that behave badly when it calls them."""
+"""The command as a user calls it, and interpreters that misbehave when it calls them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENDPOINTS = 212  # of GoogLeNet's trace: input, 139 layers, 71 blocks, logits
 
 
 class Done(NamedTuple):
-    """What a call of the command left."""
+    """What a call of the command returned and printed."""
 
     code: int
     out: str
@@ -31,7 +31,7 @@ class Done(NamedTuple):
 
 
 def use_temporary(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make `folder`, and let all temporary files go there, ours and those of workers."""
+    """Make `folder`, and have all temporary files go there, including those of workers."""
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -40,7 +40,7 @@ def use_temporary(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @contextlib.contextmanager
 def empty_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Go to an empty folder in `folder`; assert in the end that no temporary file is left."""
+    """Change to an empty folder in `folder`; assert at the end that no temporary file is left."""
     temporary = use_temporary(folder / "temporary", monkeypatch)
     (folder / "here").mkdir()
     monkeypatch.chdir(folder / "here")
@@ -56,7 +56,7 @@ def call(capsys: pytest.CaptureFixture[str], *words: object) -> Done:
 
 
 def start(*words: object, **environment: str) -> subprocess.Popen[str]:
-    """Start the command in a process of its own."""
+    """Start the command in a separate process."""
     return subprocess.Popen(
         [sys.executable, "-m", "inception_parity.cli", *map(str, words)],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -65,19 +65,19 @@ def start(*words: object, **environment: str) -> subprocess.Popen[str]:
 
 
 def _heed_signals() -> None:
-    """Undo what a background job or nohup hands down: signals that are ignored."""
+    """Reset signals that a background job or nohup has set to be ignored."""
     for number in cli.SIGNALS:
         signal.signal(number, signal.SIG_DFL)
 
 
 def environment_of_ours(**more: str) -> dict[str, str]:
-    """Return an environment in which a process finds the packages that this one uses."""
+    """Return an environment in which a process finds the same packages as this one."""
     root = str(Path(cli.__file__).parents[1])
     return {**os.environ, "PYTHONPATH": root, **more}
 
 
 def require_clear_error(done: Done, *texts: str) -> None:
-    """Assert that it is exit code 2, and one message with all `texts`, not a traceback."""
+    """Assert exit code 2 and a single message that contains all `texts`, with no traceback."""
     assert done.code == 2, done
     assert done.err.startswith("error: "), done.err
     assert "Traceback" not in done.err
@@ -86,14 +86,14 @@ def require_clear_error(done: Done, *texts: str) -> None:
 
 
 def interpreter(folder: Path, name: str, code: str, answer: str = "modules True True True") -> Path:
-    """Return an executable that answers as an interpreter, and runs `code` as a worker.
+    """Return an executable that poses as an interpreter and runs `code` as its worker.
 
     Args:
-        folder: where to make it.
+        folder: where to put it.
         name: its name.
         code: Python that finds the request in `request`, a dictionary, its
             file in `file`, and can call `work()` to do what it says.
-        answer: what it prints where it is asked which modules it has.
+        answer: what it prints when asked which modules it has.
     """
     folder.mkdir(exist_ok=True)
     script, executable = folder / f"{name}.py", folder / name
@@ -118,7 +118,7 @@ def work():
 
 """
 
-# Stands in for a framework that is sound: the oracle under another name, and quick to start.
+# Stands in for a working framework: the oracle under another name, and quick to start.
 SOUND = """
 import inception_parity.backends as backends
 from inception_parity.backends.np import Backend
@@ -130,7 +130,7 @@ work()
 
 
 def processes_that_mention(folder: Path) -> list[str]:
-    """Return the command lines of running processes that name something in `folder`."""
+    """Return the command lines of running processes that mention something in `folder`."""
     found = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
@@ -141,7 +141,7 @@ def processes_that_mention(folder: Path) -> list[str]:
 
 
 def alive(pid: int) -> bool:
-    """Return whether a process runs, and isn't just waiting to be reaped."""
+    """Return whether a process is running, rather than waiting to be reaped."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -152,5 +152,5 @@ def wait_for(condition: Callable[[], object], seconds: float = 180, every: float
     """Wait until `condition` holds; fail if it never does."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "waited in vain"
+        assert time.monotonic() < end, f"still not so after {seconds} s"
         time.sleep(every)

@@ -1,4 +1,4 @@
-"""Small files of every format, written by the libraries or by hand, for tests and for fuzzing."""
+"""Small files in every format, written by the libraries or by hand, for tests and fuzzing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ARRAYS: dict[str, Any] = {
 
 
 def write(name: str, path: Path, arrays: Mapping[str, Any] = ARRAYS) -> Path:
-    """Write a file of the format `name`, by its own library where that is always here."""
+    """Write a file in the format `name`, using its own library where that is always installed."""
     WRITERS[name](path, arrays)
     return path
 
@@ -55,7 +55,7 @@ def keras_newer(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def keras_older(path: Path, arrays: Mapping[str, Any]) -> None:
-    """As Keras 2 wrote weights: groups by layer, attributes that name and order them."""
+    """Weights as Keras 2 wrote them: a group per layer, with attributes for names and order."""
     import h5py
 
     with h5py.File(path, "w") as file:
@@ -85,7 +85,7 @@ def keras_archive(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def mxnet(path: Path, arrays: Mapping[str, Any], magic: int = 0xF993FAC9) -> None:
-    """As MXNet's source says: word by word, independently of the reader's module."""
+    """As MXNet's source defines it, field by field, independently of our reader."""
     kinds = {"float32": 0, "float64": 1, "float16": 2, "int64": 6}
     parts = [struct.pack("<QQQ", 0x112, 0, len(arrays))]
     for array in arrays.values():
@@ -116,7 +116,7 @@ WRITERS = {
 
 
 class Payload:
-    """Makes a file when it is unpickled by anything that runs what a pickle says."""
+    """Creates a file when unpickled by anything that executes the pickle."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -126,7 +126,7 @@ class Payload:
 
 
 def hostile_pickle(path: Path, mark: Path, *, archive: bool) -> None:
-    """Write a file of PyTorch's whose pickle would make `mark`."""
+    """Write a PyTorch file whose pickle would create `mark`."""
     state = {"layer.weight": Payload(mark)}
     if archive:
         with zipfile.ZipFile(path, "w") as file:
@@ -148,7 +148,7 @@ def mutate(content: bytes, rng: np.random.Generator) -> bytes:
         if not data:
             break
         at = int(rng.integers(len(data)))
-        # Headers are small, and what a reader believes is in them.
+        # Headers are small, and readers trust them.
         if rng.random() < 0.5:
             at = int(rng.integers(min(len(data), 256)))
         kind = rng.integers(7)

@@ -1,4 +1,4 @@
-"""Runs in this process: a task, its oracle, and one backend beside it."""
+"""Runs in this process: a task, its oracle, and one backend to compare."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from inception_parity.backends import Adapter, Job, adapter, record, run_job
+from inception_parity.backends import Adapter, Job, adapter, record
 from inception_parity.comparison import floors
 from inception_parity.comparison.comparing import Report, compare
 from inception_parity.data import images
 from inception_parity.networks import catalogue
 from inception_parity.traces import seeding, weights
 from inception_parity.traces.trace import Trace
+
+from .helpers import run_job
 
 
 @cache
@@ -30,19 +32,19 @@ def backend_of(name: str) -> Adapter:
 def _built(
     backend: str, network: str, options: tuple[tuple[str, Any], ...], dtype: str
 ) -> tuple[Any, list[str]]:
-    """Return a network, and a list for the digest of the weights that it holds."""
+    """Return a network, and a list for the digest of the weights loaded into it."""
     known = catalogue.network(network)
     return backend_of(backend).build(known, dict(options), dtype), []
 
 
 def forget_networks() -> None:
-    """Let go of all built networks."""
+    """Release all cached networks."""
     _built.cache_clear()
 
 
 @dataclass
 class Bench:
-    """A network with weights and images, and the oracle's trace of it."""
+    """A network with weights and images, and the oracle's trace."""
 
     network: str
     shared: weights.SharedWeights
@@ -63,7 +65,7 @@ class Bench:
         return cls(network, shared, loaded, folder, oracle)
 
     def close(self) -> None:
-        """Throw the traces away."""
+        """Delete the traces."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def floors(self, dtype: str) -> floors.Floors:
@@ -81,7 +83,7 @@ class Bench:
         return getattr(self, key)
 
     def net(self, backend: str, dtype: str) -> Any:
-        """Return the loaded network; the same one each time, so a fault has to be undone."""
+        """Return the loaded network; it is shared, so any fault must be undone."""
         options = tuple(self.shared.options.items())
         net, held = _built(backend, self.network, options, dtype)
         if held != [self.shared.sha256]:
@@ -97,7 +99,7 @@ class Bench:
         plant: Callable[[Adapter, Any], Callable[[], None]] | None = None,
         adapter: Adapter | None = None,
     ) -> Report:
-        """Run a backend, with a fault for as long, and compare it."""
+        """Run a backend, optionally with a fault planted meanwhile, and compare it."""
         adapter = adapter or backend_of(backend)
         net = self.net(backend, dtype)
         undo = plant(adapter, net) if plant is not None else None

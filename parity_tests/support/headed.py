@@ -1,7 +1,7 @@
 """A network in four packages, small enough to be trained with every fault in every framework.
 
-It has one of each: batch norm after a convolution without and with a bias, a plain
-convolution, a max pool, dropout, an auxiliary head.
+It has batch norm after a convolution with and without a bias, a plain
+convolution, a max pool, dropout and an auxiliary head.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def images() -> np.ndarray:
 def trial(preset: str = "momentum", steps: int = 3, **changes: Any) -> Trial:
     """Return a trial of a few steps; `changes` are fields of its recipe."""
     kind, settings = PRESETS[preset]
-    # Larger than the preset's: these weights are small, and there are few of them.
+    # Larger than the preset, because these weights are small and few.
     recipe = Recipe(kind, {**settings, "lr": 2.0**-5}, 0.1, 0.3, BATCH)
     return Trial(replace(recipe, **changes), steps)
 
@@ -162,11 +162,11 @@ def train(
 
     Args:
         framework: the backend.
-        trial: how it is trained.
+        trial: its training.
         out: the trace's folder.
-        dtype: what it computes in.
-        plant: called with the network and its Training, to do it harm.
-        graph: whether Keras compiles its step, as it does for users; that takes seconds.
+        dtype: of the computation.
+        plant: called with the network and its Training, to plant a fault.
+        graph: whether Keras compiles its step, as it does for users, which takes seconds.
     """
     by = copy.copy(adapter(framework))
     make = by.training
@@ -181,7 +181,8 @@ def train(
 
     by.training = made  # type: ignore[method-assign]
     net = build(framework, dtype)
-    return record_training(by, net, job(trial, out, dtype), images(), weights())
+    record_training(by, net, job(trial, out, dtype), images(), weights())
+    return Trace.read(out)
 
 
 def oracle(trial: Trial, out: Path) -> Trace:
@@ -189,4 +190,5 @@ def oracle(trial: Trial, out: Path) -> Trace:
 
     net = in_numpy()
     inception_np.set_weights(net, weights())
-    return record_oracle(adapter("np"), net, job(trial, out), images(), weights())
+    record_oracle(adapter("np"), net, job(trial, out), images(), weights())
+    return Trace.read(out)

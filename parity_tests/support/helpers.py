@@ -1,8 +1,9 @@
-"""What several test files need: cases, inputs that hide no mistake, comparisons."""
+"""Shared by several test files: cases, inputs that hide no mistake, comparisons."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inception_parity.backends import Adapter, Job, run_job
+from inception_parity.backends import Adapter, Job, loaded, record
 from inception_parity.networks import catalogue
 from inception_parity.traces import seeding, weights
 from inception_parity.traces.trace import Trace
@@ -18,7 +19,7 @@ from inception_parity.traces.trace import Trace
 
 @dataclass(frozen=True)
 class Case:
-    """A network with options, and the shape of what it is fed."""
+    """A network with its options and the shape of its input."""
 
     network: str
     settings: tuple[tuple[str, Any], ...]
@@ -40,13 +41,13 @@ def variants(network: str) -> list[dict[str, Any]]:
 
 
 def images(shape: tuple[int, ...], seed: int = 0) -> NDArray[np.float64]:
-    """Return noise on a slope: no symmetry, no constant part, no two images alike."""
+    """Return noise on a slope: no symmetry, no constant region, no two images alike."""
     noise = np.random.default_rng(seed).standard_normal(shape)
     slopes = [np.linspace(-1.0, 1.0 + axis, n) for axis, n in enumerate(shape)]
     return noise + sum(np.ix_(*slopes))
 
 
-@functools.lru_cache(maxsize=2)  # a network's are up to 100 MB
+@functools.lru_cache(maxsize=2)  # a network's traces take up to 100 MB
 def shared_weights(network: str, settings: tuple[tuple[str, Any], ...]) -> weights.SharedWeights:
     return seeding.seeded(network, dict(settings), 0)
 
@@ -58,15 +59,28 @@ def trace_of(
     out: Path,
     oracle: Trace | None = None,
 ) -> Trace:
-    """Run `case` with seeded weights; isolated, if an oracle's trace is given."""
+    """Run `case` with seeded weights; isolated if the oracle's trace is given."""
     mode = "propagated" if oracle is None else "isolated"
     arrays = shared_weights(case.network, tuple(case.options.items())).arrays
     job = Job(case.network, case.options, dtype, mode)
     return run_job(backend, job, images(case.shape), arrays, out, oracle)
 
 
+def run_job(
+    backend: Adapter,
+    job: Job,
+    images: NDArray[np.float64],
+    arrays: Mapping[str, NDArray[Any]],
+    out: Path,
+    oracle: Trace | None = None,
+) -> Trace:
+    """Build the network, load the weights, run it, and leave a trace, as a worker does."""
+    net = loaded(backend, job, arrays)
+    return record(backend, net, job, images, arrays, out, oracle)
+
+
 def relative_l2(found: NDArray[Any], expected: NDArray[Any]) -> float:
-    """Return |found - expected| / |expected|; shapes have to be equal."""
+    """Return |found - expected| / |expected|; the shapes must be equal."""
     if found.shape != expected.shape:
         raise AssertionError(f"shape {found.shape}, but should be {expected.shape}")
     difference = np.linalg.norm((found.astype(np.float64) - expected).ravel())

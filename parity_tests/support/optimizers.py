@@ -1,6 +1,6 @@
-"""Optimizers of the frameworks, stepped through given gradients: ours, and the native ones.
+"""Optimizers in each framework, stepped through given gradients: ours and the native ones.
 
-Five steps on two small arrays, lr a quarter from the third step on.
+Five steps on two small arrays; lr drops to a quarter from the third step on.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-DROP = 2  # the step from which on lr is a quarter
+DROP = 2  # from this step on, lr is a quarter
 STEPS = 5
 
 
@@ -29,7 +29,7 @@ def gradients(step: int) -> dict[str, np.ndarray]:
 
 
 def defined(kind: str, settings: dict[str, Any], steps: int) -> dict[str, np.ndarray]:
-    """Return the weights after steps of the definition in NumPy."""
+    """Return the weights after the steps, by the NumPy definition."""
     optimizer = getattr(importlib.import_module("inception_np"), kind)(**settings)
     weights = start()
     for step in range(steps):
@@ -73,7 +73,7 @@ def in_keras(make: Callable[[], Any], steps: int) -> dict[str, np.ndarray]:
 
 
 def in_mxnet(make: Callable[[], Any], steps: int, batch: int = 4) -> dict[str, np.ndarray]:
-    """Gluon's way: gradients of sums, which `step(batch)` makes those of means."""
+    """Gluon's convention: gradients of sums, which `step(batch)` turns into those of means."""
     from inception_mx._mxnet import gluon, mxnet
 
     weights = {n: gluon.Parameter(n, shape=w.shape, dtype="float64") for n, w in start().items()}
@@ -94,7 +94,7 @@ def in_mxnet(make: Callable[[], Any], steps: int, batch: int = 4) -> dict[str, n
     return {name: w.data().asnumpy() for name, w in weights.items()}
 
 
-# The frameworks' own
+# The native ones
 
 MOMENTUM: dict[str, Any] = {"lr": 0.0625, "momentum": 0.875}
 DECAY = {**MOMENTUM, "weight_decay": 0.125}
@@ -103,21 +103,21 @@ ADAM = {"lr": 0.0625}
 
 
 def torch_optim(name: str, **settings: Any) -> Callable[[Any], Any]:
-    """Return what makes PyTorch's own optimiser of some parameters."""
+    """Return a function from parameters to PyTorch's own optimiser."""
     import torch
 
     return lambda params: getattr(torch.optim, name)(params, **settings)
 
 
 def keras_optim(name: str, **settings: Any) -> Callable[[], Any]:
-    """Return what makes Keras' own optimiser."""
+    """Return a function that creates Keras' own optimiser."""
     import keras
 
     return lambda: getattr(keras.optimizers, name)(**settings)
 
 
 def mxnet_optim(name: str, **settings: Any) -> Callable[[], Any]:
-    """Return what makes MXNet's own optimiser."""
+    """Return a function that creates MXNet's own optimiser."""
     from inception_mx._mxnet import mxnet
 
     return lambda: getattr(mxnet.optimizer, name)(**settings)

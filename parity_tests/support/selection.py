@@ -13,17 +13,17 @@ import pytest
 
 
 def slow_unless(quick: Callable[[dict[str, Any]], bool], reason: str) -> pytest.MarkDecorator:
-    """Mark those of a test's parameter sets as slow for which `quick` is false.
+    """Mark a test's parameter sets as slow where `quick` is false.
 
     Args:
-        quick: from the values of the parameters, by name, to whether `make test` runs them.
-        reason: what makes the others slow, or superfluous in a quick run.
+        quick: takes the parameters by name, and returns whether `make test` runs them.
+        reason: why the others are slow, or redundant in a quick run.
     """
     return pytest.mark.slow_unless(quick, reason=reason)
 
 
 def mark_slow(items: Sequence[pytest.Item]) -> None:
-    """Mark as slow what `slow_unless` says."""
+    """Apply the `slow_unless` marks."""
     for item in items:
         params = item.callspec.params if hasattr(item, "callspec") else {}
         if any(not mark.args[0](params) for mark in item.iter_markers("slow_unless")):
@@ -31,7 +31,7 @@ def mark_slow(items: Sequence[pytest.Item]) -> None:
 
 
 def takes_turn(choices: Sequence[Any], choice: Any, number: int) -> bool:
-    """Return whether it is `choice`'s turn in the round `number`.
+    """Return whether it is the turn of `choice` in round `number`.
 
     Over consecutive rounds every choice gets its turn.
     """

@@ -1,7 +1,7 @@
-"""One small network in each framework, as its users would write it, with mistakes on demand.
+"""The same small network in each framework, as its users would write it, with optional mistakes.
 
 A stem (7x7/2 convolution, batch norm, ReLU, pool), two branches, an average pool, a
-concatenation, a flatten and a dense layer: what ports go wrong in.
+concatenation, a flatten and a dense layer: where ports go wrong.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-SHAPE = (2, 3, 20, 24)  # not square, so that exchanged axes show
+SHAPE = (2, 3, 20, 24)  # not square, so that swapped axes show
 
 
 def images(seed: int = 0) -> np.ndarray[Any, Any]:
@@ -58,11 +58,11 @@ def torch_net(
         net.stem[1].running_var.uniform_(0.5, 2.0)
         net.stem[1].weight.uniform_(0.5, 1.5)
         net.stem[1].bias.normal_(0, 0.3)
-    return net.train()  # capturing has to see to inference itself
+    return net.train()  # capturing must switch to inference itself
 
 
 def keras_net(same: bool = False, eps: float = 1e-3) -> Any:
-    """A subclassed model; `same`: the stem pads as TensorFlow does."""
+    """A subclassed model; with `same`, the stem pads as TensorFlow does."""
     import keras
     from keras import layers
 
@@ -75,7 +75,7 @@ def keras_net(same: bool = False, eps: float = 1e-3) -> Any:
             self.pool = layers.AveragePooling2D(3, 1, padding="same")
 
         def call(self, x: Any) -> Any:
-            right = self.right2(self.right1(x))  # before the left one, unlike elsewhere
+            right = self.right2(self.right1(x))  # called before the left one, unlike elsewhere
             return layers.Concatenate()([self.left(x), right, self.pool(x)])
 
     class Net(keras.Model):
@@ -119,7 +119,7 @@ def functional_keras_net() -> Any:
 
 
 def gluon_net(hybridize: bool = True, counts_padding: bool = False) -> Any:
-    for name in ("bool", "object", "int", "float", "complex", "str"):  # gone from NumPy since
+    for name in ("bool", "object", "int", "float", "complex", "str"):  # since removed from NumPy
         if name not in vars(np):
             setattr(np, name, getattr(builtins, name))
     import mxnet

@@ -1,4 +1,4 @@
-"""Traces of a made-up network, for tests of what is made from traces: no framework, no weights."""
+"""Traces of an invented network, for tests of whatever reads traces: no framework, no weights."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def arrays(seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
 def trace(
     folder: Path, backend: str, values: dict[str, Any], rename: Any = lambda name: name
 ) -> Trace:
-    """Write a float64 trace; `rename` gives the endpoints other names."""
+    """Write a float64 trace; `rename` maps endpoints to other names."""
     with TraceWriter(folder) as writer:
         writer.add(INPUT, values[INPUT], kind="images")
         for name, kind, inputs, leaf in LAYERS:
@@ -58,7 +58,7 @@ def trace(
 
 
 def wrong(values: dict[str, Any]) -> dict[str, Any]:
-    """Return values with an error that starts at CULPRIT, in channel 1 of image 1, and goes on."""
+    """Return values with an error in channel 1 of image 1, from CULPRIT on."""
     found = {name: array.copy() for name, array in values.items()}
     for name in (CULPRIT, "mixed.concat"):
         found[name][1, 1, 2, 3] += 5.0
@@ -71,7 +71,7 @@ def wrong(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def reports(folder: Path, rename: Any = lambda name: name) -> tuple[Trace, list[Column]]:
-    """Return the reference, and columns of one that agrees and of one that doesn't."""
+    """Return the reference, a column that agrees and one that doesn't."""
     values = arrays()
     oracle = trace(folder / "np", "np", values, rename)
     columns = []
@@ -88,7 +88,7 @@ def sheet(
     diagnosis: Diagnosis | None = None,
     **fields: Any,
 ) -> Sheet:
-    """Return the sheet of both columns; `fields` replace parts of it."""
+    """Return the sheet of both columns, with `fields` replaced."""
     oracle, columns = reports(folder, rename)
     columns[1] = replace(columns[1], diagnosis=diagnosis)
     given = {

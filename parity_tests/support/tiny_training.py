@@ -1,7 +1,7 @@
-"""A network small enough to be trained in no time, with batch norm and dropout, in every package.
+"""A network that trains in no time, with batch norm and dropout, in every package.
 
-It isn't in the catalogue: `in_catalogue` puts it there for a test. And data small enough to be
-learnt: ten classes of noise around a pattern each.
+It isn't in the catalogue: `in_catalogue` adds it for a test. Also data that is quickly
+learnt: ten classes, each a pattern with noise.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class TinyNetwork(catalogue.Network):
 
 
 def _model(inner: Any) -> Any:
-    """Return a Keras model: only such one can be told whether it is trained."""
+    """Return a Keras model: only a model takes `training`."""
     import keras
 
     class Tiny(keras.Model):
@@ -54,7 +54,7 @@ def _model(inner: Any) -> Any:
 
 
 def tiny() -> TinyNetwork:
-    """Return the network, to be put into the catalogue as `tiny`."""
+    """Return the network's entry for the catalogue, as `tiny`."""
     options = catalogue.NETWORKS["googlenet"].options[:2]
     return TinyNetwork("tiny", "Tiny", "these tests", options, size=(12, 12))
 
@@ -70,7 +70,7 @@ def plan(data: Any, **given: Any) -> Plan:
 
 
 def patterns(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return grey images of 14x14, and labels: noise around one pattern per class."""
+    """Return grey images of 14x14 and labels: one pattern per class, with noise."""
     of_class = np.random.default_rng(99).integers(0, 256, (10, 14, 14))
     labels = np.random.default_rng(seed).permutation(np.arange(count) % 10)
     noise = np.random.default_rng(seed + 1).integers(-20, 21, (count, 14, 14))
@@ -78,12 +78,12 @@ def patterns(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8
 
 
 def idx(array: NDArray[np.uint8]) -> bytes:
-    """Return an array as the content of an idx file."""
+    """Return the content of an idx file with an array."""
     return bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
 
 
 def write_fashion(folder: Path, train: int = 72, test: int = 40, zipped: bool = False) -> Path:
-    """Write a data set in the files of Fashion-MNIST; return the folder."""
+    """Write a data set in Fashion-MNIST's file format; return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for seed, (kind, count) in enumerate({"train": train, "test": test}.items()):
         for what, array in zip(("images-idx3", "labels-idx1"), patterns(count, seed), strict=True):

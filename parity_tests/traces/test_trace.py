@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from inception_parity import InputError
-from inception_parity.backends import Job, loaded, record, run_job
+from inception_parity.backends import Job, loaded, record
 from inception_parity.files import digest
 from inception_parity.networks import catalogue
 from inception_parity.traces.trace import INPUT, Run, Trace, TraceWriter
 
-from ..support.helpers import Case, images, shared_weights, trace_of
+from ..support.helpers import Case, images, run_job, shared_weights, trace_of
 
 RUN = Run("googlenet", {"in_channels": 1}, "np", "float64", "cpu", "propagated", "i" * 64, "w" * 64)
 SMALL = Case("googlenet", (), (1, 1, 33, 40))

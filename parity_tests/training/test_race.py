@@ -1,4 +1,4 @@
-"""A race's numbers: distances by hand, what parts when, and what is left out."""
+"""The numbers of a race: distances computed by hand, and when runners drift apart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records of trainings in files: what versions before wrote is read, and written the same."""
+"""Records of trainings in files: what earlier versions wrote is read, and written the same way."""
 
 from __future__ import annotations
 

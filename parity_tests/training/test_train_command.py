@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from inception_parity import InputError
+from inception_parity.backends.quiet import quiet
 from inception_parity.data import datasets
 from inception_parity.networks import catalogue
 from inception_parity.traces import weights
@@ -36,7 +37,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "here")
     tiny.write_fashion(Path("data"), train=36, test=20)
     yield
-    # PyTorch makes a folder of its own there, when it first makes an optimiser.
+    # PyTorch makes its own folder there when it first makes an optimizer.
     assert [p.name for p in temporary.iterdir() if "inception-parity" in p.name] == []
 
 
@@ -69,7 +70,7 @@ def half_written() -> list[Path]:
 def kill_while_it_writes(process: subprocess.Popen[str]) -> None:
     """Kill a training in the middle of a checkpoint's writing.
 
-    It is held first: seen from here, a file may be whole before the signal comes.
+    It is paused first: a file that is seen half-written may be whole before the signal arrives.
     """
     while True:
         wait_for(half_written, every=0.001)
@@ -83,7 +84,7 @@ def kill_while_it_writes(process: subprocess.Popen[str]) -> None:
     assert len(half_written()) == 1
 
 
-@pytest.mark.slow  # what it stands for is tested in this process, too: see test_training.py
+@pytest.mark.slow  # test_training.py tests the same within this process
 @pytest.mark.timeout(900)  # five trainings, one after another
 def test_killed_command_resumes_bit_for_bit():
     """Killed while a checkpoint is written, in an epoch, stopped by SIGINT, then left alone."""
@@ -125,7 +126,7 @@ def test_killed_command_resumes_bit_for_bit():
 
 @pytest.mark.parametrize("trainer", BACKENDS)
 def test_trained_network_is_tested_by_every_backend_alike(capsys, quick, trainer):
-    """Whoever trained it: the same images are right, and the loss is the same in float32."""
+    """Whichever backend trained it, the same images are right, and the float32 loss is the same."""
     words = ("train", "tiny", "--backend", trainer, *FOLDER, "--epochs", "2", "--out", "t")
     done = call(capsys, *words, "--batch", "12")
     assert done.code == 0, done
@@ -295,10 +296,10 @@ def test_race_agrees_in_float64_and_leaves_steps_and_picture(capsys):
 
 
 def test_libraries_start_in_silence_unless_they_fail(capfd):
-    with loop.quiet():
+    with quiet():
         os.write(2, b"hello from C++")
     assert capfd.readouterr().err == ""
-    with pytest.raises(KeyError), loop.quiet():
+    with pytest.raises(KeyError), quiet():
         os.write(2, b"what went wrong")
         raise KeyError
     assert capfd.readouterr().err == "what went wrong"

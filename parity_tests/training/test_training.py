@@ -26,7 +26,7 @@ from ..support.selection import slow_unless, takes_turn
 
 
 class Watch:
-    """Says nothing, and stops or fails after so many steps."""
+    """Reports nothing, and stops or fails after a number of steps."""
 
     def __init__(self, stop: int | None = None, fail: int | None = None) -> None:
         self.steps, self.stop_at, self.fail_at = 0, stop, fail
@@ -47,7 +47,7 @@ class Watch:
 
 
 class KilledError(BaseException):
-    """Stands in for a signal that leaves no time for anything."""
+    """Stands in for a signal that leaves no time to react."""
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +73,7 @@ def begin(data, **given):
 
 
 def require_same(folder: Path, other: Path) -> None:
-    """Assert that two trainings came to the same, bit for bit, but for the time they took."""
+    """Assert that two trainings have equal results, bit for bit, except for the time they took."""
     found, expected = checkpoint.read(folder), checkpoint.read(other)
     for ours, theirs in ((found.weights, expected.weights), (found.optimizer, expected.optimizer)):
         assert list(ours) == list(theirs)
@@ -122,8 +122,8 @@ def test_killed_training_goes_on_bit_for_bit(framework, data, tmp_path, load_ada
     assert (kept.position.epoch, kept.position.step) == (1, 2)
     run(cut, kept, data)
     require_same(cut, whole)
-    # It would be no wonder if nothing had been trained. (Whether ten steps with dropout lower
-    # the loss is a matter of luck.)
+    # All this would prove nothing if nothing had been trained. (Whether ten steps with dropout
+    # lower the loss is a matter of luck.)
     trained = checkpoint.read(whole).weights
     kernels = [name for name in trained if name.endswith("weight")]
     assert [name for name in kernels if np.array_equal(trained[name], start.weights[name])] == []
@@ -140,7 +140,7 @@ def test_test_says_the_same_in_every_backend(data, framework, tmp_path, load_ada
             loss, right = loop.test(trained.plan, backend, trained.weights, data, Watch())
             assert right == record["test_right"]
             assert loss == pytest.approx(record["test_loss"], rel=1e-5)
-    # And the oracle's, by the definition.
+    # The oracle says the same, by the definition.
     net = catalogue.network("tiny").build("inception_np", start.plan.options)
     inception_np.set_weights(net, trained.weights)
     images, labels = zip(*trained.plan.feed.test(data.test), strict=True)
@@ -160,7 +160,7 @@ def test_steps_drop_other_values_with_another_number_or_seed(framework, load_ada
     assert all(0 <= seed < 2**31 for seed in seeds)
 
 
-# What follows is the engine's, and no framework's: the first one that is there will do.
+# What follows tests the engine, not a framework: the first one that is installed will do.
 
 ANY = next(name for name in (*chosen_backends(), "pt") if name != catalogue.ORACLE)
 
@@ -188,7 +188,7 @@ def test_kill_while_a_checkpoint_is_written_keeps_the_last(start, data, tmp_path
 
     def die(number: int) -> None:
         synced.append(number)
-        if len(synced) == 4:  # the begin, and steps 1 and 2, are written; of step 3, the bytes
+        if len(synced) == 4:  # the beginning, steps 1 and 2 are written, and the bytes of step 3
             raise KilledError
 
     with monkeypatch.context() as patch, pytest.raises(KilledError):

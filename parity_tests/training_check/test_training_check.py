@@ -1,4 +1,4 @@
-"""Training in three frameworks beside each other, and beside the oracle."""
+"""Training in three frameworks, compared with each other and with the oracle."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_frameworks_agree_in_training(preset: str, tmp_path: Path) -> None:
         assert np.abs(moved).max() > 1e-3
 
 
-def test_float32_is_shown_beside_float64(tmp_path: Path) -> None:
+def test_float32_is_shown_next_to_float64(tmp_path: Path) -> None:
     trial = headed.trial()
     traces, oracle = trained(trial, tmp_path, ("float64", "float32"))
     rows = [r for r in judge(traces, oracle, headed.weights(), trial) if r.dtype == "float32"]
@@ -275,7 +275,7 @@ def test_weights_may_be_apart_by_what_the_optimizer_makes_of_noise(tmp_path: Pat
                 assert row.fails is not agrees
                 assert row.above == (("fc.weight",) if agrees else ())
                 assert (row.allowed is not None) is agrees
-    # A backend whose gradient is 0 doesn't make it wider for all.
+    # A backend whose gradient is 0 doesn't widen the limit for all.
     zero = trace_of(tmp_path, "zero", gradient=[0.0, 0.0], weights=[3.0, 4.0])
     assert steep(adam, noise, zero) == 0.0
 
@@ -317,7 +317,7 @@ def test_steps_on_a_gpu_are_judged_by_the_oracle(
 def test_trained_again_from_the_same_weights_a_network_comes_to_the_same(
     framework: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Else what another last digit leads to would be measured with something else in it."""
+    """Otherwise the effect of another last digit would be measured together with another effect."""
     monkeypatch.setattr(steps, "_perturbed", lambda name, array: array)
     for preset in ("nesterov", "adam"):
         trace = headed.train(framework, headed.trial(preset), tmp_path / preset)

@@ -1,4 +1,4 @@
-"""Requests as JSON, and workers of another version."""
+"""Requests as JSON, and requests from another version."""
 
 from __future__ import annotations
 

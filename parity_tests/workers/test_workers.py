@@ -101,7 +101,7 @@ def sound(tmp_path: Path) -> Path:
     return interpreter(tmp_path / "bin", "sound", SOUND)
 
 
-# Each takes three processes, the oracle's included; of these, another one stands for the kind.
+# Each takes three processes, the oracle's included; another failure of the same kind stays quick.
 ALIKE = (
     "ends with 7",
     "crashes",
@@ -154,7 +154,7 @@ def test_worker_that_prints_megabytes_can_succeed(tmp_path, temporary, capsys):
     assert "noise" not in done.out
 
 
-def test_worker_that_hangs_is_given_up_with_all_it_started(tmp_path, temporary, capsys, sound):
+def test_worker_that_hangs_is_ended_with_all_it_started(tmp_path, temporary, capsys, sound):
     child = tmp_path / "child"
     hanging = interpreter(tmp_path / "bin", "hanging", hang(child))
     done = call(
@@ -169,7 +169,7 @@ def test_worker_that_hangs_is_given_up_with_all_it_started(tmp_path, temporary, 
 
 
 def hang(child: Path) -> str:
-    """Return a worker's code that starts a process, hangs, and ends at no polite signal."""
+    """Return a worker's code that starts a process, hangs, and ignores polite signals."""
     return f"""
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_IGN)
@@ -263,6 +263,62 @@ def test_workers_end_when_the_command_is_killed(tmp_path, temporary):
     os.kill(int(child.read_text()), signal.SIGKILL)  # nobody knows of it any more
     wait_for(lambda: processes_that_mention(temporary) == [])
     wait_for(lambda: list(temporary.iterdir()) == [])
+
+
+STUBBORN = """
+import errno, select, shutil
+from inception_parity import worker
+folder = pathlib.Path(request["folder"])
+
+def fill():
+    (folder / "late").mkdir(parents=True, exist_ok=True)
+    pathlib.Path({started!r}).touch()
+"""
+WRITES_ON = """
+def write(*arguments):
+    while True:
+        fill()
+
+worker._work = write
+work()
+"""
+# Another worker has removed the folder, and this one notices before its own thread does.
+FAILS_FIRST = """
+execv = os.execv
+
+def wait_and_exec(*arguments):
+    time.sleep(1)
+    execv(*arguments)
+
+def fail(*arguments):
+    fill()
+    select.select([0], [], [])
+    shutil.rmtree(folder)
+    fill()
+    raise FileNotFoundError(errno.ENOENT, "gone")
+
+os.execv = wait_and_exec
+worker._work = fail
+work()
+"""
+
+
+@pytest.mark.parametrize("code", [WRITES_ON, FAILS_FIRST], ids=["writes on", "fails first"])
+def test_nothing_is_left_by_a_worker_that_is_writing_when_the_command_is_killed(
+    tmp_path, temporary, code
+):
+    started = tmp_path / "started"
+    code = STUBBORN.format(started=str(started)) + code
+    stubborn = interpreter(tmp_path / "bin", "stubborn", code)
+    words = ("run", "googlenet", "--backend", "np", *SMALL, "--out", temporary / "trace")
+    command = start(*words, "--python", f"np={stubborn}")
+    wait_for(started.exists)
+    command.kill()
+    command.communicate()
+    wait_for(
+        lambda: processes_that_mention(temporary) == [] and list(temporary.iterdir()) == [],
+        seconds=20,
+    )
 
 
 # Frameworks that can't be loaded.

@@ -1,8 +1,8 @@
 """Adapters that run libraries' networks, from the libraries' files, with their own loaders.
 
-They leave traces under our names, so that a library's network is compared as any
-backend is. The arrays that the library reads from a file are also compared with those
-that our reader finds in it.
+They leave traces under our names, so a library's network is compared as any backend is.
+The arrays that the library reads from a file are also compared with those that our reader
+finds in it.
 """
 
 from __future__ import annotations
@@ -27,15 +27,12 @@ def library_adapter(name: str, device: str, file: Path, backend: str = "") -> Ad
     Raises:
         UnavailableError: the library, or ONNX Runtime, can't be imported.
     """
-    info = libraries.module(name).LIBRARY
+    info = libraries.library(name)
     if backend == "onnx":
         adapter("onnx", device)  # for its error where it can't be imported
-        runs = importlib.import_module(".onnx", __name__)
-        network: Adapter = runs.Backend(device, file, name)
-        return network
+        name = "onnx"
     try:
-        module = importlib.import_module(f".{name}", __name__)
-        found: Adapter = module.Backend(device, file)
+        found: Adapter = importlib.import_module(f".{name}", __name__).Backend(device, file, info)
     except ImportError as error:
         raise UnavailableError(
             f"{info.title} can't be imported here ({error}); pip install {info.distribution}"

@@ -1,7 +1,7 @@
 """An ONNX file that was exported elsewhere: the file is the network.
 
-Nothing but its images, its first output and its initialisers is known, so that a
-comparison has the logits and the weights, and no stages.
+Only its images, its first output and its initialisers are known, so a comparison has the
+logits and the weights, but no stages.
 """
 
 from __future__ import annotations
@@ -12,14 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
-from ... import libraries
 from ...errors import InputError
-from ...networks.catalogue import Network
-from ...traces import weights
 from ...workers.request import Job
 from .. import onnx
+from .from_file import FromFile
 
 
 class Model(onnx.FileNetwork):
@@ -35,20 +32,10 @@ class Model(onnx.FileNetwork):
         return outputs
 
 
-class Backend(onnx.Backend):
-    """A file, beside the adapter of those that we exported.
+class Backend(FromFile, onnx.Backend):  # type: ignore[misc]  # this one always has a file
+    """A file with a library's names, run by the adapter of files that we exported."""
 
-    Args:
-        device: `cpu`.
-        file: the ONNX file.
-        library: whose names its initialisers have.
-    """
-
-    def __init__(self, device: str, file: Path, library: str) -> None:
-        super().__init__(device)
-        self.file = file
-        self.module = libraries.module(library)
-        self.network, self.options = "", dict[str, Any]()
+    modules = onnx.Backend.modules
 
     def prepare(
         self, job: Job, weights: Mapping[str, NDArray[Any]], size: tuple[int, int],
@@ -56,9 +43,7 @@ class Backend(onnx.Backend):
     ) -> None:  # fmt: skip
         """Do nothing: the file is there."""
 
-    def build(self, network: Network, options: Mapping[str, Any], dtype: str) -> Any:
-        assert self.file is not None
-        self.network, self.options = network.name, dict(options)
+    def load(self, dtype: str) -> Any:
         try:
             model = onnx.checked(self.file)
             held = {tensor.name for tensor in model.graph.initializer}
@@ -71,11 +56,5 @@ class Backend(onnx.Backend):
         except InputError as error:
             raise InputError(f"{self.file}: {error}") from error
 
-    def get_weights(self, net: Any) -> dict[str, NDArray[Any]]:
-        """Return the initialisers that have a name in the library, as the session has them."""
-        shared = weights.shapes(self.network, self.options)
-        return {
-            ours: numpy_helper.to_array(net.initializers[theirs])
-            for ours, theirs in self.module.names(self.network, shared, None).items()
-            if theirs in net.initializers
-        }
+    def arrays(self, net: Any) -> dict[str, NDArray[Any]]:
+        return onnx.Backend.get_weights(self, net)

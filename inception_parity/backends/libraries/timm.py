@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from ...libraries import timm
-from . import torchvision
+from . import torchvision  # first: timm imports it too, and in some builds that has to be helped
+
+# isort: split
+import timm
 
 
 class Backend(torchvision.Backend):
-    """timm, whose networks are made, and called, as torchvision's."""
-
-    names = staticmethod(timm.names)
-    path = staticmethod(timm.path)
-
-    def load_models(self) -> Any:
-        torchvision.models()  # timm imports torchvision, which has to be helped in some builds
-        import timm
-
-        return timm
-
-    def versions(self) -> dict[str, str]:
-        import timm
-
-        versions = {k: v for k, v in super().versions().items() if k != "torchvision"}
-        return {**versions, "timm": str(timm.__version__)}
+    """A network of timm, which is loaded and called as torchvision's are."""
 
     def let_heads_run(self, net: Any, run: bool) -> None:
-        net.aux_logits = run  # timm's runs in inference too
+        net.aux_logits = run  # timm's run in inference too
 
-    def make(self, name: str, options: Mapping[str, Any]) -> Any:
-        return self.models.create_model(
-            "inception_v3", pretrained=False, num_classes=options["num_classes"],
-            in_chans=options["in_channels"], aux_logits=options["use_aux"],
+    def make(self) -> Any:
+        return timm.create_model(
+            self.library.networks[self.network].title, pretrained=False,
+            num_classes=self.options["num_classes"], in_chans=self.options["in_channels"],
+            aux_logits=self.options["use_aux"],
         )  # fmt: skip

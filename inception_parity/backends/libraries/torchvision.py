@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from ...formats import torch as torch_files
-from ...libraries import STAGES, torchvision
-from ...networks.catalogue import Network
-from ...traces import weights
 from .. import pt
 from .from_file import FromFile
+
+_ALIVE: list[Any] = []  # a library's declarations go with it
 
 
 def models() -> Any:
@@ -35,9 +34,6 @@ def models() -> Any:
     return found
 
 
-_ALIVE: list[Any] = []  # a library's declarations go with it
-
-
 def state_dict(file: Path) -> dict[str, Any]:
     """Read a state dict as PyTorch's own functions do."""
     if torch_files.recognise(file):
@@ -48,46 +44,37 @@ def state_dict(file: Path) -> dict[str, Any]:
     return dict(load_file(file))
 
 
+MODELS = models()
+
+
 class Backend(FromFile, pt.Backend):
-    """torchvision, beside PyTorch's adapter."""
-
-    names = staticmethod(torchvision.names)
-    path = staticmethod(torchvision.path)
-
-    def __init__(self, device: str, file: Path) -> None:
-        super().__init__(device, file)
-        self.models = self.load_models()
-
-    def load_models(self) -> Any:
-        """Import the library."""
-        return models()
+    """A network of torchvision, run by PyTorch's adapter."""
 
     def versions(self) -> dict[str, str]:
-        import torchvision
+        name = self.library.name
+        return {**super().versions(), name: str(sys.modules[name].__version__)}
 
-        return {**super().versions(), "torchvision": str(torchvision.__version__)}
-
-    def build(self, network: Network, options: Mapping[str, Any], dtype: str) -> Any:
-        self.network, self.options = network.name, dict(options)
-        net = self.make(network.name, options)
+    def load(self, dtype: str) -> Any:
+        net = self.make()
         state = {
             # A state dict of float64 is converted as what float32 holds of it.
             name: tensor.float() if tensor.dtype == torch.float64 else tensor
             for name, tensor in state_dict(self.file).items()
-            if options["use_aux"] or not name.startswith(("AuxLogits.", "aux1.", "aux2."))
+            if self.options["use_aux"] or not name.startswith(("AuxLogits.", "aux1.", "aux2."))
         }
         net.load_state_dict(state)
         net = net.to(self.torch_device, getattr(torch, dtype)).eval()
-        self.let_heads_run(net, bool(options["return_aux"]))
+        self.let_heads_run(net, bool(self.options["return_aux"]))
         return net
 
     def let_heads_run(self, net: Any, run: bool) -> None:
         """Say whether auxiliary heads run: here, where the network, itself alone, is training."""
         net.training = run
 
-    def make(self, name: str, options: Mapping[str, Any]) -> Any:
+    def make(self) -> Any:
         """Return the library's network, with any weights."""
-        make = self.models.googlenet if name == "ceil_googlenet" else self.models.inception_v3
+        options = self.options
+        make = getattr(MODELS, self.library.networks[self.network].title)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return make(
@@ -95,12 +82,5 @@ class Backend(FromFile, pt.Backend):
                 transform_input=options["transform_input"], num_classes=options["num_classes"],
             )  # fmt: skip
 
-    def modules(self, net: Any) -> Iterator[tuple[str, Any, bool]]:
-        yield "", net, False
-        for stage in STAGES[self.network]:
-            yield stage, net.get_submodule(self.path(self.network, stage)), True
-
-    def get_weights(self, net: Any) -> dict[str, NDArray[Any]]:
-        state = {name: self.to_shared(tensor).copy() for name, tensor in net.state_dict().items()}
-        shared = weights.shapes(self.network, self.options)
-        return {n: state[theirs] for n, theirs in self.names(self.network, shared, None).items()}
+    def arrays(self, net: Any) -> dict[str, NDArray[Any]]:
+        return {name: self.to_shared(tensor).copy() for name, tensor in net.state_dict().items()}
