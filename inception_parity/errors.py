@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 # Exit codes of the command. 2 is bad usage or input, as Click has it too.
 AGREE = 0  # everything that was asked for ran, and agrees
@@ -26,6 +28,33 @@ class InputError(ReportedError):
 
 class OracleError(ReportedError):
     """The oracle, without which nothing can be judged, didn't run."""
+
+
+@contextlib.contextmanager
+def needs(what: str, extra: str, instead: str = "") -> Iterator[None]:
+    """Turn the failure of an import into InputError: what needs the library, how to install it.
+
+    Args:
+        what: begins the message.
+        extra: of this distribution, that installs the library.
+        instead: what else can be done, as the message's last words.
+    """
+    try:
+        yield
+    except ImportError as error:
+        hint = f"pip install 'inception-parity[{extra}]'{instead}"
+        raise InputError(f"{what} ({error}); {hint}") from error
+
+
+@contextlib.contextmanager
+def reading(file: Path, problem: str) -> Iterator[None]:
+    """Turn whatever wrong content leads to into InputError, which begins with the file's name."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
+    except (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError) as error:
+        raise InputError(f"{file}: {problem} ({error!r})") from error
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

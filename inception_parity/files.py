@@ -94,6 +94,11 @@ def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
     return sha.hexdigest()
 
 
+def content_hash(array: NDArray[Any]) -> str:
+    """Return the sha256 of a contiguous array's bytes."""
+    return hashlib.sha256(array.data if array.size else b"").hexdigest()
+
+
 def save_array(file: Path, array: NDArray[Any]) -> None:
     """Write an .npy file.
 

@@ -1,7 +1,8 @@
-"""Floating-point formats, rounding to them, and sums over large arrays."""
+"""Floating-point formats, rounding to them, sums over large arrays, raw random integers."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,13 @@ def to_dtype(array: NDArray[Any], dtype: str) -> NDArray[Any]:
     bits = bits + (np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1)))
     rounded: NDArray[Any] = (bits & np.uint32(0xFFFF0000)).view(np.float32)
     return rounded
+
+
+def raw_integers(text: str, count: int) -> NDArray[np.uint64]:
+    """Return raw integers of PCG64 that depend only on `text`, not on NumPy's version."""
+    entropy = int.from_bytes(hashlib.sha256(text.encode()).digest(), "little")
+    raw: NDArray[np.uint64] = np.random.PCG64(entropy).random_raw(count)
+    return raw
 
 
 BLOCK = 1 << 15  # elements; what is computed from a block never leaves the cache

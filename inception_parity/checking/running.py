@@ -1,4 +1,4 @@
-"""Workers beside the oracle: what each is asked for, and what all of them share."""
+"""The oracle's worker and the others: what each is asked for, and what all of them share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..workers.processes import Worker, run_all
 from ..workers.request import AnyJob, Outcome, Request
 from .task import Settings, Task
 
-WORK = "work"  # the folder, beside the traces, for what only workers need
+WORK = "work"  # the folder, next to the traces, for what only workers need
 IMAGES = f"{WORK}/images.npy"
 
 

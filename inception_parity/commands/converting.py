@@ -1,7 +1,8 @@
-"""Other people's files: what they are, and into ours or each other's."""
+"""Other people's files of weights: what they are, and how they become ours or each other's."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,14 +25,14 @@ from .option_groups import command
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """What is said about a file of weights, beyond what it says itself."""
+    """What is said about a file of weights, where its content leaves doubt."""
 
     library: str | None = None
     network: str | None = None
     settings: list[str] | None = None
 
     def claim(self) -> Claim:
-        """Return it as it is meant."""
+        """Return what is said, for `identify`."""
         return Claim(self.library, self.network, parse_settings(self.settings))
 
 
@@ -48,7 +49,7 @@ def convert_command(
 ) -> None:
     """Convert weights between torchvision, timm, Keras, MXNet Gluon, shared and ONNX files.
 
-    The source's own network runs beside the converted one, on a photograph and on
+    The source's own network and the converted one both run, on a photograph and on
     noise. Exit code 1: they disagree; 3: one of them crashed or timed out. In both
     cases nothing is written.
 
@@ -143,9 +144,7 @@ def _show_verification(verification: Verification | None) -> None:
 
 
 def _stated(found: Found) -> str:
-    """Return what a file of ours says of its verification."""
-    import json
-
+    """Return what a file that was written here says about its verification."""
     history = found.content.metadata.get("history")
     if not history:
         exported = found.content.metadata.get("verified", "")  # by `export --verify`

@@ -34,7 +34,7 @@ def differences_command(
 
         inception-parity differences --backends pt,tf
     """
-    chosen = parse_backends(backends, "the experiments are of pt, tf and mx")
+    chosen = parse_backends(backends, "the experiments run in pt, tf and mx")
     if write is not None and (topic is not None or set(chosen) != set(differences.FRAMEWORKS)):
         raise InputError(
             "--write needs all topics and all frameworks: leave out TOPIC and --backends"

@@ -43,11 +43,11 @@ def export_command(
         inception-parity export googlenet --verify --out googlenet.onnx
     """
     if backends is not None and not verify:
-        raise InputError("--backends says what runs beside the file with --verify; add that")
-    beside = tuple(catalogue.installed_backends())
+        raise InputError("--backends says what the file is compared with; add --verify")
+    others = tuple(catalogue.installed_backends())
     if backends is not None:
-        beside = parse_backends(backends, "it always runs, and isn't checked against itself")
-    everyone = tuple(dict.fromkeys([*beside, "onnx"]))
+        others = parse_backends(backends, "it always runs, and isn't checked against itself")
+    everyone = tuple(dict.fromkeys([*others, "onnx"]))
     settings = WorkerOptions("cpu", pythons, timeout).settings(everyone, ("float64", "float32"))
     require_writable(file)
     task = given.task(network, given.options())

@@ -79,13 +79,11 @@ class Wanted:
         return info
 
     def chosen_backends(self) -> list[str]:
-        """Return whose networks of ours take part; the first stands for a source of ours."""
+        """Return the backends that take part; the first runs a source of shared weights."""
         for backend in self.backends or ():
             catalogue.backend(backend)
             if backend == self.to == ONNX:
-                raise InputError(
-                    "an ONNX file isn't proven by another one; name other backends to run beside it"
-                )
+                raise InputError("an ONNX file isn't verified by another one; name other backends")
         if self.backends is not None:
             if not self.backends:
                 raise InputError("no backends are named; leave that out for the default")
@@ -160,7 +158,7 @@ def read(found: Found) -> SharedWeights:
 
     Raises:
         InputError: arrays are missing, unexpected or unusable (all named), or a
-            file of ours has changed since it was written.
+            file of shared weights has changed since it was written.
     """
     arrays = found.arrays()
     provenance = f"converted from {found.title}, {found.path.name}"
@@ -177,7 +175,7 @@ def _size(found: Found, asked: Size | None) -> Size:
     """Return the (height, width) of a target's images: what is asked for, or the network's own.
 
     Raises:
-        InputError: the source is an ONNX file of another size, beside which nothing is proven.
+        InputError: the source is an ONNX file of another size, so nothing could be verified.
     """
     own = found.fixed_size
     if own is not None:
@@ -203,7 +201,7 @@ def require_room(found: Found, shared: SharedWeights, info: Library) -> None:
 def source_side(found: Found, shared: SharedWeights) -> Side | None:
     """Return what runs for a source: an ONNX file itself or a library's network.
 
-    None for shared weights, which any network of ours stands for.
+    None for shared weights, which any backend can run.
     """
     file = found.path.absolute()
     if found.is_our_onnx:
@@ -265,7 +263,7 @@ def _history(found: Found, verification: Verification | None) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _neighbour(target: Path) -> Iterator[Path]:
-    """Yield a name beside the target, with its suffix; what is still there at the end goes."""
+    """Yield a name next to the target, with its suffix; what has it in the end is removed."""
     partial = target.with_name(f".{secrets.token_hex(4)}-{target.name}")
     try:
         yield partial

@@ -2,7 +2,7 @@
 
 The content decides, never the file's name: the names and shapes of arrays, a model's
 description where there is one, and what our own files state. What a file doesn't record is
-assumed and said to be, and settled by `--from`, `--network` and `--set`.
+assumed, which is reported, and can be settled by `--from`, `--network` and `--set`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from .. import formats, libraries
-from ..errors import InputError
+from ..errors import InputError, reading
 from ..formats import Content
 from ..libraries import ONNX, SHARED, Library
 from ..networks import catalogue
@@ -82,15 +82,11 @@ class Identification:
 
     def _ours(self) -> Found:
         """Take a file at its word: ours state their network and options."""
-        try:
+        with reading(self.path, "broken metadata"):
             stated = self.content.metadata["options"]
             stated = dict((json.loads(stated) if isinstance(stated, str) else stated).items())
             name = str(self.content.metadata["network"])
             options = dict(catalogue.network(name).resolve(stated))
-        except (ValueError, AttributeError, TypeError, RecursionError) as error:
-            raise InputError(f"{self.path}: broken metadata ({error!r})") from error
-        except InputError as error:
-            raise InputError(f"{self.path}: {error}") from error
         if self.claim.network not in (None, name):
             self._refuse(f"weights of {name}, but should be of {self.claim.network}")
         asked = catalogue.network(name).resolve({**options, **self.claim.settings})
@@ -129,8 +125,8 @@ class Identification:
             said = {"--from": self._library, "--network": self.claim.network}
             asked = "".join(f"{flag} {value} " for flag, value in said.items() if value)
             self._refuse(
-                f"of format {self.content.format}, and not one of ours; such files are read of "
-                f"{', '.join(fits)}, which isn't what {asked}says"
+                f"of format {self.content.format}, and not one of ours; such files can come "
+                f"from {', '.join(fits)}, which isn't what {asked}says"
             )
         share, info, name = max(candidates, key=lambda candidate: candidate[0])
         if share < 0.5:

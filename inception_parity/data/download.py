@@ -12,7 +12,7 @@ from pathlib import Path
 
 import platformdirs
 
-from ..errors import InputError
+from ..errors import InputError, needs
 
 # sha256 of the unzipped files, as their authors published them
 FASHION_MNIST = {
@@ -73,13 +73,8 @@ def cifar_10(say: Say) -> Path:
 
 
 def _fetch(url: str, known_hash: str | None, folder: Path, say: Say) -> Path:
-    try:
+    with needs("downloads need pooch", "data", instead=", or give --data-folder"):
         import pooch
-    except ImportError as error:
-        raise InputError(
-            f"downloads need pooch ({error}); pip install 'inception-parity[data]', or give "
-            "--data-folder"
-        ) from error
     say(f"downloading {url}")
     pooch.get_logger().setLevel("ERROR")
     downloader = pooch.HTTPDownloader(progressbar=_Lines(say))

@@ -14,7 +14,6 @@ training resumes with the very batches that it would have seen.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..numerics import raw_integers
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -122,11 +122,7 @@ class Feed:
             yield order[start : start + self.batch]
 
     def _raw(self, purpose: str, epoch: int, count: int) -> NDArray[np.uint64]:
-        """Return raw integers of PCG64: the same with every version of NumPy."""
-        text = f"{self.seed} {purpose} {epoch}"
-        entropy = int.from_bytes(hashlib.sha256(text.encode()).digest(), "little")
-        raw: NDArray[np.uint64] = np.random.PCG64(entropy).random_raw(count)
-        return raw
+        return raw_integers(f"{self.seed} {purpose} {epoch}", count)
 
     def _read(self, split: Split, chosen: NDArray[np.int64]) -> NDArray[np.uint8]:
         from . import images  # Pillow, which a worker in another interpreter hasn't got

@@ -1,8 +1,9 @@
 """What the frameworks do differently by default, as small experiments that can be run.
 
-Each topic has one experiment per framework. It shows the default and, where this project has
-a layer or optimiser of its own, what that does instead. `run` starts a worker process per
-framework; these modules import no framework until an experiment runs.
+Each topic has its texts in `topics/NAME.md` and an experiment in one of these modules, for each
+framework or for all of them. It shows the default and, where this project has a layer or optimiser
+of its own, what that does instead. `run` starts a worker process per framework; these modules
+import no framework until an experiment runs.
 """
 
 from __future__ import annotations
@@ -16,28 +17,23 @@ from typing import Any
 
 from ..backends import Adapter
 from ..errors import InputError, nearest
-from ..networks import catalogue
 from ..workers.processes import Worker, run_all
 from ..workers.request import Experiment, Request
-from .convolutions import TOPICS as CONVOLUTIONS
-from .losses import TOPICS as LOSSES
-from .norms import TOPICS as NORMS
-from .optimizers import TOPICS as OPTIMIZERS
-from .pools import TOPICS as POOLS
-from .runtime import TOPICS as RUNTIME
-from .topic import Answer, Topic
-from .training import TOPICS as TRAINING
+from . import convolutions, losses, norms, optimizers, pools, runtime, training
+from .kit import Kit
+from .topic import FRAMEWORKS, Answer, Topic
 
-__all__ = ["TOPICS", "Answer", "Topic", "experiment", "find_topic", "run"]
+__all__ = ["FRAMEWORKS", "TOPICS", "Answer", "Topic", "experiment", "find_topic", "run"]
 
-TOPICS = {
-    topic.name: topic
-    for topics in (CONVOLUTIONS, POOLS, NORMS, TRAINING, OPTIMIZERS, LOSSES, RUNTIME)
-    for topic in topics
+TOPICS: dict[str, Topic] = {
+    **convolutions.TOPICS,
+    **pools.TOPICS,
+    **norms.TOPICS,
+    **training.TOPICS,
+    **optimizers.TOPICS,
+    **losses.TOPICS,
+    **runtime.TOPICS,
 }
-FRAMEWORKS = tuple(
-    name for name, info in catalogue.BACKENDS.items() if info.package and name != catalogue.ORACLE
-)
 
 
 def find_topic(name: str) -> Topic:
@@ -108,10 +104,10 @@ def experiment(backend: Adapter, names: Sequence[str]) -> dict[str, Any]:
     Returns:
         The versions, and a cell for each topic, as JSON has them.
     """
-    cells = {}
+    cells, kit = {}, Kit(backend)
     for name in names:
         try:
-            cells[name] = TOPICS[name].runs[backend.name]()
+            cells[name] = TOPICS[name].runs[backend.name](kit)
         except Exception as error:  # the table shows it in place of an answer
             cells[name] = Answer(problem=f"the experiment failed: {error!r}"[:300])
     return {

@@ -1,192 +1,119 @@
-"""Optimisers: one weight, updated with given gradients."""
+"""Optimisers: one weight of 1, updated with given gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from .topic import Answer, Topic
+from .kit import Kit
+from .topic import Answer, Topics
 
-Step = tuple[float, float]  # gradient, learning rate
-
-
-def _steps_pt(make: Callable[..., Any], steps: Sequence[Step], **options: Any) -> float:
-    import torch
-
-    w = torch.ones(1, dtype=torch.float64, requires_grad=True)
-    optimizer = make([w], lr=steps[0][1], **options)
-    for gradient, lr in steps:
-        optimizer.param_groups[0]["lr"] = lr
-        w.grad = torch.full_like(w, gradient)
-        optimizer.step()
-    return float(w)
+TOPICS = Topics()
+Options = dict[str, Any]
+Steps = list[tuple[float, float]]  # (gradient, learning rate)
+OPTIMIZERS = {"pt": "optim", "tf": "optimizers", "mx": "optimizer"}  # the framework's own module
 
 
-def _steps_tf(make: Callable[..., Any], steps: Sequence[Step], rate: str, **options: Any) -> float:
-    import keras
-
-    w = keras.Variable(1.0, dtype="float64")
-    optimizer = make(**{rate: steps[0][1]}, **options)
-    for gradient, lr in steps:
-        optimizer.learning_rate = lr
-        optimizer.apply([keras.ops.convert_to_tensor(gradient, "float64")], [w])
-    return float(w)
-
-
-def _steps_mx(optimizer: Any, steps: Sequence[Step]) -> float:
-    from inception_mx._mxnet import mxnet
-
-    w = mxnet.np.ones((1,), dtype="float64")
-    update = mxnet.optimizer.get_updater(optimizer)
-    for gradient, lr in steps:
-        optimizer.set_learning_rate(lr)
-        update(0, mxnet.np.full((1,), gradient, dtype="float64"), w)
-    return float(w.item())
-
-
-def _experiment(
-    steps: Sequence[Step],
-    native: tuple[str, dict[str, Any]],
-    ours: tuple[str, dict[str, Any]],
-    says: dict[str, str],
-    mx_native: tuple[str, dict[str, Any]] | None = None,
-) -> dict[str, Callable[[], Answer]]:
-    """Return the experiment in each framework: its own optimiser and ours, with the same steps.
+@dataclass(frozen=True)
+class _Trial:
+    """The same steps with each framework's optimiser and with this project's.
 
     Args:
-        steps: gradients and learning rates.
-        native: name in PyTorch and Keras, and options by the names that Keras and
-            PyTorch share.
-        ours: name and options in our packages.
-        says: framework -> what the number means.
-        mx_native: name and options in MXNet, where they differ.
+        ours: name and options in this project's packages.
+        pt, tf, mx: name and options in the framework, and what the result shows.
+        mx_dtype: of the weight in MXNet's own optimiser.
     """
-    name, options = native
-    our_name, our_options = ours
 
-    def seen(framework: str, found: float, equal: float) -> Answer:
-        return Answer(f"{found:.4f}: {says[framework]}", {"weight": found}, f"{equal:.4f}")
-
-    def pt() -> Answer:
-        import torch
-
-        import inception_pt.optimizers as packaged
-
-        found = _steps_pt(getattr(torch.optim, name), steps, **options.get("pt", options))
-        equal = _steps_pt(getattr(packaged, our_name), steps, **our_options)
-        return seen("pt", found, equal)
-
-    def tf() -> Answer:
-        import keras
-
-        import inception_tf.optimizers as packaged
-
-        make = getattr(keras.optimizers, name)
-        found = _steps_tf(make, steps, "learning_rate", **options.get("tf", options))
-        equal = _steps_tf(getattr(packaged, our_name), steps, "lr", **our_options)
-        return seen("tf", found, equal)
-
-    def mx() -> Answer:
-        import inception_mx.optimizers as packaged
-        from inception_mx._mxnet import mxnet
-
-        kind, settings = mx_native or (name, options.get("mx", options))
-        own = getattr(mxnet.optimizer, kind)(learning_rate=steps[0][1], **settings)
-        equal = getattr(packaged, our_name)(lr=steps[0][1], **our_options)
-        return seen("mx", _steps_mx(own, steps), _steps_mx(equal, steps))
-
-    return {"pt": pt, "tf": tf, "mx": mx}
+    steps: Steps
+    ours: tuple[str, Options]
+    pt: tuple[str, Options, str]
+    tf: tuple[str, Options, str]
+    mx: tuple[str, Options, str]
+    mx_dtype: str = "float64"
 
 
-TOPICS = (
-    Topic(
-        "sgd-momentum",
-        "SGD with momentum, when the learning rate drops",
-        "A weight of 1, gradient 1, momentum 0.9: one step with lr 0.1, one with lr 0.01.",
-        "Where the buffer holds lr times the gradient, a drop in the learning rate takes effect "
-        "only as the buffer fades: the two agree at a constant rate and diverge at every drop.",
-        "`SGD` of all packages keeps lr out of the velocity, as d2l, PyTorch and TF-slim's "
-        "optimiser do.",
-        _experiment(
-            [(1.0, 0.1), (1.0, 0.01)],
-            ("SGD", {"momentum": 0.9}),
-            ("SGD", {"momentum": 0.9}),
-            {
-                "pt": "lr outside the buffer",
-                "tf": "lr inside the buffer",
-                "mx": "lr inside the buffer",
-            },
-        ),
+MOMENTUM = {"momentum": 0.9}
+NESTEROV = {"momentum": 0.9, "nesterov": True}
+DECAY = {"momentum": 0.9, "weight_decay": 0.1}
+TRIALS = {
+    "sgd-momentum": _Trial(
+        [(1.0, 0.1), (1.0, 0.01)],
+        ours=("SGD", MOMENTUM),
+        pt=("SGD", MOMENTUM, "lr outside the buffer"),
+        tf=("SGD", MOMENTUM, "lr inside the buffer"),
+        mx=("SGD", MOMENTUM, "lr inside the buffer"),
     ),
-    Topic(
-        "nesterov",
-        "Nesterov's momentum",
-        "A weight of 1, gradient 1, momentum 0.9, three steps with lr 0.1.",
-        "At a constant rate all three use the same formula, under different names; MXNet has a "
-        "separate optimiser for it.",
-        "`SGD(nesterov=True)` is the same formula in all packages, even when the rate changes.",
-        _experiment(
-            [(1.0, 0.1)] * 3,
-            ("SGD", {"momentum": 0.9, "nesterov": True}),
-            ("SGD", {"momentum": 0.9, "nesterov": True}),
-            {"pt": "`nesterov=True`", "tf": "`nesterov=True`", "mx": "the optimiser `NAG`"},
-            ("NAG", {"momentum": 0.9}),
-        ),
+    "nesterov": _Trial(
+        [(1.0, 0.1)] * 3,
+        ours=("SGD", NESTEROV),
+        pt=("SGD", NESTEROV, "`nesterov=True`"),
+        tf=("SGD", NESTEROV, "`nesterov=True`"),
+        mx=("NAG", MOMENTUM, "the optimiser `NAG`"),
     ),
-    Topic(
-        "weight-decay",
-        "Weight decay of SGD",
-        "A weight of 1, gradient 0, momentum 0.9, decay 0.1, three steps with lr 0.1.",
-        "Decay added to the gradient goes through the momentum; decay of the weight itself "
-        "doesn't. At momentum 0.9 the same number then regularises ten times as strongly.",
-        "`weight_decay` is added to the gradient in all packages, as in the papers and d2l.",
-        _experiment(
-            [(0.0, 0.1)] * 3,
-            ("SGD", {"momentum": 0.9, "weight_decay": 0.1}),
-            ("SGD", {"momentum": 0.9, "weight_decay": 0.1}),
-            {
-                "pt": "coupled, through the momentum",
-                "tf": "decoupled, 0.99 each step",
-                "mx": "coupled, through the momentum",
-            },
-            ("SGD", {"momentum": 0.9, "wd": 0.1}),
-        ),
+    "weight-decay": _Trial(
+        [(0.0, 0.1)] * 3,
+        ours=("SGD", DECAY),
+        pt=("SGD", DECAY, "coupled, through the momentum"),
+        tf=("SGD", DECAY, "decoupled, 0.99 each step"),
+        mx=("SGD", {"momentum": 0.9, "wd": 0.1}, "coupled, through the momentum"),
     ),
-    Topic(
-        "rmsprop",
-        "RMSProp: where eps goes",
-        "A weight of 1, gradient 0.01, eps 0.001, decay 0.9, one step with lr 0.1.",
-        "An eps of 1, as in TF-slim's Inception v3, means something else inside the root than "
-        "outside it. The default eps and decay differ too: PyTorch 1e-8 and 0.99, Keras 1e-7 "
-        "and 0.9, MXNet 1e-8 and 0.9.",
-        "`RMSProp` has eps inside the root in all packages, as TensorFlow's optimiser had it "
-        "when Inception v3 was trained.",
-        _experiment(
-            [(0.01, 0.1)],
-            ("RMSprop", {"pt": {"alpha": 0.9, "eps": 1e-3}, "tf": {"rho": 0.9, "epsilon": 1e-3}}),
-            ("RMSProp", {"decay": 0.9, "eps": 1e-3}),
-            {"pt": "outside the root", "tf": "inside the root", "mx": "inside the root"},
-            ("RMSProp", {"gamma1": 0.9, "epsilon": 1e-3, "centered": False}),
-        ),
+    "rmsprop": _Trial(
+        [(0.01, 0.1)],
+        ours=("RMSProp", {"decay": 0.9, "eps": 1e-3}),
+        pt=("RMSprop", {"alpha": 0.9, "eps": 1e-3}, "outside the root"),
+        tf=("RMSprop", {"rho": 0.9, "epsilon": 1e-3}, "inside the root"),
+        mx=("RMSProp", {"gamma1": 0.9, "epsilon": 1e-3, "centered": False}, "inside the root"),
+        mx_dtype="float32",  # whatever the weight's is, MXNet's state is in float32
     ),
-    Topic(
-        "adam",
-        "Adam: what eps is added to",
-        "A weight of 1, gradient 1e-7, eps 1e-8, one step with lr 0.1.",
-        "Keras and MXNet correct the bias of the step as a whole, so their effective eps is larger "
-        "at the beginning: by 1 / sqrt(1 - beta2), which is 32 at the first step. Keras' default "
-        "eps is 1e-7, ten times that of the others.",
-        "`Adam` of all packages adds eps to the corrected root, as the paper's algorithm and "
-        "PyTorch do.",
-        _experiment(
-            [(1e-7, 0.1)],
-            ("Adam", {"pt": {"eps": 1e-8}, "tf": {"epsilon": 1e-8}, "mx": {"epsilon": 1e-8}}),
-            ("Adam", {"eps": 1e-8}),
-            {
-                "pt": "to the corrected root",
-                "tf": "before the correction",
-                "mx": "before the correction",
-            },
-        ),
+    "adam": _Trial(
+        [(1e-7, 0.1)],
+        ours=("Adam", {"eps": 1e-8}),
+        pt=("Adam", {"eps": 1e-8}, "to the corrected root"),
+        tf=("Adam", {"epsilon": 1e-8}, "before the correction"),
+        mx=("Adam", {"epsilon": 1e-8}, "before the correction"),
     ),
-)
+}
+
+
+def _compare(kit: Kit, trial: _Trial) -> Answer:
+    """Take the steps of a trial with the framework's optimiser and with this project's."""
+    name, options, meaning = getattr(trial, kit.framework)
+    dtype = trial.mx_dtype if kit.framework == "mx" else "float64"
+    module = getattr(kit.native, OPTIMIZERS[kit.framework])
+    found = _updated(kit, getattr(module, name), options, trial.steps, dtype)
+    name, options = trial.ours
+    equal = _updated(kit, getattr(kit.optimizers, name), options, trial.steps)
+    return Answer(f"{found:.4f}: {meaning}", {"weight": found}, f"{equal:.4f}")
+
+
+def _updated(
+    kit: Kit, make: Callable[..., Any], options: Options, steps: Steps, dtype: str = "float64"
+) -> float:
+    """Return the weight, 1 at first, after steps with an optimiser."""
+    weight = kit.tensor([1.0], dtype)
+    gradients = [(kit.tensor([gradient], dtype), lr) for gradient, lr in steps]
+    match kit.framework:
+        case "pt":
+            optimizer = make([weight.requires_grad_()], **options)
+            for gradient, lr in gradients:
+                weight.grad, optimizer.param_groups[0]["lr"] = gradient, lr
+                optimizer.step()
+        case "tf":
+            optimizer, weight = make(**options), kit.native.Variable(weight)
+            for gradient, lr in gradients:
+                optimizer.learning_rate = lr
+                optimizer.apply([gradient], [weight])
+            weight = weight.value
+        case _:
+            optimizer = make(**options)
+            update = kit.native.optimizer.get_updater(optimizer)
+            for gradient, lr in gradients:
+                optimizer.set_learning_rate(lr)
+                update(0, gradient, weight)
+    return float(kit.array(weight).item())
+
+
+for _name, _trial in TRIALS.items():
+    TOPICS.experiment(_name)(partial(_compare, trial=_trial))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ..errors import InputError
@@ -24,36 +24,35 @@ def index(
     made = ", ".join(
         f"{name} {text}" for found in versions.values() for name, text in found.items()
     )
-    titles = [catalogue.BACKENDS[framework].title for framework in FRAMEWORKS]
-    lines = ["# What the frameworks do differently", "", MADE_BY, ""]
-    lines += [f"Measured with {made}, on the CPU.", ""]
-    lines += [_row(["topic", *titles]), _row(["---"] * (len(titles) + 1))]
-    for name, topic in TOPICS.items():
-        found = [_cell(cells[name].get(framework)) for framework in FRAMEWORKS]
-        lines.append(_row([f"[{topic.title}]({name}.md)", *found]))
-    return "\n".join(lines) + "\n"
+    table = _table(
+        ["topic", *(catalogue.BACKENDS[framework].title for framework in FRAMEWORKS)],
+        (
+            [f"[{topic.title}]({name}.md)", *(_cell(cells[name].get(f)) for f in FRAMEWORKS)]
+            for name, topic in TOPICS.items()
+        ),
+    )
+    return (
+        f"# What the frameworks do differently\n\n{MADE_BY}\n\n"
+        f"Measured with {made}, on the CPU.\n\n{table}\n"
+    )
 
 
 def topic_page(topic: Topic, cells: Mapping[str, Answer]) -> str:
-    """Return the page of one topic."""
-    ours = any(cell.ours for cell in cells.values())
-    heads = ["", "by default", "this project's"] if ours else ["", "by default"]
-    lines = [f"# {topic.title}", "", topic.experiment, "", _row(heads), _row(["---"] * len(heads))]
-    for framework in FRAMEWORKS:
-        cell = cells.get(framework)
-        row = [catalogue.BACKENDS[framework].title, _cell(cell)]
-        lines.append(_row([*row, cell.ours if cell else ""] if ours else row))
-    lines += [
-        "",
-        "## Why it matters",
-        "",
-        topic.why,
-        "",
-        "## How this project makes them equal",
-        "",
-    ]
-    lines += [topic.equal, "", "---", "", f"{MADE_BY} [All topics]({INDEX})."]
-    return "\n".join(lines) + "\n"
+    """Return the page of one topic: its text with the table of answers."""
+    columns = ["", "by default", "this project's"]
+    if not any(cell.ours for cell in cells.values()):
+        del columns[2]
+    rows = (
+        [catalogue.BACKENDS[f].title, _cell(cells.get(f)), cells[f].ours if f in cells else ""]
+        for f in FRAMEWORKS
+    )
+    table = _table(columns, (row[: len(columns)] for row in rows))
+    return (
+        f"# {topic.title}\n\n{topic.experiment}\n\n{table}\n\n"
+        f"## Why it matters\n\n{topic.why}\n\n"
+        f"## How this project makes them equal\n\n{topic.equal}\n\n"
+        f"---\n\n{MADE_BY} [All topics]({INDEX}).\n"
+    )
 
 
 def write(
@@ -83,5 +82,9 @@ def _cell(cell: Answer | None) -> str:
     return cell.default or f"*{cell.problem.splitlines()[0]}*"
 
 
-def _row(words: list[str]) -> str:
-    return "| " + " | ".join(word.replace("|", "\\|") for word in words) + " |"
+def _table(heads: list[str], rows: Iterable[list[str]]) -> str:
+    lines = (
+        " | ".join(word.replace("|", "\\|") for word in row)
+        for row in (heads, ["---"] * len(heads), *rows)
+    )
+    return "\n".join(f"| {line} |" for line in lines)

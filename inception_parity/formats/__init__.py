@@ -5,23 +5,25 @@ A format's module has
     TITLE             what messages call it
     recognise(path)   whether the file is of this format, by its content, never by its
                       name; reads little, and raises nothing but OSError
-    read(path)        a Content; InputError for whatever is wrong with the file
+    read(path)        a Content; InputError, without the file's name, for what is refused,
+                      any other exception for a broken file
 
 and imports its library, if it needs one, in the function that does. What the arrays
 mean, whose names and layouts they have, is not decided here.
 
-Files come from anywhere. Nothing in one is ever executed, its sizes are held against
-the file's before memory is given to them, and what was read is at most FEW arrays.
+Files come from anywhere. Nothing in one is ever executed, the sizes it states are compared
+with its own before memory is allocated, and at most FEW arrays are read.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,8 +81,7 @@ def recognise(path: Path) -> str:
     Raises:
         InputError: there is no such file, it can't be read, or it is none of FORMATS.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+    require_file(path)
     try:
         for name in FORMATS:
             if module(name).recognise(path):
@@ -91,17 +92,47 @@ def recognise(path: Path) -> str:
     raise InputError(f"{path}: not in a supported format ({titles})")
 
 
-def read(path: Path) -> Content:
-    """Read a file of any format.
+def require_file(path: Path) -> None:
+    """Raise InputError unless there is such a file."""
+    if not path.is_file():
+        raise InputError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+
+
+def read(path: Path, form: str | None = None) -> Content:
+    """Read a file.
+
+    Args:
+        path: the file.
+        form: its format, one of FORMATS; None to recognise it.
 
     Raises:
         InputError: it can't be read, is of no known format, or is broken.
     """
-    found = module(recognise(path))
+    require_file(path)
+    found = module(form or recognise(path))
     try:
         return found.read(path)
-    except OSError as error:
-        raise InputError(f"{path}: can't be read ({error.strerror or error})") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except MemoryError as error:
+        why = "it claims more memory than there is"
+        raise InputError(_broken(path, found, why)) from error
+    except Exception as error:  # a library raises whatever a broken file leads it to
+        # The system's, not h5py's; a seek to a place that doesn't exist is the broken file's fault.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise InputError(f"{path}: can't be read ({error.strerror})") from error
+        why = str(error).split("\n")[0][:200] or type(error).__name__
+        raise InputError(_broken(path, found, why)) from error
+
+
+def _broken(path: Path, found: Format, why: str) -> str:
+    return f"{path}: a broken {found.TITLE} file, or a truncated one ({why})"
+
+
+def require_few(count: int, what: str) -> None:
+    """Raise InputError if a file has too many arrays, names or other parts."""
+    if count > FEW:
+        raise InputError(f"{count:,} {what}, but at most {FEW:,} are read")
 
 
 def head(path: Path, length: int) -> bytes:
@@ -110,16 +141,11 @@ def head(path: Path, length: int) -> bytes:
         return file.read(length)
 
 
-def broken(path: Path, title: str, why: object) -> NoReturn:
-    """Raise InputError: the file is of that format, but truncated or damaged."""
-    raise InputError(f"{path}: a broken {title} file, or a truncated one ({why})")
-
-
 @contextlib.contextmanager
 def memory_limit(more: int) -> Iterator[None]:
-    """Let this process take at most `more` bytes beyond what it has; elsewhere than on Linux, all.
+    """Let this process allocate at most `more` bytes beyond what it has; only on Linux.
 
-    What asks for more is refused by the system, and its library says so.
+    The system refuses larger requests, and the library that made them reports it.
     """
     try:
         import resource
@@ -139,6 +165,12 @@ def memory_limit(more: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
-def from_bfloat16(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """Turn bfloat16, as 16-bit words, into the float32 of the same values."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)
+def stored(dtype: str) -> np.dtype[Any]:
+    """Return how a file holds numbers of a dtype: little-endian, bfloat16 as 16-bit words."""
+    return np.dtype("uint16" if dtype == "bfloat16" else dtype).newbyteorder("<")
+
+
+def decoded(content: bytes | memoryview, dtype: str, shape: Sequence[int]) -> NDArray[Any]:
+    """Return the array that these bytes of a file are; bfloat16 becomes float32."""
+    array = np.frombuffer(content, stored(dtype)).reshape(shape)
+    return (array.astype(np.uint32) << 16).view(np.float32) if dtype == "bfloat16" else array

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from . import FEW, Content, broken, from_bfloat16, head
+from . import FEW, Content, decoded, head, stored
 
 TITLE = "MXNet .params"
 
@@ -34,23 +34,11 @@ NUMPY_SHAPE, STORAGE_TYPE, WIDE_SHAPE = 0xF993FACA, 0xF993FAC9, 0xF993FAC8
 MOST_DIMENSIONS = 32  # NumPy's own limit
 LONGEST_NAME = 4096  # bytes
 
-# MXNet's number of a dtype -> NumPy's in the file, and ours
-DTYPES = {
-    0: ("<f4", "float32"),
-    1: ("<f8", "float64"),
-    2: ("<f2", "float16"),
-    3: ("<u1", "uint8"),
-    4: ("<i4", "int32"),
-    5: ("<i1", "int8"),
-    6: ("<i8", "int64"),
-    7: ("?", "bool"),
-    8: ("<i2", "int16"),
-    12: ("<u2", "bfloat16"),
-}
-
-
-class _TruncatedError(Exception):
-    """The file ends before what it promises."""
+# MXNet's number of a dtype -> ours
+DTYPES = dict(
+    enumerate(("float32", "float64", "float16", "uint8", "int32", "int8", "int64", "bool", "int16"))
+)
+DTYPES[12] = "bfloat16"
 
 
 def recognise(path: Path) -> bool:
@@ -60,26 +48,22 @@ def recognise(path: Path) -> bool:
 
 def read(path: Path) -> Content:
     """Return all arrays; those of a list without names are called 0, 1, 2, …"""
-    size = path.stat().st_size
     arrays: list[NDArray[Any]] = []
     dtypes: list[str] = []
     with path.open("rb") as file:
         file.seek(16)
-        reader = _Reader(file, size)
-        try:
-            for _ in range(reader.count("arrays")):
-                array, dtype = _array(reader)
-                arrays.append(array)
-                dtypes.append(dtype)
-            names = [reader.name() for _ in range(reader.count("names"))]
-        except (_TruncatedError, ValueError) as error:
-            broken(path, TITLE, error)
+        reader = _Reader(file, path.stat().st_size)
+        for _ in range(reader.count("arrays")):
+            array, dtype = _array(reader)
+            arrays.append(array)
+            dtypes.append(dtype)
+        names = [reader.name() for _ in range(reader.count("names"))]
     names = names or [str(number) for number in range(len(arrays))]
     if len(names) != len(arrays):
-        broken(path, TITLE, f"{len(arrays)} arrays, but {len(names)} names")
+        raise ValueError(f"{len(arrays)} arrays, but {len(names)} names")
     if len(set(names)) != len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
-        raise InputError(f"{path}: {', '.join(twice)} twice in one file")
+        raise InputError(f"{', '.join(twice)} twice in one file")
     return Content(
         "mxnet", dict(zip(names, arrays, strict=True)), dict(zip(names, dtypes, strict=True))
     )
@@ -96,10 +80,10 @@ class _Reader:
         """Return the next `length` bytes."""
         left = self.size - self.file.tell()
         if length > left:
-            raise _TruncatedError(f"{length:,} bytes are promised, {left:,} are left")
+            raise ValueError(f"{length:,} bytes are promised, {left:,} are left")
         taken = self.file.read(length)
         if len(taken) != length:
-            raise _TruncatedError("the file shrank while it was read")
+            raise ValueError("the file shrank while it was read")
         return taken
 
     def word(self, length: int = 4, signed: bool = True) -> int:
@@ -143,11 +127,10 @@ def _array(reader: _Reader) -> tuple[NDArray[Any], str]:
     number = reader.word()
     if number not in DTYPES:
         raise ValueError(f"dtype {number}, but should be one of {', '.join(map(str, DTYPES))}")
-    native, dtype = DTYPES[number]
+    dtype = DTYPES[number]
     # Python's whole numbers: a product of 64-bit ones could wrap around to something small.
-    values = reader.take(math.prod(shape) * np.dtype(native).itemsize)
-    array = np.frombuffer(values, native).reshape(shape)
-    return (from_bfloat16(array) if dtype == "bfloat16" else array), dtype
+    values = reader.take(math.prod(shape) * stored(dtype).itemsize)
+    return decoded(values, dtype, shape), dtype
 
 
 def encode(arrays: Mapping[str, NDArray[Any]]) -> bytes:

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
-from . import FEW, Content, broken, head
+from ..errors import InputError, needs
+from . import Content, head, require_few
 
 TITLE = "PyTorch"
 
@@ -47,62 +47,50 @@ def member_names(path: Path) -> list[str]:
         return []
 
 
-def require_stored(path: Path, title: str) -> None:
-    """Raise InputError unless a zip archive holds its members as they are, side by side.
+def require_stored(path: Path, title: str) -> list[zipfile.ZipInfo]:
+    """Return a zip archive's members; InputError unless it holds them as they are, side by side.
 
     Compressed ones are how a small file becomes a large one; neither PyTorch nor
     Keras compresses.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError) as error:
-        broken(path, title, error)
-    if len(members) > FEW:
-        raise InputError(f"{path}: {len(members):,} members, but at most {FEW:,} are read")
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    require_few(len(members), "members")
     packed = [m.filename for m in members if m.compress_type or m.file_size != m.compress_size]
     if packed:
         raise InputError(
-            f"{path}: {packed[0]} is compressed, which {title} never does; "
+            f"{packed[0]} is compressed, which {title} never does; "
             "save it again with the library it comes from"
         )
     if sum(member.file_size for member in members) > path.stat().st_size:
-        raise InputError(f"{path}: its members overlap, as in a zip bomb")
+        raise InputError("its members overlap, as in a zip bomb")
+    return members
 
 
 def read(path: Path) -> Content:
     """Return all tensors of a state dict.
 
     Raises:
-        InputError: PyTorch isn't installed, the file is broken, or it holds
-            anything but tensors by name, code for example, which isn't run.
+        InputError: PyTorch isn't installed, or the file holds anything but tensors
+            by name: code, for example, which isn't run.
     """
-    try:
+    what = "a PyTorch file, which only PyTorch can read"
+    with needs(what, "torch", instead=", or save it as safetensors"):
         import torch
-    except ImportError as error:
-        raise InputError(
-            f"{path}: a PyTorch file, which only PyTorch can read ({error}); "
-            "pip install 'inception-parity[torch]', or save it as safetensors"
-        ) from error
     if head(path, 2) == b"PK":
-        require_stored(path, TITLE)
-        with zipfile.ZipFile(path) as archive:
-            largest = max(m.file_size for m in archive.infolist() if _is_pickle(m.filename))
+        members = require_stored(path, TITLE)
+        largest = max(m.file_size for m in members if _is_pickle(m.filename))
         if largest > LARGEST_PICKLE:
-            raise InputError(f"{path}: a pickle of {largest:,} bytes, for names and shapes alone")
+            raise InputError(f"a pickle of {largest:,} bytes, for names and shapes alone")
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).split("\n")[0]
         raise InputError(
-            f"{path}: holds more than tensors, or is broken; nothing in it was run. Save "
+            "holds more than tensors, or is broken; nothing in it was run. Save "
             f"`model.state_dict()` alone ({reason})"
         ) from error
-    except MemoryError:
-        broken(path, TITLE, "it claims more memory than there is")
-    except Exception as error:  # torch raises whatever a broken file leads it to
-        broken(path, TITLE, str(error).split("\n")[0][:200] or type(error).__name__)
-    return _content(state_dict(loaded, path), path)
+    return _content(state_dict(loaded), path.stat().st_size)
 
 
 def _is_pickle(member: str) -> bool:
@@ -110,19 +98,18 @@ def _is_pickle(member: str) -> bool:
     return name == "data.pkl" and slash != "" and "/" not in folder
 
 
-def state_dict(loaded: Any, path: Path) -> Mapping[str, Any]:
+def state_dict(loaded: Any) -> Mapping[str, Any]:
     """Find the state dict in what was loaded: itself, or in one of the usual wrappers."""
     for name in WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping):
             loaded = loaded[name]
     if not isinstance(loaded, Mapping):
-        raise InputError(f"{path}: holds a {type(loaded).__name__}, but should hold a state dict")
-    if len(loaded) > FEW:
-        raise InputError(f"{path}: {len(loaded):,} entries, but at most {FEW:,} are read")
+        raise InputError(f"holds a {type(loaded).__name__}, but should hold a state dict")
+    require_few(len(loaded), "entries")
     return loaded
 
 
-def _content(state: Mapping[str, Any], path: Path) -> Content:
+def _content(state: Mapping[str, Any], size: int) -> Content:
     import torch
 
     wrong = [
@@ -138,10 +125,10 @@ def _content(state: Mapping[str, Any], path: Path) -> Content:
         if isinstance(value, torch.Tensor) and not _plain(value)
     ]
     if wrong:
-        raise InputError(f"{path}: not a state dict of tensors:\n  " + "\n  ".join(wrong[:20]))
+        raise InputError("not a state dict of tensors:\n  " + "\n  ".join(wrong[:20]))
     claimed = sum(math.prod(t.shape) * t.element_size() for t in state.values())
-    if claimed > path.stat().st_size:  # strides of 0 repeat a number as often as one likes
-        raise InputError(f"{path}: its tensors have {claimed:,} bytes, more than the file")
+    if claimed > size:  # strides of 0 repeat a number as often as one likes
+        raise InputError(f"its tensors have {claimed:,} bytes, more than the file")
     arrays: dict[str, NDArray[Any]] = {}
     dtypes = {}
     for name, tensor in state.items():
@@ -169,7 +156,7 @@ def write(
 ) -> None:
     """Write a state dict: safetensors if `metadata` is given, else an archive by PyTorch.
 
-    Batch norm's count of batches, which the frameworks beside PyTorch lack, is 0.
+    Batch norm's count of batches, which the other frameworks lack, is 0.
 
     Raises:
         InputError: PyTorch isn't installed, and the file isn't to be safetensors.
@@ -184,11 +171,7 @@ def write(
         contiguous = {name: np.ascontiguousarray(array) for name, array in state.items()}
         path.write_bytes(save(contiguous, {"format": "pt", **metadata}))
         return
-    try:
+    what = f"{path.name}: only PyTorch can write its archives"
+    with needs(what, "torch", instead=", or write safetensors"):
         import torch
-    except ImportError as error:
-        raise InputError(
-            f"{path.name}: only PyTorch can write its archives ({error}); "
-            "pip install 'inception-parity[torch]', or write safetensors"
-        ) from error
     torch.save({name: torch.from_numpy(np.array(array)) for name, array in state.items()}, path)

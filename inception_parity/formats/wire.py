@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 MOST_FIELDS = 20_000  # in one message; the largest networks here have under two thousand
+LARGEST_TEXT = 1 << 22  # bytes of one text
 
 
 class WireError(ValueError):
@@ -47,6 +48,61 @@ def fields(message: memoryview) -> Iterator[tuple[int, int, int, memoryview]]:
             )
         yield number, kind, 0, message[position : position + length]
         position += length
+
+
+class Message:
+    """A message in the file, whose fields are looked for when they are asked for, not kept.
+
+    A field of another wire type than is asked for counts as absent.
+    """
+
+    def __init__(self, content: memoryview) -> None:
+        self.content = content
+
+    def parts(self, number: int) -> Iterator[memoryview]:
+        """Yield the bytes of every field `number`, a text's, a message's or a packed list's."""
+        return (part for n, kind, _, part in fields(self.content) if (n, kind) == (number, BYTES))
+
+    def messages(self, number: int) -> Iterator[Message]:
+        """Yield every field `number` as a message."""
+        return map(Message, self.parts(number))
+
+    def last(self, number: int) -> memoryview | None:
+        """Return the bytes of the last field `number`, the one that counts; None without any."""
+        found = None
+        for found in self.parts(number):  # noqa: B007
+            pass
+        return found
+
+    def text(self, number: int) -> str:
+        """Return the last field `number` as text, empty without any."""
+        found = self.last(number) or EMPTY.content
+        if len(found) > LARGEST_TEXT:
+            raise WireError(
+                f"a text of {len(found):,} bytes, but at most {LARGEST_TEXT:,} are read"
+            )
+        return bytes(found).decode()
+
+    def number(self, number: int) -> int:
+        """Return the last field `number`, a varint; 0 without any."""
+        found = 0
+        for n, kind, value, _ in fields(self.content):
+            if (n, kind) == (number, VARINT):
+                found = value
+        return found
+
+    def integers(self, number: int, most: int) -> list[int]:
+        """Return the numbers of every field `number`, single or packed."""
+        found: list[int] = []
+        for n, kind, value, part in fields(self.content):
+            if n == number:
+                found += [value] if kind == VARINT else varints(part, most)
+                if len(found) > most:
+                    raise WireError(f"an array with more than {most} dimensions")
+        return found
+
+
+EMPTY = Message(memoryview(b""))
 
 
 def varint(message: memoryview, position: int) -> tuple[int, int]:

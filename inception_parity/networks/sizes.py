@@ -35,49 +35,49 @@ class NetworkSize:
 
 
 @dataclass(frozen=True)
-class Conv:
-    """A square convolution with bias, and the ReLU after it."""
+class PlainLayer:
+    """A square window moved over the image, with what it computes.
 
-    channels: int
+    Args:
+        kernel: its side; 0 for the whole grid.
+        channels: of the output; 0 for a pool, which keeps those of its input.
+        rectified: whether a ReLU follows.
+    """
+
     kernel: int
     stride: int = 1
     padding: int = 0
+    channels: int = 0
+    rectified: bool = False
 
 
-@dataclass(frozen=True)
-class Pool:
-    """A square pool; without a kernel, over the whole grid."""
-
-    kernel: int = 0
-    stride: int = 1
+def conv(channels: int, kernel: int, stride: int = 1, padding: int = 0) -> PlainLayer:
+    """Return a convolution with bias, and the ReLU after it."""
+    return PlainLayer(kernel, stride, padding, channels, rectified=True)
 
 
-@dataclass(frozen=True)
-class Dense:
-    """A fully connected layer; a ReLU follows unless it is the last."""
-
-    features: int
-
-
-PlainLayer = Conv | Pool | Dense
+def dense(features: int, rectified: bool = True) -> PlainLayer:
+    """Return a fully connected layer: a window over the whole grid."""
+    return PlainLayer(0, channels=features, rectified=rectified)
 
 
 def _nin(channels: int, kernel: int, stride: int, padding: int) -> tuple[PlainLayer, ...]:
-    return Conv(channels, kernel, stride, padding), Conv(channels, 1), Conv(channels, 1)
+    return conv(channels, kernel, stride, padding), conv(channels, 1), conv(channels, 1)
 
 
 def _vgg(convolutions: int, channels: int) -> tuple[PlainLayer, ...]:
-    return (*[Conv(channels, 3, 1, 1)] * convolutions, Pool(2, 2))
+    return (*[conv(channels, 3, 1, 1)] * convolutions, PlainLayer(2, 2))
 
 
 def tables(num_classes: int) -> dict[str, tuple[PlainLayer, ...]]:
     """Return d2l's versions of AlexNet, VGG-11 and NiN (sections 8.1 to 8.3), layer by layer."""
-    classifier = (Dense(4096), Dense(4096), Dense(num_classes))
+    pool = PlainLayer(3, 2)
+    classifier = (dense(4096), dense(4096), dense(num_classes, rectified=False))
     return {
         "AlexNet": (
-            *(Conv(96, 11, 4, 1), Pool(3, 2)),
-            *(Conv(256, 5, 1, 2), Pool(3, 2)),
-            *(Conv(384, 3, 1, 1), Conv(384, 3, 1, 1), Conv(256, 3, 1, 1), Pool(3, 2)),
+            *(conv(96, 11, 4, 1), pool),
+            *(conv(256, 5, 1, 2), pool),
+            *(conv(384, 3, 1, 1), conv(384, 3, 1, 1), conv(256, 3, 1, 1), pool),
             *classifier,
         ),
         "VGG-11": (
@@ -85,10 +85,10 @@ def tables(num_classes: int) -> dict[str, tuple[PlainLayer, ...]]:
             *classifier,
         ),
         "NiN": (
-            *(*_nin(96, 11, 4, 0), Pool(3, 2)),
-            *(*_nin(256, 5, 1, 2), Pool(3, 2)),
-            *(*_nin(384, 3, 1, 1), Pool(3, 2)),
-            *(*_nin(num_classes, 3, 1, 1), Pool()),
+            *(*_nin(96, 11, 4, 0), pool),
+            *(*_nin(256, 5, 1, 2), pool),
+            *(*_nin(384, 3, 1, 1), pool),
+            *(*_nin(num_classes, 3, 1, 1), PlainLayer(0)),
         ),
     }
 
@@ -124,35 +124,21 @@ def of_table(title: str, layers: Sequence[PlainLayer], shape: tuple[int, int, in
         InputError: the image is too small.
     """
     channels, height, width = shape
-    parameters = dense = multiply_adds = activations = 0
-    for position, layer in enumerate(layers):
-        if isinstance(layer, Dense):
-            inputs, (channels, height, width) = channels * height * width, (layer.features, 1, 1)
-            dense += (inputs + 1) * layer.features
-            multiply_adds += inputs * layer.features
-        elif isinstance(layer, Conv):
-            kernel = layer.kernel**2 * channels
-            channels = layer.channels
-            height = _windows(height + 2 * layer.padding, layer.kernel, layer.stride)
-            width = _windows(width + 2 * layer.padding, layer.kernel, layer.stride)
-            parameters += (kernel + 1) * channels
-            multiply_adds += kernel * channels * height * width
-        elif layer.kernel:
-            height = _windows(height, layer.kernel, layer.stride)
-            width = _windows(width, layer.kernel, layer.stride)
-        else:
-            height = width = 1
+    parameters = of_dense = multiply_adds = activations = 0
+    for layer in layers:
+        window = (layer.kernel or height, layer.kernel or width)
+        height = (height + 2 * layer.padding - window[0]) // layer.stride + 1
+        width = (width + 2 * layer.padding - window[1]) // layer.stride + 1
         if min(height, width) < 1:
             raise InputError(f"{title}: {shape[1]}x{shape[2]} is too small an image")
-        rectified = isinstance(layer, Conv) or (
-            isinstance(layer, Dense) and position < len(layers) - 1
-        )
-        activations += (1 + rectified) * channels * height * width
-    return NetworkSize(title, shape, parameters + dense, dense, 0, multiply_adds, activations)
-
-
-def _windows(size: int, kernel: int, stride: int) -> int:
-    return (size - kernel) // stride + 1
+        if layer.channels:
+            weights = window[0] * window[1] * channels * layer.channels
+            channels = layer.channels
+            parameters += weights + channels
+            of_dense += 0 if layer.kernel else weights + channels
+            multiply_adds += weights * height * width
+        activations += (1 + layer.rectified) * channels * height * width
+    return NetworkSize(title, shape, parameters, of_dense, 0, multiply_adds, activations)
 
 
 def of_network(

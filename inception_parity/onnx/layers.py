@@ -1,6 +1,6 @@
-"""What each layer of the oracle is in ONNX: one function for each class, in a table.
+"""What each layer of the oracle is in ONNX: a table, and functions for layers that need them.
 
-A new layer needs its function and a line in LAYERS.
+A new layer needs a line in LAYERS.
 """
 
 from __future__ import annotations
@@ -67,10 +67,6 @@ class Operators:
         self.constants.append(helper.make_node("Constant", [], [name], name, value=value))
         return name
 
-    def finish(self) -> None:
-        """Give the last operator's output the layer's name."""
-        self.nodes[-1].output[0] = self.tensor
-
     def _name(self, operator: str, before: int) -> str:
         return f"{self.tensor}/{operator}" + (f"{before + 1}" if before else "")
 
@@ -88,7 +84,7 @@ def write_layer(layer: Module, operators: Operators, inputs: list[str]) -> None:
             f"the layers that can be: {', '.join(known.__name__ for known in LAYERS)}"
         )
     write(layer, operators, *inputs)
-    operators.finish()
+    operators.nodes[-1].output[0] = operators.tensor
 
 
 def _conv(layer: Conv2d, out: Operators, x: str) -> None:
@@ -104,10 +100,6 @@ def _batch_norm(layer: BatchNorm2d, out: Operators, x: str) -> None:
     weight = out.constant(ones) if layer.weight is None else out.weight("weight")
     rest = (out.weight(name) for name in ("bias", "running_mean", "running_var"))
     out.add("BatchNormalization", x, weight, *rest, epsilon=layer.eps)
-
-
-def _relu(layer: ReLU, out: Operators, x: str) -> None:
-    out.add("Relu", x)
 
 
 def _response_norm(layer: LocalResponseNorm, out: Operators, x: str) -> None:
@@ -138,10 +130,6 @@ def _avg_pool(layer: AvgPool, out: Operators, x: str) -> None:
         "AveragePool", x, kernel_shape=layer.kernel_size, strides=layer.stride,
         pads=layer.padding * 2, count_include_pad=int(counted),
     )  # fmt: skip
-
-
-def _global_avg_pool(layer: GlobalAvgPool, out: Operators, x: str) -> None:
-    out.add("GlobalAveragePool", x)
 
 
 def _adaptive_avg_pool(layer: AdaptiveAvgPool, out: Operators, x: str) -> None:
@@ -199,38 +187,28 @@ def _rescale(layer: Rescale, out: Operators, x: str) -> None:
     out.add("Add", x, out.constant(np.array(layer.shift)))
 
 
-def _concat(layer: Concat, out: Operators, *xs: str) -> None:
-    out.add("Concat", *xs, axis=1)
-
-
 def _scaled_add(layer: ScaledAdd, out: Operators, shortcut: str, residual: str) -> None:
     if layer.scale != 1:
         residual = out.add("Mul", residual, out.constant(np.array(layer.scale)))
     out.add("Add", shortcut, residual)
 
 
-def _flatten(layer: Flatten, out: Operators, x: str) -> None:
-    out.add("Flatten", x, axis=1)
-
-
-def _linear(layer: Linear, out: Operators, x: str) -> None:
-    out.add("Gemm", x, out.weight("weight"), out.weight("bias"), transB=1)
-
-
-LAYERS: dict[type[Module], Callable[..., None]] = {
+LAYERS: dict[type[Module], Callable[..., Any]] = {
     Conv2d: _conv,
     BatchNorm2d: _batch_norm,
-    ReLU: _relu,
+    ReLU: lambda layer, out, x: out.add("Relu", x),
     LocalResponseNorm: _response_norm,
     MaxPool: _max_pool,
     AvgPool: _avg_pool,
-    GlobalAvgPool: _global_avg_pool,
+    GlobalAvgPool: lambda layer, out, x: out.add("GlobalAveragePool", x),
     AdaptiveAvgPool: _adaptive_avg_pool,
     TransformInput: _transform_input,
     Resize: _resize,
     Rescale: _rescale,
-    Concat: _concat,
     ScaledAdd: _scaled_add,
-    Flatten: _flatten,
-    Linear: _linear,
+    Concat: lambda layer, out, *xs: out.add("Concat", *xs, axis=1),
+    Flatten: lambda layer, out, x: out.add("Flatten", x, axis=1),
+    Linear: lambda layer, out, x: out.add(
+        "Gemm", x, out.weight("weight"), out.weight("bias"), transB=1
+    ),
 }

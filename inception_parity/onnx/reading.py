@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import formats
 from ..data.images import parse_size
-from ..errors import InputError
+from ..errors import InputError, reading
 from ..files import digest
-from ..formats import Content, onnx
+from ..formats import Content
 from ..networks import catalogue
 from ..traces.weights import SharedWeights, require_match, shapes
 from .sealing import FORMAT, sealed, unsealed
@@ -71,13 +72,8 @@ def read(path: Path) -> tuple[SharedWeights, Description]:
 
 def _sealed_content(path: Path) -> Content:
     """Read a file that is as it was written."""
-    if not path.is_file():
-        raise InputError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
-    try:
-        found = path.read_bytes()
-        content = onnx.read(path)
-    except OSError as error:
-        raise InputError(f"{path}: can't be read ({error.strerror or error})") from error
+    content = formats.read(path, "onnx")
+    found = path.read_bytes()
     stated = content.metadata.get("format", "no format")
     if stated != FORMAT:
         raise InputError(
@@ -91,7 +87,7 @@ def _sealed_content(path: Path) -> Content:
 
 def _description(path: Path, content: Content) -> Description:
     metadata = content.metadata
-    try:
+    with reading(path, "broken metadata"):
         name = metadata["network"]
         settings = dict(json.loads(metadata["options"]).items())  # an object, nothing else
         endpoints = dict(json.loads(metadata["endpoints"]).items())
@@ -105,7 +101,3 @@ def _description(path: Path, content: Content) -> Description:
             metadata["backend"],
             endpoints,
         )
-    except (KeyError, ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise InputError(f"{path}: broken metadata ({error!r})") from error
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error

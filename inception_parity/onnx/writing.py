@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
+from ..errors import InputError, needs
 from ..files import write_whole
 from ..networks import catalogue
 from ..networks.empty_batch import Call, calls_of, require_size
@@ -70,13 +70,8 @@ def write(weights: SharedWeights, size: tuple[int, int], path: Path) -> None:
     require_match(weights.arrays, shapes(weights.network, weights.options), "the weights")
     require_size(network, weights.options, size)
     net = network.build("inception_np", weights.options)
-    try:
+    with needs(f"{path.name}: only the onnx package writes such files", "onnx"):
         import onnx  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            f"{path.name}: only the onnx package writes such files ({error}); "
-            "pip install 'inception-parity[onnx]'"
-        ) from error
     graph = graph_of(net, network.outputs, (int(weights.options["in_channels"]), *size))
     write_whole(path, sealed(model_of(graph, weights)))
 

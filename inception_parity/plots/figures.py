@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
-from ..errors import InputError
+from ..errors import InputError, needs
 
 
 def new(width: float, height: float) -> Any:
@@ -16,12 +16,8 @@ def new(width: float, height: float) -> Any:
     Raises:
         InputError: matplotlib isn't installed.
     """
-    try:
+    with needs("plots need matplotlib", "plot"):
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError(
-            f"plots need matplotlib ({error}); pip install 'inception-parity[plot]'"
-        ) from error
     return Figure(figsize=(width, height), layout="constrained")
 
 

@@ -17,7 +17,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class ProgressWatch:
-    """Shows the batches of a training or a test, and obeys a signal between two of them.
+    """Shows the batches of a training or a test, and stops after one when a signal arrives.
 
     Args:
         out: where an epoch's result goes.
@@ -61,7 +61,7 @@ class ProgressWatch:
             self._close()
 
     def stop(self) -> bool:
-        """Return whether a signal came."""
+        """Return whether a signal has arrived."""
         return self.asked
 
     def begin(self, what: str, total: int, done: int) -> None:
@@ -79,7 +79,7 @@ class ProgressWatch:
             self.bar.start()
 
     def step(self, images: int, loss: float) -> None:
-        """Show that a batch of so many images is done; the mean loss so far is `loss`."""
+        """Show that a batch of `images` images is done; `loss` is the mean so far."""
         self.done, self.images = self.done + 1, self.images + images
         now = time.monotonic()
         rate = self.images / max(now - self.since, 1e-9)

@@ -60,8 +60,8 @@ def sheet_of(
     """Return the sheet of a comparison.
 
     Args:
-        made: what came out.
-        command: the words that repeat it.
+        made: the comparison's result.
+        command: the words of the command that repeats it.
         progress: called with a line that says what is being done.
     """
     first, second = made.a.run, made.b.run

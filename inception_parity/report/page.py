@@ -123,14 +123,14 @@ def of_check(
     every_picture: bool = True,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Sheet:
-    """Return the sheet of a check, while its traces are there.
+    """Return the sheet of a check, whose traces must still exist.
 
     Args:
-        result: what came out.
+        result: the check's result.
         oracle: the oracle's trace.
         traces: (backend, dtype, mode) -> trace.
-        command: the words that repeat it.
-        every_picture: pictures of endpoints that agree, too.
+        command: the words of the command that repeats it.
+        every_picture: whether to draw endpoints that agree as well.
         progress: called with a line that says what is being done.
     """
     subject = result.subject
@@ -171,14 +171,14 @@ def of_traces(
     diagnosis: Diagnosis | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Sheet:
-    """Return the sheet of two kept traces.
+    """Return the sheet of two traces that were kept.
 
     Args:
         report: their comparison.
         trace: what was judged.
         reference: what it was compared with.
-        command: the words that repeat it.
-        diagnosis: what the mistake is, if it was looked for.
+        command: the words of the command that repeats it.
+        diagnosis: the cause, if it was looked for.
         progress: called with a line that says what is being done.
     """
     ours, theirs = trace.run, reference.run

@@ -1,8 +1,8 @@
 """Arrays as small pictures: maps of a byte per pixel, histograms, the worst elements.
 
-A picture shows one image of the batch, that with the largest difference: the reference,
-what was found and the difference, over the channels and in the worst of them. Maps are
-made smaller by areas, so a difference of one pixel stays: an area shows its largest.
+A picture shows the image of the batch with the largest difference: the reference, the
+result and their difference, over all channels and in the worst one. Large maps are reduced
+area by area. A difference in one pixel stays visible: an area shows its largest.
 """
 
 from __future__ import annotations
@@ -80,10 +80,10 @@ def picture(
     Args:
         pool: where the maps go.
         comparison: the endpoint's numbers.
-        found: what the run left.
-        reference: what it is compared with.
+        found: the run's array.
+        reference: the array that it is compared with.
         full: large maps of the worst channel as well, and a list of worst elements.
-        means: what other runs needed of this reference, and will need again.
+        means: a cache of the reference's means, for all runs that are compared with it.
     """
     means = {} if means is None else means
     side = SIDE if full else SMALL_SIDE
@@ -159,7 +159,10 @@ def _mean_size(array: Array, side: int) -> Array:
 def _overview(
     pool: MapPool, ours: Array, theirs: Array, mean: Array, side: int
 ) -> list[int | None]:
-    """Return mean sizes over the channels, `mean` theirs, and any channel's largest difference."""
+    """Return mean sizes over the channels, and the largest difference in any of them.
+
+    `mean` is the reference's, already reduced.
+    """
     maps: list[int | None] = _pair(pool, [mean, _mean_size(ours, side)])
     apart = ours - theirs
     difference = _shrink(np.abs(apart, out=apart).max(axis=0), side, _largest)
@@ -254,7 +257,7 @@ def _histograms(pool: MapPool, ours: Array, theirs: Array) -> dict[str, Any] | N
 
 
 def _histogram(values: Array, low: float, high: float) -> NDArray[np.int64]:
-    """Return what `np.histogram` counts over (low, high), all being within: faster.
+    """Return the counts of `np.histogram` over (low, high), which holds all values, but faster.
 
     Only values next to the edge of a bin need its exact rule. The first bin has no such edge.
     """

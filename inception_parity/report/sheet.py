@@ -1,7 +1,7 @@
 """What the page shows of one comparison, as plain data: graph, numbers, pictures.
 
-A sheet is made of a reference trace, which knows the graph, and of columns: reports with
-their traces, ours or anybody's. Nothing here knows which networks there are.
+A sheet consists of a reference trace, whose record has the graph, and of columns: reports with
+their traces, of any network or model.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LARGEST = 1e300  # stands for infinity, which JSON lacks
 class Column:
     """One run that is compared with the reference."""
 
-    title: str  # of what ran: runs with the same title share a column
+    title: str  # names what ran; runs with the same title share a column
     report: Report
     trace: Trace | None = None  # without it there are numbers, but no pictures
     diagnosis: Diagnosis | None = None
@@ -69,7 +69,7 @@ def sheet_data(
     Args:
         reference: what all columns were compared with; its record has the graph.
         columns: the runs.
-        every_picture: pictures of endpoints that agree, too; they take most of the page.
+        every_picture: whether to draw endpoints that agree as well; they take most of the page.
         progress: called with a line that says what is being done.
     """
     endpoints = dict(reference.endpoints)
@@ -150,7 +150,7 @@ class _Drawer:
         self.every_picture = every_picture
         self.pool = MapPool()
         self.pictures: list[dict[str, Any]] = []
-        # The reference's arrays by their files, opened once, with what all runs need of them.
+        # The reference's arrays by file, opened once, with the means that all runs share.
         self.references: dict[str, tuple[NDArray[Any], Means]] = {}
 
     def run(self, index: int, column: Column) -> dict[str, Any]:

@@ -22,7 +22,7 @@ HEADS = ("backend", "run", "verdict", "agree", "worst rel. L2", "at", "floors", 
 
 
 def show(console: Console, result: CheckResult) -> None:
-    """Print what came out for one network."""
+    """Print the result for one network."""
     subject = result.subject
     options = " ".join(f"{k}={str(v).lower()}" for k, v in subject.options.items())
     height, width = subject.size
@@ -41,7 +41,7 @@ def show(console: Console, result: CheckResult) -> None:
 
 
 def show_failures(console: Console, result: CheckResult) -> None:
-    """Print what doesn't agree, what didn't run, and why."""
+    """Print what doesn't agree and what didn't run, and why."""
     for report in result.reports:
         if report.fails:
             found = result.diagnoses.get(report.cell)

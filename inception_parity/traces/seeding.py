@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..networks import catalogue
+from ..numerics import raw_integers
 from .weights import SharedWeights, shapes
 
 
@@ -31,11 +32,7 @@ def seeded(network: str, options: Mapping[str, Any], seed: int) -> SharedWeights
     Raises:
         InputError: no such network or option, or a negative seed.
     """
-    if seed < 0:
-        raise InputError(f"seed {seed}, but should be 0 or more")
-    options = catalogue.network(network).resolve(options)
-    arrays = {name: _draw(name, shape, seed) for name, shape in shapes(network, options).items()}
-    return SharedWeights(network, options, f"seed {seed}", arrays)
+    return _drawn(network, options, seed, f"seed {seed}", _seeded)
 
 
 def xavier(network: str, options: Mapping[str, Any], seed: int) -> SharedWeights:
@@ -48,43 +45,48 @@ def xavier(network: str, options: Mapping[str, Any], seed: int) -> SharedWeights
     Raises:
         InputError: no such network or option, or a negative seed.
     """
+    return _drawn(network, options, seed, f"xavier, seed {seed}", _xavier)
+
+
+def _drawn(
+    network: str,
+    options: Mapping[str, Any],
+    seed: int,
+    provenance: str,
+    draw: Callable[[str, tuple[int, ...], int], NDArray[np.float64]],
+) -> SharedWeights:
     if seed < 0:
         raise InputError(f"seed {seed}, but should be 0 or more")
     options = catalogue.network(network).resolve(options)
-    arrays = {}
-    for name, shape in shapes(network, options).items():
-        last = name.rpartition(".")[2]
-        if len(shape) > 1:
-            fans = (shape[0] + shape[1]) * int(np.prod(shape[2:]))
-            odd = _odd_integers(f"xavier {seed} {name}", int(np.prod(shape)))
-            values = (odd / (1 << 23)).reshape(shape) * np.sqrt(6.0 / fans)
-            arrays[name] = values.astype(np.float32)
-        else:
-            arrays[name] = np.full(shape, float(last in ("weight", "running_var")), np.float32)
-    return SharedWeights(network, options, f"xavier, seed {seed}", arrays)
+    arrays = {
+        name: draw(name, shape, seed).astype(np.float32)
+        for name, shape in shapes(network, options).items()
+    }
+    return SharedWeights(network, options, provenance, arrays)
 
 
-def _odd_integers(text: str, count: int) -> NDArray[np.int64]:
+def _odd_integers(text: str, shape: tuple[int, ...]) -> NDArray[np.int64]:
     """Return odd integers between -2^23 and 2^23 that depend only on `text`."""
-    entropy = int.from_bytes(hashlib.sha256(text.encode()).digest(), "little")
-    raw = np.random.PCG64(entropy).random_raw(count)
+    raw = raw_integers(text, math.prod(shape)).reshape(shape)
     return 2 * (raw >> np.uint64(41)).astype(np.int64) + 1 - (1 << 23)
 
 
-def _draw(name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.float32]:
-    odd = _odd_integers(f"{seed} {name}", int(np.prod(shape)))
-    unit = (odd / (1 << 23)).reshape(shape)  # in (-1, 1), exact
-    last = name.rpartition(".")[2]
+def _xavier(name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.float64]:
+    if len(shape) == 1:
+        return np.full(shape, float(name.endswith((".weight", ".running_var"))))
+    fans = (shape[0] + shape[1]) * math.prod(shape[2:])
+    return _odd_integers(f"xavier {seed} {name}", shape) / (1 << 23) * np.sqrt(6.0 / fans)
+
+
+def _seeded(name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.float64]:
+    odd = _odd_integers(f"{seed} {name}", shape)
+    unit = odd / (1 << 23)  # in (-1, 1), exact
     if len(shape) > 1:
-        fan_in = int(np.prod(shape[1:]))
+        fan_in = math.prod(shape[1:])
         rows = odd.reshape(shape[0], fan_in)
         total = rows.sum(axis=1, keepdims=True)  # whole numbers: the same in any order
         centred = (rows * fan_in - total) / (fan_in << 23) if fan_in > 1 else rows / (1 << 23)
-        values = centred.reshape(shape) * (1.25 * np.sqrt(6.0 / fan_in))
-    elif last == "running_var":
-        values = 1 + unit / 2
-    elif last == "weight":
-        values = 1 + unit / 4
-    else:
-        values = unit / 64
-    return values.astype(np.float32)
+        return centred.reshape(shape) * (1.25 * np.sqrt(6.0 / fan_in))
+    if name.endswith(".running_var"):
+        return 1 + unit / 2
+    return 1 + unit / 4 if name.endswith(".weight") else unit / 64

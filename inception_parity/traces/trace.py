@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
-from ..files import digest, save_array
+from ..errors import InputError, reading
+from ..files import content_hash, digest, save_array
 from ..networks.catalogue import BACKENDS, DTYPES
 
 FORMAT = "inception-parity trace 1"
@@ -108,7 +108,7 @@ class TraceWriter:
         if name in self.endpoints:
             raise ValueError(f"endpoint {name} was recorded twice")
         array = np.ascontiguousarray(array)
-        sha = hashlib.sha256(array.data if array.size else b"").hexdigest()
+        sha = content_hash(array)
         file = self._files.get((sha, array.shape))
         if file is None:
             file = f"{len(self._files):04d}.npy"
@@ -178,10 +178,10 @@ class Trace:
             hint = f"; it holds the traces {', '.join(kept)}" if kept else ""
             raise InputError(f"{folder}: no trace there (no trace.json){hint}")
         record = _record(file)
-        try:
+        with reading(file, "not a trace's record"):
             if record["format"] != FORMAT:
                 raise InputError(
-                    f"{file}: format {record['format']!r}, but should be {FORMAT!r}; "
+                    f"format {record['format']!r}, but should be {FORMAT!r}; "
                     "run it again with this version"
                 )
             endpoints = [_endpoint(fields) for fields in record["endpoints"]]
@@ -193,8 +193,6 @@ class Trace:
                 [str(line) for line in record["loader"]],
                 {endpoint.name: endpoint for endpoint in endpoints},
             )
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{file}: not a trace's record ({error!r})") from error
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.endpoints)
@@ -236,18 +234,21 @@ class Trace:
         wrong = []
         for name, endpoint in self.endpoints.items():
             array = np.ascontiguousarray(self.array(name))
-            if hashlib.sha256(array.data if array.size else b"").hexdigest() != endpoint.sha256:
+            if content_hash(array) != endpoint.sha256:
                 wrong.append(f"{name}: changed since it was written")
             elif array.dtype.name not in _stored_as(endpoint.dtype):
                 wrong.append(f"{name}: holds {array.dtype}, but trace.json says {endpoint.dtype}")
         if wrong:
             raise InputError("\n  ".join([f"{self.folder}: run it again;", *wrong]))
-        if INPUT in self.endpoints:
-            images = np.asarray(self.array(INPUT), dtype=np.float64)
-            if digest({"images": images}) != run.images:
-                raise InputError(
-                    f"{self.folder}: its input isn't the images that its run names; run it again"
-                )
+        if INPUT in self.endpoints and not self.fed_its_images():
+            raise InputError(
+                f"{self.folder}: its input isn't the images that its run names; run it again"
+            )
+
+    def fed_its_images(self) -> bool:
+        """Return whether the recorded input is the images that the run names."""
+        images = np.asarray(self.array(INPUT), dtype=np.float64)
+        return digest({"images": images}) == self.run.images
 
 
 def _load(file: Path, problem: str, mapped: bool) -> NDArray[Any]:
@@ -261,13 +262,11 @@ def _load(file: Path, problem: str, mapped: bool) -> NDArray[Any]:
 
 
 def _record(file: Path) -> dict[str, Any]:
-    try:
+    with reading(file, "not a trace's record"):
         record = json.loads(file.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{file}: not a trace's record ({error!r})") from error
-    if not isinstance(record, dict):
-        raise InputError(f"{file}: not a trace's record (an object is expected)")
-    return record
+        if not isinstance(record, dict):
+            raise InputError("not a trace's record (an object is expected)")
+        return record
 
 
 def _run(fields: dict[str, Any]) -> Run:

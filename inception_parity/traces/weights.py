@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import InputError, reading
 from ..files import digest, write_whole
 from ..formats.safetensors import refuse_long_header
 from ..networks import catalogue
@@ -115,7 +115,7 @@ def read(path: Path) -> SharedWeights:
             f"{path}: {found}, but should be {FORMAT!r} in the metadata; such a file comes "
             "from `inception-parity weights`, `inception-parity convert` or `inception_parity.save`"
         )
-    try:
+    with reading(path, "broken metadata"):
         settings = dict(json.loads(metadata["options"]).items())  # an object, nothing else
         options = catalogue.network(metadata["network"]).resolve(settings)
         history = dict(json.loads(metadata.get("history", "{}")).items())
@@ -123,10 +123,6 @@ def read(path: Path) -> SharedWeights:
             metadata["network"], options, metadata["provenance"], arrays, history
         )
         stated = metadata["sha256"]
-    except (KeyError, ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise InputError(f"{path}: broken metadata ({error!r})") from error
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
     require_match(weights.arrays, shapes(weights.network, options), str(path))
     if weights.sha256 != stated:
         raise InputError(f"{path}: its content has changed since it was written (sha256)")
@@ -156,6 +152,8 @@ def read_safetensors(path: Path, kind: str | None) -> tuple[dict[str, str], Arra
                     arrays[name] = file.get_tensor(name)
                 else:  # bfloat16, float8: NumPy hasn't got them, unless another package brings them
                     foreign.append(f"{name}: dtype {dtype}, but should be float32")
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a safetensors file, or a truncated one ({error})") from error
     _refuse(foreign, str(path))

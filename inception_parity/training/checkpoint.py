@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import files
-from ..errors import InputError
+from ..errors import InputError, reading
 from ..files import digest
 from ..networks import catalogue
 from ..traces import weights
@@ -101,13 +101,11 @@ def read(path: Path) -> Checkpoint:
     if metadata.get("format") != FORMAT:
         found = metadata.get("format", "no format")
         raise InputError(f"{path}: {found}, but should be {FORMAT!r}, as `train` writes it")
-    try:
+    with reading(path, "broken metadata"):
         text = metadata["training"]
         plan_record, position_record = json.loads(text)
         plan, position = Plan.from_record(plan_record), Position(**position_record)
         stated = metadata["sha256"]
-    except (KeyError, ValueError, TypeError, RecursionError) as error:
-        raise InputError(f"{path}: broken metadata ({error!r})") from error
     if _seal(text, arrays) != stated:
         raise InputError(f"{path}: its content has changed since it was written (sha256)")
     options = catalogue.network(plan.network).resolve(plan.options)

@@ -174,7 +174,7 @@ def test_mode_without_a_conversion_is_refused():
         images.load([Path("a.tiff")], (8, 8), 1)
 
 
-# Weight files. What is refused inside of one is also tested beside `weights.read`.
+# Weight files. The tests of `weights.read` say what is refused inside of one.
 
 OPTIONS = {"in_channels": 1, "num_classes": 10, "batch_norm": False}
 

@@ -1,4 +1,4 @@
-"""ONNX among the forms that weights are converted to and from: always run beside the source."""
+"""Weights converted to ONNX and back, and always compared with the source."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_a_file_that_cant_be_written_leaves_nothing(shared, capsys, place, monke
 @pytest.mark.parametrize(
     ("words", "texts"),
     [
-        (("x.onnx", "--to", "onnx", "--backends", "onnx"), ("isn't proven by another one",)),
+        (("x.onnx", "--to", "onnx", "--backends", "onnx"), ("isn't verified by another one",)),
         (("x.onnx", "--to", "onnx", "--backends", ","), ("no backends are named",)),
         (("x.onnx", "--to", "onnx", "--backends", "torch"), ("did you mean pt?",)),
         (("x.pb", "--to", "onnx"), ("x.pb: for ONNX a file's name should end in .onnx",)),

@@ -183,10 +183,10 @@ def test_what_no_library_has_is_refused_with_the_nearest():
 
 def test_from_and_network_that_dont_fit_are_refused():
     content = content_of("gluon", "inception_v3")
-    refuse(content, "such files are read of gluon, which isn't what --from keras", library="keras")
+    refuse(content, "can come from gluon, which isn't what --from keras", library="keras")
     nobodys = Content("onnx", content.arrays, content.dtypes)
     refuse(nobodys, "weights of no network that is known here")
-    refuse(nobodys, "such files are read of torchvision, timm, which isn't", library="gluon")
+    refuse(nobodys, "such files can come from torchvision, timm, which isn't", library="gluon")
     with pytest.raises(InputError, match="not a file of shared weights"):
         found(content, library="shared")
 

@@ -61,7 +61,7 @@ def test_what_differs_is_refused(change, text, tmp_path):
     assert text in found.problem
 
 
-def test_weights_that_a_library_reads_otherwise_are_refused(tmp_path):
+def test_weights_that_a_library_reads_differently_are_refused(tmp_path):
     found = row(tmp_path, lambda arrays: None, ["fc.bias: 3 of 10 elements are not as loaded"])
     assert found.fails
     assert found.problem.startswith("weights as loaded differ: fc.bias")

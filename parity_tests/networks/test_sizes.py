@@ -17,7 +17,12 @@ def test_predecessors_have_the_published_parameters(title):
 
 
 def test_alexnet_is_measured_layer_by_layer():
-    layers = (sizes.Conv(2, 3, 2, 1), sizes.Pool(2, 2), sizes.Dense(5), sizes.Dense(3))
+    layers = (
+        sizes.conv(2, 3, 2, 1),
+        sizes.PlainLayer(2, 2),
+        sizes.dense(5),
+        sizes.dense(3, rectified=False),
+    )
     row = sizes.of_table("by hand", layers, (1, 8, 8))
     # Conv 2 x 4 x 4 from kernels 1 x 3 x 3, pool 2 x 2 x 2, dense 8 -> 5 -> 3.
     assert row.dense == (8 + 1) * 5 + (5 + 1) * 3

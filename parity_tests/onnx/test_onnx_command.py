@@ -125,7 +125,7 @@ def test_check_refuses_what_doesn_t_go_with_the_file(words, texts, exported, cap
 @pytest.mark.parametrize(
     ("words", "texts"),
     [
-        ((*TO_FILE, "--backends", FRAMEWORK), ("runs beside the file with --verify; add that",)),
+        ((*TO_FILE, "--backends", FRAMEWORK), ("what the file is compared with; add --verify",)),
         ((*TO_FILE, "--verify", "--backends", "np"), ("np is the oracle: it always runs",)),
         ((*TO_FILE, "--verify", "--backends", "torch"), ("did you mean pt?",)),
         (("--out", "no/g.onnx"), ("there is no folder no",)),

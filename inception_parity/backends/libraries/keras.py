@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from ... import formats
 from ...formats import keras as keras_files
 from ...formats.torch import member_names
 from ...libraries import STAGES
@@ -34,7 +35,7 @@ class Backend(FromFile, tf.Backend):
         if keras_files.WEIGHTS in member_names(self.file):
             suffix = ".keras"
         else:
-            suffix = _SUFFIXES[keras_files.read(self.file).metadata["layout"]]
+            suffix = _SUFFIXES[formats.read(self.file, "keras").metadata["layout"]]
         with tempfile.TemporaryDirectory() as folder:  # the name says which of Keras' formats it is
             link = Path(folder) / f"weights{suffix}"
             link.symlink_to(self.file.absolute())

@@ -38,7 +38,7 @@ def state_dict(file: Path) -> dict[str, Any]:
     """Read a state dict as PyTorch's own functions do."""
     if torch_files.recognise(file):
         loaded = torch.load(file, map_location="cpu", weights_only=True)
-        return dict(torch_files.state_dict(loaded, file))
+        return dict(torch_files.state_dict(loaded))
     from safetensors.torch import load_file
 
     return dict(load_file(file))
