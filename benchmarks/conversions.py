@@ -8,7 +8,7 @@ The libraries' own functions write the files, with random weights and statistics
 those of trained networks: variances from 1e-3 to 10, kernels that produce such variances,
 no weight or bias of 0 or 1. Each source runs next to our networks in all three
 frameworks, at its own size and at an odd and an even one, in float64 and float32,
-including its heads if it has any; timm only if it is installed. Finally, for comparison,
+including its heads if it has any; what isn't installed is left out. Finally, for comparison,
 Keras' weights are copied into torchvision's network, as is often done. Rows go to
 benchmarks/results/conversions.jsonl; an interrupted run resumes.
 """
@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -38,14 +39,33 @@ from .parts import add_part, part_of
 RESULTS = Path(__file__).parent / "results" / "conversions.jsonl"
 LIMITS = {"float64": 1e-10, "float32": 1e-5}  # of logits, relative to the largest
 SQUARES: tuple[Size, ...] = ((299, 299), (97, 97), (128, 128))
+TWO: tuple[Size, ...] = ((299, 299), (97, 128))
+EIGHT: tuple[Size, ...] = ((299, 299), (305, 305), (310, 310))  # whose last grid is 8x8
 SOURCES: dict[str, tuple[str, str, str, tuple[Size, ...]]] = {  # library, network, file, sizes
     "torchvision googlenet": ("torchvision", "ceil_googlenet", "googlenet.pth", SQUARES),
     "torchvision inception_v3": ("torchvision", "inception_v3", "v3.pth", SQUARES),
     "timm inception_v3": ("timm", "inception_v3", "timm.pth", SQUARES),
     "keras InceptionV3": ("keras", "inception_v3", "v3.weights.h5", SQUARES),
-    "gluon inception_v3": (
-        *("gluon", "inception_v3", "v3.params"),
-        ((299, 299), (305, 305), (310, 310)),
+    "gluon inception_v3": ("gluon", "inception_v3", "v3.params", EIGHT),
+    "timm inception_v4": ("timm", "inception_v4", "timm_v4.pth", TWO),
+    "timm inception_resnet_v2": ("timm", "inception_resnet_v2", "timm_r2.pth", TWO),
+    "keras InceptionResNetV2": ("keras", "inception_resnet_v2", "r2.weights.h5", TWO),
+    "pytorchcv inceptionv3": ("pytorchcv", "inception_v3", "cv_v3.pth", EIGHT[:2]),
+    "pytorchcv inceptionv4": ("pytorchcv", "inception_v4", "cv_v4.pth", EIGHT[:2]),
+    "pytorchcv inceptionresnetv1": ("pytorchcv", "inception_resnet_v1", "cv_r1.pth", EIGHT[:2]),
+    "pytorchcv inceptionresnetv2": ("pytorchcv", "inception_resnet_v2", "cv_r2.pth", EIGHT[:2]),
+    "pytorchcv bninception": (
+        *("pytorchcv", "bn_inception", "cv_bn.pth"),
+        ((224, 224), (225, 230)),
+    ),
+    "facenet-pytorch InceptionResnetV1": (
+        *("facenet_pytorch", "inception_resnet_v1", "facenet.pth"),
+        ((299, 299), (160, 160), (97, 128)),
+    ),
+    "pytorch-fid fid_inception_v3": ("pytorch_fid", "fid_inception", "fid.pth", TWO),
+    "torch-fidelity FeatureExtractorInceptionV3": (
+        *("torch_fidelity", "fid_inception", "fidelity.pth"),
+        ((299, 299), (598, 299)),  # to which it resizes exactly
     ),
 }
 
@@ -68,8 +88,8 @@ def trained_like(library: str, network: str, seed: int = 7) -> dict[str, Any]:
         else:
             arrays[name] = rng.normal(0, 0.3, shape)
     for name in arrays:  # batch norm's statistics are those of the kernel's output
-        if name.endswith("conv.weight"):
-            norm = name.removesuffix("conv.weight") + "norm."
+        norm = name.removesuffix("conv.weight") + "norm."
+        if f"{norm}running_var" in arrays:
             deviation = np.sqrt(arrays[f"{norm}running_var"])
             arrays[name] = arrays[name] * deviation[:, None, None, None]
             arrays[f"{norm}running_mean"] = arrays[f"{norm}running_mean"] * deviation
@@ -79,61 +99,80 @@ def trained_like(library: str, network: str, seed: int = 7) -> dict[str, Any]:
 def make(library: str, network: str, path: Path) -> None:
     """Write a file with the library's own network and functions."""
     arrays = trained_like(library, network)
-    makers = {"torchvision": _torchvision, "timm": _timm, "keras": _keras, "gluon": _gluon}
-    makers[library](network, arrays, path)
+    if library == "keras":
+        _keras(network, arrays, path)
+    elif library == "gluon":
+        _gluon(network, arrays, path)
+    else:
+        _state_dict(library, network, arrays, path)
 
 
-def _torchvision(network: str, arrays: dict[str, Any], path: Path) -> None:
-    from inception_parity.backends.libraries.torchvision import models
-
-    kind = models().googlenet if network == "ceil_googlenet" else models().inception_v3
-    net = kind(weights=None, init_weights=False, aux_logits=True)
-    _save_state(net, "torchvision", network, arrays, path)
-
-
-def _timm(network: str, arrays: dict[str, Any], path: Path) -> None:
-    from inception_parity.backends.libraries.torchvision import models
-
-    models()  # timm imports torchvision, which needs a workaround in some builds
-    import timm
-
-    net = timm.create_model(network, pretrained=False, aux_logits=True)
-    _save_state(net, "timm", network, arrays, path)
-
-
-def _save_state(net: Any, library: str, network: str, arrays: dict[str, Any], path: Path) -> None:
+def _state_dict(library: str, network: str, arrays: dict[str, Any], path: Path) -> None:
     import torch
 
-    names = libraries.library(library).names(network, arrays)
-    state = {names[name]: torch.from_numpy(array) for name, array in arrays.items()}
+    net, info = _network(library, network), libraries.library(library)
+    names = info.names(network, arrays)
+    state = {
+        names[name]: torch.from_numpy(info.from_shared(network, name, array))
+        for name, array in arrays.items()
+    }
     missing, unexpected = net.load_state_dict(state, strict=False)
     assert not unexpected
     assert all(name.endswith("num_batches_tracked") for name in missing)
     torch.save(net.state_dict(), path)
 
 
+def _network(library: str, network: str) -> Any:
+    """Return a library's network in PyTorch; pytorch-fid's is also torch-fidelity's."""
+    from inception_parity.backends.libraries.torchvision import models
+
+    kinds = models()  # the others import torchvision, which needs a workaround in some builds
+    title = libraries.library(library).networks[network].title
+    if library == "torchvision":
+        return getattr(kinds, title)(weights=None, init_weights=False, aux_logits=True)
+    if library == "timm":
+        import timm
+
+        heads = {"aux_logits": True} if network == "inception_v3" else {}
+        return timm.create_model(title, pretrained=False, **heads)
+    if library == "pytorchcv":
+        from pytorchcv.model_provider import get_model
+
+        return get_model(title)
+    if library == "facenet_pytorch":
+        from facenet_pytorch import InceptionResnetV1
+
+        return InceptionResnetV1(classify=True, num_classes=1000)
+    from pytorch_fid import inception
+
+    net = inception._inception_v3(num_classes=1008, aux_logits=False, weights=None)
+    net.Mixed_5b = inception.FIDInceptionA(192, pool_features=32)
+    return net
+
+
 def _keras(network: str, arrays: dict[str, Any], path: Path) -> None:
     import keras
 
-    net = keras.applications.InceptionV3(weights=None, classifier_activation=None)
-
-    def made(kind: Any) -> list[Any]:
-        found = [layer for layer in net.layers if isinstance(layer, kind)]
-        return sorted(found, key=_number)
-
-    convs, norms = made(keras.layers.Conv2D), made(keras.layers.BatchNormalization)
-    blocks = [n.removesuffix("conv.weight") for n in arrays if n.endswith("conv.weight")]
-    for block, conv, norm in zip(blocks, convs, norms, strict=True):
-        conv.set_weights([arrays[f"{block}conv.weight"].transpose(2, 3, 1, 0)])
-        statistics = ("bias", "running_mean", "running_var")
-        norm.set_weights([arrays[f"{block}norm.{name}"] for name in statistics])
-    net.get_layer("predictions").set_weights([arrays["fc.weight"].T, arrays["fc.bias"]])
+    title = libraries.library("keras").networks[network].title
+    net = getattr(keras.applications, title)(weights=None, classifier_activation=None)
+    held = {layer.name: layer for layer in net.layers}
+    nameless = {
+        kind: iter(sorted((n for n in held if re.fullmatch(rf"{kind}(_\d+)?", n)), key=_number))
+        for kind in ("conv2d", "batch_normalization")
+    }
+    for layer in dict.fromkeys(name.rpartition(".")[0] for name in arrays):
+        name = libraries.library("keras").path(network, layer)
+        if name not in held:
+            name = next(nameless["conv2d" if layer.endswith("conv") else "batch_normalization"])
+        values = [array for key, array in arrays.items() if key.rpartition(".")[0] == layer]
+        axes = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
+        held[name].set_weights([value.transpose(axes[value.ndim]) for value in values])
     net.save_weights(path)
 
 
-def _number(layer: Any) -> int:
+def _number(name: str) -> int:
     """Return the number in a layer's name; the first of each kind has none."""
-    last = layer.name.rpartition("_")[2]
+    last = name.rpartition("_")[2]
     return int(last) if last.isdigit() else 0
 
 
@@ -190,9 +229,11 @@ def side(library: str, options: dict[str, Any], arrays: dict[str, Any], path: Pa
 
 
 def there(title: str) -> bool:
-    """Return whether a library is installed; timm is optional."""
-    library = SOURCES[title][0] if title in SOURCES else ""
-    return library != "timm" or importlib.util.find_spec("timm") is not None
+    """Return whether a library is installed."""
+    if title not in SOURCES:
+        return True
+    library = SOURCES[title][0]
+    return importlib.util.find_spec({"gluon": "mxnet"}.get(library, library)) is not None
 
 
 def made(library: str, network: str, path: Path) -> None:

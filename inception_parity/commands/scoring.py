@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..backends.quiet import quiet
+from ..conversion.converting import read
+from ..conversion.found import Claim
+from ..conversion.identifying import identify
 from ..data import images
 from ..errors import InputError, nearest
-from ..fid import weight_files
-from ..fid.extracting import PREPROCESSINGS, WIDTHS, Extractor
+from ..fid.extracting import NETWORK, PREPROCESSINGS, WIDTHS, Extractor
 from ..fid.gaussians import Gaussian, frechet_distance
 from ..files import digest
 from ..networks import catalogue
@@ -58,8 +60,8 @@ class NetworkOptions:
     def arrays(self) -> Arrays:
         """Return the weights of the file, or seeded ones."""
         if self.weights is not None:
-            return weight_files.read(self.weights)
-        return seeding.seeded(weight_files.NETWORK, {}, self.seed).arrays
+            return network_weights(self.weights)
+        return seeding.seeded(NETWORK, {}, self.seed).arrays
 
     def extractor(self, arrays: Arrays) -> Extractor:
         """Return the network, ready to run."""
@@ -68,6 +70,15 @@ class NetworkOptions:
                 self.backend, arrays, PREPROCESSINGS[self.preprocessing], self.features,
                 self.dtype, self.device,
             )  # fmt: skip
+
+
+def network_weights(path: Path) -> Arrays:
+    """Return the weights of the FID's network, from pytorch-fid's, torch-fidelity's or our file.
+
+    Raises:
+        InputError: it can't be read, or isn't of that network.
+    """
+    return read(identify(path, Claim(network=NETWORK, settings={"in_channels": 3}))).arrays
 
 
 @command("fid")

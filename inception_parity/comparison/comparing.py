@@ -27,7 +27,7 @@ UNJUDGED = "no floor"  # a small dtype without a floor: shown, not judged
 
 @dataclass
 class Comparison:
-    """One endpoint of a trace beside the oracle's."""
+    """One endpoint of a trace, compared with the oracle's."""
 
     name: str
     kind: str
@@ -60,7 +60,7 @@ class Comparison:
 
 @dataclass
 class Report:
-    """A whole trace beside the oracle's."""
+    """A whole trace, compared with the oracle's."""
 
     backend: str
     dtype: str

@@ -33,5 +33,5 @@ MOST_GRADIENT_NOISE = 1e-8
 # After more steps the limit is as many times how far a backend gets from itself when it begins with
 # another last digit in each weight; clean runs stay below 7 times. But only while that is little:
 # from 7e-7 on, gradients were up to 5e-1 apart in clean runs, since a ReLU or a max pool had chosen
-# otherwise in one of them. Then rounding alone has driven them apart, and nothing can be judged.
+# differently in one of them. Then rounding alone has driven them apart, and nothing can be judged.
 MOST_PERTURBED = 1e-8

@@ -274,7 +274,10 @@ def _neighbour(target: Path) -> Iterator[Path]:
 def write_library(info: Library, shared: SharedWeights, file: Path, target: Path) -> None:
     """Write shared weights to `file` in the format of a library that `target`'s suffix says."""
     names = info.names(shared.network, shared.arrays)
-    arrays = {names[name]: info.from_shared(array) for name, array in shared.arrays.items()}
+    arrays = {
+        names[name]: info.from_shared(shared.network, name, array)
+        for name, array in shared.arrays.items()
+    }
     suffix = next(suffix for suffix in info.suffixes if target.name.endswith(suffix))
     try:
         if info.backend == "pt":

@@ -91,8 +91,9 @@ class Found:
         float16 and bfloat16 are widened, which is exact; float64 is rounded.
         """
         array = self.content.arrays[self.names[name]]
-        shared = array if self.info is None else self.info.to_shared(array)
-        return np.ascontiguousarray(shared, np.float32)
+        if self.info is not None:
+            array = self.info.to_shared(self.network, name, array)
+        return np.ascontiguousarray(array, np.float32)
 
     def missing(self) -> list[str]:
         """Name the arrays that the network has and the file hasn't."""
@@ -126,7 +127,8 @@ class Found:
             if array is None:
                 continue
             if self.info is not None:  # in the layout of the file
-                shape = self.info.from_shared(np.empty(shape, np.bool_)).shape
+                empty = np.empty(shape, np.bool_)
+                shape = self.info.from_shared(self.network, ours, empty).shape
             if array.shape != shape:
                 wrong.append(f"{name}: shape {array.shape}, but should be {shape}")
             elif array.dtype.kind != "f":

@@ -23,7 +23,6 @@ from ..networks import catalogue
 from ..traces import weights
 from .found import Claim, Found
 
-FID_CLASSES = 1008  # of the network that computes the FID metric
 BACKGROUND = 1001  # ImageNet's classes, and one before them
 
 
@@ -128,7 +127,7 @@ class Identification:
                 f"of format {self.content.format}, and not one of ours; such files can come "
                 f"from {', '.join(fits)}, which isn't what {asked}says"
             )
-        share, info, name = max(candidates, key=lambda candidate: candidate[0])
+        _, share, info, name = max(candidates, key=lambda candidate: candidate[0])
         if share < 0.5:
             arrays = self.content.arrays
             self._refuse(
@@ -138,33 +137,52 @@ class Identification:
             )
         return info, name
 
-    def _candidates(self) -> Iterator[tuple[float, Library, str]]:
-        """Yield (share of its arrays that are there, library, network)."""
+    def _candidates(self) -> Iterator[tuple[tuple[float, bool], float, Library, str]]:
+        """Yield (how well it fits, share of its arrays that are there, library, network).
+
+        What fits best has most of the file's arrays, too: a larger network may have all names of
+        a smaller one. Among equals the number of classes decides.
+        """
+        arrays = [name for name in self.content.arrays if not name.endswith("num_batches_tracked")]
         for info in libraries.all_libraries():
             if self._library not in (None, info.name) or self.content.format not in info.formats:
                 continue
             for name in info.networks:
                 if self.claim.network not in (None, name):
                     continue
-                shared = _shared_names(name, {**_largest(info, name), "use_aux": False})
+                shared = _shared_names(name, _without_heads(_largest(info, name)))
                 theirs = info.names(name, shared, self.content)
                 there = sum(theirs[n] in self.content.arrays for n in shared)
-                yield there / len(shared), info, name
+                classes = info.networks[name].fixed.get("num_classes")
+                if classes and not self._said and self._classes(theirs[shared[-1]]) != classes:
+                    continue
+                both = there / (len(shared) + len(arrays))
+                yield (both, classes is not None), there / len(shared), info, name
+
+    @property
+    def _said(self) -> bool:
+        """Whether it is said whose the file is, or of which network."""
+        return bool(self._library or self.claim.network)
+
+    def _classes(self, bias: str) -> int:
+        """Return the number of classes, from the name of the classifier's bias in the file."""
+        array = self.content.arrays.get(bias)
+        return 0 if array is None else array.size
 
     def _theirs(self, info: Library, network: str) -> Found:
         """Work out the options of a library's file, from shapes and from what is there."""
         version, arrays, settings = info.networks[network], self.content.arrays, self.claim.settings
         assumed, notes = list[str](), list[str]()
-        options = {**_largest(info, network), "return_aux": False}
+        options = _largest(info, network)
         all_names = info.names(network, _shared_names(network, options), self.content)
         self._read_counts(info, network, options, all_names)
-        kept = _shared_names(network, {**options, "use_aux": False})
+        kept = _shared_names(network, _without_heads(options))
         heads = [theirs for ours, theirs in all_names.items() if ours not in kept]
         if "use_aux" in version.free:
             options["use_aux"] = any(theirs in arrays for theirs in heads)
         asked = catalogue.network(network).resolve({**options, **settings})
         left_out: tuple[str, ...] = ()
-        if options["use_aux"] and asked["use_aux"] is False:
+        if options.get("use_aux") and asked["use_aux"] is False:
             options["use_aux"], left_out = False, tuple(heads)
             notes.append("its auxiliary heads are left out, as asked for")
         for option in version.unstated:
@@ -177,11 +195,13 @@ class Identification:
                 )
         self._settle(options, asked)
         if version.twin and self._library is None:
+            assumed.append(_of_twins(info, network))
+        if "num_classes" in version.fixed and not self._said:
             assumed.append(
-                f"from {info.title}; {libraries.library(version.twin).title}'s has the same names, "
-                "and computes the same"
+                f"{network}, since it has {options['num_classes']} classes; inception_v3 has the "
+                "same names. If it is that, say --network inception_v3"
             )
-        self._refuse_other_networks(info, options)
+        self._refuse_other_networks(info, network)
         if options["num_classes"] == BACKGROUND:
             notes.append("1001 classes: the first is background, and ImageNet's begin at 1")
         names = {n: all_names[n] for n in _shared_names(network, options)}
@@ -211,27 +231,22 @@ class Identification:
         ):
             if option in info.networks[network].fixed or names[name] not in arrays:
                 continue
-            shape = list(info.to_shared(arrays[names[name]]).shape)
+            shape = list(info.to_shared(network, name, arrays[names[name]]).shape)
             wanted = list(expected[name])
             if len(shape) == len(wanted):
                 number, shape[axis] = shape[axis], wanted[axis]
                 if shape == wanted and 1 <= number <= catalogue.MOST:
                     options[option] = number
 
-    def _refuse_other_networks(self, info: Library, options: Mapping[str, Any]) -> None:
+    def _refuse_other_networks(self, info: Library, network: str) -> None:
         """Refuse networks that have the names of a known one, but compute something else."""
-        pytorchs = info.backend == "pt" and self._library is None
-        if options["num_classes"] == FID_CLASSES and pytorchs:
-            self._refuse(
-                f"{FID_CLASSES} classes, as the network of the FID metric has, whose pools are "
-                f"others; if it is {info.title}'s all the same, say --from {info.name}"
-            )
         config = self.content.metadata.get("config") or {}
         epsilons = {float(e) for e in _values(config, "epsilon") if isinstance(e, int | float)}
         if epsilons - {1e-3}:
             self._refuse(
                 f"batch norm with epsilon {', '.join(f'{e:g}' for e in sorted(epsilons))}, but "
-                "keras.applications.InceptionV3 has 0.001; it is another network"
+                f"keras.applications.{info.networks[network].title} has 0.001; it is another "
+                "network"
             )
 
 
@@ -239,7 +254,7 @@ def _shared_names(network: str, options: Mapping[str, Any]) -> list[str]:
     return _names_with(network, tuple(options.items()))
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=64)
 def _names_with(network: str, options: tuple[tuple[str, Any], ...]) -> list[str]:
     return list(weights.shapes(network, dict(options)))
 
@@ -249,6 +264,25 @@ def _largest(info: Library, network: str) -> dict[str, Any]:
     version = info.networks[network]
     aux = {"use_aux": True} if "use_aux" in version.free else {}
     return dict(catalogue.network(network).resolve({**version.fixed, **aux}))
+
+
+def _without_heads(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {**options, **({"use_aux": False, "return_aux": False} if "use_aux" in options else {})}
+
+
+def _of_twins(info: Library, network: str) -> str:
+    """Say which of two libraries is assumed whose files have the same names."""
+    version = info.networks[network]
+    twin = libraries.library(version.twin)
+    theirs = twin.networks[network].fixed
+    differs = [
+        f"{name}={str(theirs[name]).lower()}"
+        for name, value in version.fixed.items()
+        if theirs.get(name, value) != value
+    ]
+    same = f"computes the same, but for {', '.join(differs)}" if differs else "computes the same"
+    said = f" (--from {twin.name})" if differs else ""
+    return f"from {info.title}; {twin.title}'s has the same names, and {same}{said}"
 
 
 def _values(config: Any, key: str) -> Iterable[Any]:

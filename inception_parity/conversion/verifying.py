@@ -140,9 +140,9 @@ def verify(
     start = time.monotonic()
     with work_folder(None) as folder:
         sides = [source, *targets]
-        heads = _heads(sides, len(sizes))
+        heads, photographs = _heads(sides, len(sizes)), _images(network, sides, sizes, folder)
         requests = [
-            _request(network, side, sizes, heads, folder, folder / f"{number}")
+            _request(network, side, photographs, heads, folder, folder / f"{number}")
             for number, side in enumerate(sides)
         ]
 
@@ -184,17 +184,24 @@ def _heads(sides: Sequence[Side], count: int) -> list[bool]:
     return [number == 0 for number in range(count)]
 
 
+def _images(network: str, sides: Sequence[Side], sizes: Sequence[Size], folder: Path) -> list[Path]:
+    """Write images of each size that all sides can take."""
+    owners = [libraries.library(side.library) for side in sides if side.library]
+    pixels = any(owner.networks[network].pixels for owner in owners)
+    files = [folder / f"images-{number}.npy" for number in range(len(sizes))]
+    for file, size in zip(files, sizes, strict=True):
+        save_array(file, pictures(size, int(sides[0].options["in_channels"]), pixels))
+    return files
+
+
 def _request(
-    network: str, side: Side, sizes: Sequence[Size], heads: Sequence[bool], folder: Path,
+    network: str, side: Side, photographs: Sequence[Path], heads: Sequence[bool], folder: Path,
     work: Path,
 ) -> Request:  # fmt: skip
-    """Write what a side's worker reads, and return what it is asked for: to run on every size."""
+    """Return what a side's worker is asked for: to run on all images with given weights."""
     weights = save_arrays(work / "weights", side.arrays)
     jobs = list[Record]()
-    for number, size in enumerate(sizes):
-        file = folder / f"images-{number}.npy"
-        if not file.exists():
-            save_array(file, pictures(size, int(side.options["in_channels"])))
+    for number, file in enumerate(photographs):
         options = dict(side.options)
         if "return_aux" in options and side.backend != "onnx":
             options["return_aux"] = heads[number] and bool(options["use_aux"])
@@ -213,13 +220,19 @@ def _request(
     )  # fmt: skip
 
 
-def pictures(size: Size, channels: int) -> NDArray[np.float64]:
-    """Return a photograph, and noise of the same range (seeded): (2, channels, height, width)."""
+def pictures(size: Size, channels: int, pixels: bool = False) -> NDArray[np.float64]:
+    """Return a photograph, and noise of the same range (seeded): (2, channels, height, width).
+
+    The range is -1 … 1, or with `pixels` 0 … 255/256 in steps of 1/256.
+    """
     noise = np.random.default_rng(0).uniform(-1.0, 1.0, (1, channels, *size))
     known = channels if channels in (1, 3) else 3
     photograph = images.load(images.photographs()[:1], size, known)
     photograph = photograph[:, np.arange(channels) % known]
-    return np.concatenate([photograph, noise]).astype(np.float32).astype(np.float64)
+    both = np.concatenate([photograph, noise])
+    if pixels:
+        both = np.clip(np.floor((both + 1) * 128), 0, 255) / 256
+    return both.astype(np.float32).astype(np.float64)
 
 
 def _rows(side: Side, source: Request, target: Request) -> list[NetworkComparison]:

@@ -125,7 +125,7 @@ class Feed:
         return raw_integers(f"{self.seed} {purpose} {epoch}", count)
 
     def _read(self, split: Split, chosen: NDArray[np.int64]) -> NDArray[np.uint8]:
-        from . import images  # Pillow, which a worker in another interpreter hasn't got
+        from . import images  # Pillow, which a worker in another interpreter doesn't have
 
         mode = "L" if self.channels == 1 else "RGB"
         read = [np.asarray(images.fitted(split.read(int(i), mode), self.size)) for i in chosen]

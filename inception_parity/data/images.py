@@ -27,7 +27,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ..errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
-MOST_PIXELS = 100_000_000  # 10,000 x 10,000; a larger one is taken for a decompression bomb
+MOST_PIXELS = 100_000_000  # 10,000 x 10,000; a larger one counts as a decompression bomb
 
 
 def photographs() -> list[Path]:

@@ -24,8 +24,8 @@ from ..data import images
 from ..errors import InputError
 from ..traces.weights import Arrays
 from .gaussians import Array, Gaussian, Moments
-from .weight_files import NETWORK
 
+NETWORK = "fid_inception"
 WIDTHS = (2048, 768, 192, 64)  # after avgpool, and means after Mixed_6e, maxpool2 and maxpool1
 
 

@@ -1,7 +1,7 @@
 """Files of Keras: `.keras`, `.weights.h5`, and the older `.h5` with or without a model.
 
 All of them are HDF5, the first one inside a zip archive. h5py reads arrays; the
-description of the model beside them is read as JSON, never built, since it may name
+description of the model next to them is read as JSON, never built, since it may name
 functions to be called.
 
 The arrays come with the names that Keras' own loading goes by: in the newer files
@@ -28,7 +28,7 @@ from .torch import member_names, require_stored
 TITLE = "Keras HDF5"
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-WEIGHTS = "model.weights.h5"  # in a .keras archive, beside config.json and metadata.json
+WEIGHTS = "model.weights.h5"  # in a .keras archive, next to config.json and metadata.json
 LARGEST_CONFIG = 1 << 24  # bytes; that of InceptionV3 has 2^18
 DEEPEST = 12  # levels of groups
 BUFFERS = 12 << 20  # bytes that HDF5 takes whatever the file

@@ -70,7 +70,7 @@ def read(path: Path) -> Content:
 
     `metadata["inputs"]` are the shapes of the graph's inputs, 0 where a side is free.
 
-    Data outside the file is read only from a file beside it or below, never through a
+    Data outside the file is read only from the same folder or one below, never through a
     link. Subgraphs, constants and sparse tensors aren't weights here.
     """
     arrays: dict[str, NDArray[Any]] = {}
@@ -159,7 +159,7 @@ def _stored_by_number(
 
 
 def _external(path: Path, tensor: Message, name: str, needed: int) -> memoryview:
-    """Return bytes from a file beside or below the model's, and from nowhere else."""
+    """Return bytes from a file in the model's folder or below, and from nowhere else."""
     entries = _entries(tensor, EXTERNAL_DATA)
     location = entries.get("location", "")
     folder = path.parent.resolve()

@@ -1,4 +1,4 @@
-"""The wire format of protocol buffers, as far as it takes to find things in a file.
+"""The wire format of protocol buffers, as far as is needed to find things in a file.
 
 A parser for whole messages makes objects of what it reads: a file of empty messages
 becomes a hundred times as large in memory. This one hands out views of the file's own

@@ -4,8 +4,9 @@ This is one of two folders that know other libraries, and it imports none of the
 library's own network is in `backends.libraries`.
 
 A library is a TOML file: the fields of a `Library`, and for each of its networks those of an
-`Implementation`, whose `names` turn our names into the library's. Where a kind of file has names
-that tables can't say, because they are counted, a module here works them out (`COUNTED`).
+`Implementation`, whose `names` turn our names into the library's; tables that all its networks have
+in common follow theirs. Where a kind of file has names that tables can't say, because they are
+counted, a module here works them out (`COUNTED`).
 """
 
 from __future__ import annotations
@@ -27,10 +28,14 @@ from . import gluon, keras
 
 SHARED = "shared"  # our own files
 ONNX = "onnx"  # and their networks, as files that run
-LIBRARIES = ("torchvision", "timm", "keras", "gluon")  # the first wins among equal candidates
+LIBRARIES = (  # the first wins among equal candidates
+    *("torchvision", "timm", "keras", "gluon", "pytorchcv", "facenet_pytorch"),
+    *("pytorch_fid", "torch_fidelity"),
+)
 
-# From shared names and the content of a file to names in it; nothing where the tables apply.
-COUNTED: dict[str, Callable[[Sequence[str], Content | None], dict[str, str]]] = {
+# From a network, its shared names and the content of a file to names in it; nothing where the
+# tables apply.
+COUNTED: dict[str, Callable[[str, Sequence[str], Content | None], dict[str, str]]] = {
     "keras": keras.names,
     "gluon": gluon.names,
 }
@@ -42,10 +47,12 @@ class Implementation:
 
     Args:
         title: what the library calls it.
-        fixed: options of ours that always have one value in it.
+        fixed: options of ours that always have one value in it. A number of classes among them
+            tells its files from those of other networks with the same names.
         names: tables from our names to the library's, applied one after the other. Each replaces
             whole words between dots, one or several; `within` restricts a table to the stages
-            that this regular expression matches.
+            that this regular expression matches. `#` in our name is a number, and `{1}` in the
+            library's is that number, counted from 1.
         free: options of ours that it has as well, besides `num_classes`.
         unstated: those of them that a file of weights doesn't record.
         sizes: (height, width) of images to compare on: the one that it is made
@@ -54,6 +61,8 @@ class Implementation:
         trained: sha256 of files that were trained with every unstated option on (its first
             eight digits).
         twin: another library whose files have the same names.
+        dense: 1x1 kernels of ours that are a dense layer's weights in the library.
+        pixels: whether it takes images as bytes p, which are p / 256 for ours.
     """
 
     title: str
@@ -65,6 +74,8 @@ class Implementation:
     notes: tuple[str, ...] = ()
     trained: tuple[str, ...] = ()
     twin: str = ""
+    dense: tuple[str, ...] = ()
+    pixels: bool = False
 
     @functools.cached_property
     def _substitutions(self) -> list[Callable[[str], str]]:
@@ -77,15 +88,26 @@ class Implementation:
         return ours
 
 
+_NUMBER = re.compile(r"(?<=\.)\d+(?![^.])")  # as a whole word between dots
+
+
 def _substitution(table: Mapping[str, str]) -> Callable[[str], str]:
     """Return what applies one of an implementation's tables to a name."""
     words = {ours: theirs for ours, theirs in table.items() if ours != "within"}
-    longest_first = "|".join(re.escape(ours) for ours in sorted(words, reverse=True))
+    patterns = (re.escape(ours).replace(r"\#", r"\d+") for ours in sorted(words, reverse=True))
+    longest_first = "|".join(patterns)
     replaced = re.compile(rf"(?<![^.])({longest_first})(?![^.])")  # between dots, or at an end
     affected = re.compile(rf"({table.get('within', '.*')})(?![^.])")
 
+    def theirs(match: re.Match[str]) -> str:
+        if match[0] in words:
+            return words[match[0]]
+        number = int(_NUMBER.findall(match[0])[0])
+        numbered = words[_NUMBER.sub("#", match[0])]
+        return re.sub(r"\{(\d+)\}", lambda first: str(number + int(first[1])), numbered)
+
     def substitute(name: str) -> str:
-        return replaced.sub(lambda m: words[m[0]], name) if affected.match(name) else name
+        return replaced.sub(theirs, name) if affected.match(name) else name
 
     return substitute
 
@@ -119,13 +141,17 @@ class Library:
         version = self.networks.get(network)
         return self.title if version is None else f"{self.title} {version.title}"
 
-    def to_shared(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Bring a weight to the shared layout."""
+    def to_shared(self, network: str, ours: str, array: NDArray[Any]) -> NDArray[Any]:
+        """Bring an array to the shared layout, whose shared name is `ours`."""
+        if ours in self.networks[network].dense and array.ndim == 2:
+            return array[:, :, None, None]
         axes = {4: (3, 2, 0, 1), 2: (1, 0)}.get(array.ndim)
         return array.transpose(axes) if self.channels_last and axes else array
 
-    def from_shared(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Bring a weight from the shared layout to the library's."""
+    def from_shared(self, network: str, ours: str, array: NDArray[Any]) -> NDArray[Any]:
+        """Bring an array from the shared layout to the library's."""
+        if ours in self.networks[network].dense:
+            return array[:, :, 0, 0]
         axes = {4: (2, 3, 1, 0), 2: (1, 0)}.get(array.ndim)
         return array.transpose(axes) if self.channels_last and axes else array
 
@@ -138,7 +164,7 @@ class Library:
     ) -> dict[str, str]:
         """Return {shared name: name in a file}, in one that is to be written by default."""
         shared = list(shared)
-        counted = COUNTED[self.name](shared, content) if self.name in COUNTED else {}
+        counted = COUNTED[self.name](network, shared, content) if self.name in COUNTED else {}
         return counted or {name: self.path(network, name) for name in shared}
 
 
@@ -151,7 +177,11 @@ def library(name: str) -> Library:
             f"no library {name!r}{nearest(name, known)}; there are: {', '.join(known)}"
         )
     described = _read(name)
-    networks = {n: Implementation(**version) for n, version in described.pop("networks").items()}
+    common = described.pop("names", ())
+    networks = {
+        network: Implementation(**{**version, "names": (*version.get("names", ()), *common)})
+        for network, version in described.pop("networks").items()
+    }
     return Library(name=name, networks=networks, **described)
 
 
@@ -195,17 +225,23 @@ def fit(
     return {**options, "bn_scale": fixed["bn_scale"]}, found
 
 
-# What an option that a library fixes does to the result, measured on the logits of
-# InceptionV3: relative to their largest, with random weights.
+# What an option that a library fixes does to the result.
 EFFECTS = {
-    ("count_include_pad", True): "its average pools count their padding (some 7% off)",
-    ("count_include_pad", False): "its average pools leave out their padding (some 7% off)",
+    ("count_include_pad", True): "its average pools count their padding",
+    ("count_include_pad", False): "its average pools leave out their padding",
     ("transform_input", False): "it takes images in -1 … 1, and has no transform_input",
     ("use_aux", False): "it has no auxiliary head; leave ours out with --set use_aux=false",
     ("in_channels", 3): "it takes three channels",
     ("third_kernel", 3): "its third branches are 3x3",
     ("pool4_kernel", 2): "its last pool is 2x2",
+    ("bottleneck", True): "it has 512 features before the classifier",
+    ("half_pixel_centres", True): "it resizes images with half-pixel centres",
+    ("half_pixel_centres", False): "it resizes images without half-pixel centres, as TensorFlow 1",
+    ("resize", True): "it resizes images to 299x299",
+    ("padded_pool", False): "its pools of 3c and 4e are in ceil mode",
 }
+# By how much, relative to the largest of the logits, measured with random weights.
+MEASURED = {("inception_v3", "count_include_pad"): " (some 7% off)"}
 
 
 def obstacles(
@@ -231,5 +267,6 @@ def obstacles(
         elif name == "bn_eps" and options[name] != value:
             found.append(f"its batch norm adds {value:g} to the variance, ours {options[name]:g}")
         elif options[name] != value:
-            found.append(EFFECTS.get((name, value), f"it has {name}={value}"))
+            effect = EFFECTS.get((name, value), f"it has {name}={value}")
+            found.append(effect + MEASURED.get((network, name), ""))
     return found

@@ -27,7 +27,7 @@ SCOPES = {
 _NORM = {"weight": "gamma", "bias": "beta"}
 
 
-def names(shared: Sequence[str], content: Content | None) -> dict[str, str]:
+def names(network: str, shared: Sequence[str], content: Content | None) -> dict[str, str]:
     """Return {shared name: name in an older file}; nothing for a newer one."""
     if content is None or any(name.startswith("features.") for name in content.arrays):
         return {}

@@ -81,7 +81,7 @@ class Capturer(Protocol):
             model: the model.
             inputs: in the model's layout and dtype.
             how: the dtype, the mode and the parameters that it is run with.
-            recorder: what is told.
+            recorder: is told of every computation.
         """
 
     @abstractmethod
@@ -93,7 +93,7 @@ class Watch:
     """Knows which part of a model is running.
 
     Args:
-        recorder: what is told.
+        recorder: is told of every computation.
         parts: (dotted path, part) of everything that the model consists of.
     """
 
@@ -101,7 +101,7 @@ class Watch:
         self.recorder = recorder
         self.paths = {id(part): path for path, part in parts}
         self.stack: list[tuple[Any, str]] = []
-        self.ignoring = 0  # how many say that what is computed now isn't to be recorded
+        self.ignoring = 0  # contexts that are open in which nothing is recorded
         self._begun = 0
         self._named: set[tuple[str, int]] = set()
 

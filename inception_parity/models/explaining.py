@@ -1,4 +1,4 @@
-"""Why two models differ: the cause at the first layers that are wrong, and what they hide."""
+"""Why two models differ: causes at the first wrong layers, and errors that these hide."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def explain(made: ModelReport, judge: Judge, progress: Callable[[str], None]) ->
     """Look for the causes at the first guilty layers, and for others that are wrong in themselves.
 
     Args:
-        made: the report, to which what is found is added.
-        judge: what judged them, which knows what is rounding.
+        made: the report, to which the findings are added.
+        judge: knows which differences are rounding.
         progress: called with a line that says what is being done.
     """
     match, pairs = made.match, made.match.pairs

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .layers import TRANSPARENT, Settings, describe
+from .layers import TRANSPARENT, CapturedLayer, Settings, describe
 from .recorder import OUTPUT, ModelTrace
 
 Array = NDArray[Any]
@@ -29,11 +29,11 @@ class ComparedLayer:
         name: the layer's name.
         value: the endpoint that holds its output.
         kind: what it is.
-        settings: what it is set to, padding before it included.
+        settings: its settings, including those of a padding before it.
         weights: role -> (layer, role) in the trace.
         shape: of its output, without trailing ones.
-        inputs: names of the nodes that it is computed from.
-        sources: the endpoints that hold what it was given.
+        inputs: the names of the nodes before it.
+        sources: the endpoints that hold its inputs.
     """
 
     name: str
@@ -56,14 +56,11 @@ class ModelGraph:
 
     trace: ModelTrace
     nodes: dict[str, ComparedLayer]
-    followers: dict[str, list[str]] = field(default_factory=dict)
+    followers: dict[str, list[str]] = field(init=False)
     _digests: dict[str, tuple[tuple[int, ...], bytes]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        self.followers = {name: [] for name in self.nodes}
-        for node in self.nodes.values():
-            for source in node.inputs:
-                self.followers[source].append(node.name)
+        self.followers = _followers(self.nodes)
 
     def neighbours(self, name: str) -> tuple[str, ...]:
         """Return the layers just before one, and just after it."""
@@ -115,7 +112,7 @@ def graph_of(trace: ModelTrace) -> ModelGraph:
     stands_for: dict[str, str] = {}  # an endpoint -> the node that it comes from
     pads: dict[str, tuple[str, Any]] = {}  # a padded endpoint -> what was padded, and how
     nodes: dict[str, ComparedLayer] = {}
-    followers = _followers(trace)
+    followers = _followers(trace.layers)
     for name, layer in trace.layers.items():
         first = layer.inputs[0] if layer.inputs else None
         if layer.kind == OUTPUT:
@@ -151,16 +148,16 @@ def graph_of(trace: ModelTrace) -> ModelGraph:
     return ModelGraph(trace, nodes)
 
 
-def _followers(trace: ModelTrace) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {name: [] for name in trace.layers}
-    for name, layer in trace.layers.items():
+def _followers(layers: Mapping[str, CapturedLayer | ComparedLayer]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {name: [] for name in layers}
+    for name, layer in layers.items():
         for source in layer.inputs:
             found[source].append(name)
     return found
 
 
 def _goes_into_windows(trace: ModelTrace, name: str, followers: Mapping[str, list[str]]) -> bool:
-    """Return whether a padding is only what convolutions and pools are given."""
+    """Return whether only convolutions and pools follow a padding."""
     layer = trace.layers[name]
     windows = ("conv", "max_pool", "avg_pool")
     constant = layer.settings.get("mode") == "constant"

@@ -25,7 +25,7 @@ class Judge:
     Args:
         a: the reference.
         b: the trace to be judged.
-        floors: a's trace in b's dtype, which tells a's own rounding; None if there is none.
+        floors: a's trace in b's dtype, which shows a's own rounding; None if there is none.
     """
 
     def __init__(self, a: ModelTrace, b: ModelTrace, floors: ModelTrace | None) -> None:

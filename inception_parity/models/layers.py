@@ -1,4 +1,4 @@
-"""What a captured layer is, described alike for every framework.
+"""What a captured layer is, described in the same way for every framework.
 
 Kinds and settings are those of `diagnosis.suspect`: conv, dense, norm, max_pool, avg_pool,
 adaptive_pool, global_pool, act, concat, add, flatten, lrn, …; sizes are
@@ -20,14 +20,14 @@ Settings = dict[str, Any]
 
 @dataclass(frozen=True)
 class CapturedLayer:
-    """One computation that a model did.
+    """One computation in a model.
 
     Args:
         name: the endpoint that holds its output.
         kind: what it is, as above.
-        settings: what it is set to.
+        settings: its settings.
         weights: role (`weight`, `bias`, `running_mean`, …) -> the array's name in the trace.
-        inputs: the endpoints that it was computed from, as far as known.
+        inputs: the endpoints that hold its inputs, where they are known.
         block: the dotted path of the model's part that it is in.
         own: what the framework itself calls it.
     """

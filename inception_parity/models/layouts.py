@@ -1,7 +1,7 @@
 """Layouts of other people's arrays: which are channels-last, and how they look in the shared one.
 
-What made a tensor tells whether it is channels-last; the layout is then followed
-through layers that keep it, through flattening and through transposition.
+The layer that returned a tensor tells whether it is channels-last; the layout is then
+followed through layers that keep it, through flattening and through transposition.
 """
 
 from __future__ import annotations

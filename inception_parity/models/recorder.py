@@ -32,9 +32,9 @@ class Slot:
     """A parameter of a model, and how it looks in the shared layout.
 
     Args:
-        key: what the framework knows it by.
+        key: identifies it in its framework.
         shared: its value, in the shared layout.
-        native: from the shared layout back to the framework's.
+        native: converts from the shared layout to the framework's.
     """
 
     key: Any
@@ -60,8 +60,7 @@ class Home:
 class ModelTrace(Trace):
     """A trace of any model: every layer's output, and what each layer is.
 
-    Its folder is removed with the object, unless it was captured into a folder of
-    the caller's.
+    Its folder is removed with the object, unless the caller named the folder.
     """
 
     layers: dict[str, CapturedLayer] = field(default_factory=dict, repr=False)
@@ -128,8 +127,8 @@ class Recorder:
     Args:
         writer: where arrays go.
         convert: a tensor -> its value as a NumPy array, not yet in the shared layout.
-        progress: called with the name of what was recorded.
-        layout: of the images that the model is fed, NCHW or NHWC.
+        progress: called with the name of each layer.
+        layout: of the model's images, NCHW or NHWC.
     """
 
     def __init__(
@@ -143,7 +142,7 @@ class Recorder:
         self.convert = convert
         self.progress = progress
         self.layout = layout
-        self.unknown: Tag = None  # the layout of tensors with four axes that nothing is known of
+        self.unknown: Tag = None  # the layout of a tensor with four axes that isn't known
         self.layers: dict[str, CapturedLayer] = {}
         self.slots: dict[tuple[str, str], Slot] = {}
         self.inputs: list[str] = []
@@ -195,14 +194,14 @@ class Recorder:
         Args:
             name: its name; a second one of that name becomes `name:2`. Several outputs are
                 `name.0`, `name.1`, …
-            kind: what it is.
-            settings: what it is set to.
-            inputs: the tensors that it was given, without weights.
-            outputs: the tensors that it returned; None instead of one that was given to it.
+            kind: its kind.
+            settings: its settings.
+            inputs: the tensors that it takes, without weights.
+            outputs: the tensors that it returned; None instead of one that is an input itself.
             weights: role -> parameter.
-            block: the path of what it is in.
+            block: the path of the part of the model that it is in.
             own: the framework's name for it.
-            data_format: the layout of what it returned, if the framework says so.
+            data_format: the layout of its output, if the framework states one.
         """
         settings = frozen(plain(settings))
         for index, output in enumerate(outputs):
@@ -253,7 +252,7 @@ class Recorder:
         return name if count == 1 and name not in self.writer.endpoints else f"{name}:{count}"
 
     def _sources(self, tensors: Sequence[Any]) -> tuple[str, ...]:
-        """Name what was given; a tensor of unknown origin is recognised by its values."""
+        """Return the inputs' endpoints; a tensor of unknown origin is recognised by its values."""
         found = [self.producer(tensor) or self._same_values(tensor) for tensor in tensors]
         return tuple(name for name in found if name is not None)
 
@@ -269,7 +268,7 @@ class Recorder:
     def _tag_after(
         self, output: Any, kind: str, settings: Settings, inputs: Sequence[Any], data_format: Any
     ) -> Tag:
-        """Return the layout of what a layer returned, from that of what it was given."""
+        """Return the layout of a layer's output, from that of its first input."""
         shape = tuple(output.shape)
         if data_format is not None and len(shape) > 2:
             return LAST if data_format in ("channels_last", "NHWC", "NDHWC") else FIRST

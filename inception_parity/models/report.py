@@ -1,4 +1,4 @@
-"""What came out of comparing two models, and how it is printed."""
+"""The result of comparing two models, and how it is printed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SettingDifference:
 
 @dataclass
 class ModelReport:
-    """What came out of comparing two models.
+    """The result of comparing two models.
 
     Args:
         report: every layer's comparison, by a's names; b's surplus layers by b's.
@@ -87,7 +87,7 @@ class ModelReport:
 
     @property
     def diagnosis(self) -> Diagnosis | None:
-        """What the mistake is at the first layer that is wrong in itself, if it was looked for."""
+        """The diagnosis of the first layer that is wrong in itself, if a cause was looked for."""
         return self.diagnoses.get(self.first.name) if self.first is not None else None
 
     def show(self, console: Console, with_match: bool = False) -> None:
@@ -156,12 +156,7 @@ def _weights(say: _Say, made: ModelReport) -> None:
         return
     total = len({(d.a, d.role) for d in made.weights})
     say(f"weights: {total} arrays differ ({made.arrays} are in both)", "bold yellow")
-    _list(say, [_weight_line(difference) for difference in made.weights])
-
-
-def _weight_line(difference: WeightDifference) -> str:
-    names = _both(difference.a, difference.b)
-    return f"{names} {difference.role}: {difference.text}"
+    _list(say, [f"{_both(d.a, d.b)} {d.role}: {d.text}" for d in made.weights])
 
 
 def _both(a: str, b: str) -> str:

@@ -2,8 +2,8 @@
 
 The reference is the specification in NumPy: slow, and the only one of the two that
 computes in float64. An attribute of ONNX is a float32 number, so that an eps of 0.001 is
-0.0010000000474974513 in every file; in float64 attributes and constants are taken for the
-shortest decimals that they are the nearest to, which is what was meant.
+0.0010000000474974513 in every file; in float64 attributes and constants stand for the
+shortest decimals that round to them, which is what was meant.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def session_options() -> Any:
     options = onnxruntime.SessionOptions()
     threads = os.environ.get("OMP_NUM_THREADS", "")  # a worker's share of the cores
     options.intra_op_num_threads = int(threads) if threads.isdigit() else 0
-    options.log_severity_level = 4  # an error is raised; nothing is printed beside it
+    options.log_severity_level = 4  # an error is raised, and not printed as well
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
 

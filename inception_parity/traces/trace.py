@@ -30,7 +30,7 @@ INPUT = "input"  # the endpoint that holds what the network was fed
 
 
 def folder_name(backend: str, dtype: str, mode: str) -> str:
-    """Return what a trace's folder is called beside those of other runs of the same task."""
+    """Return the name of a trace's folder among those of other runs of the same task."""
     return f"{backend}-{dtype}-{mode}"
 
 

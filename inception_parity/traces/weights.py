@@ -150,7 +150,7 @@ def read_safetensors(path: Path, kind: str | None) -> tuple[dict[str, str], Arra
                 dtype = file.get_slice(name).get_dtype()
                 if re.fullmatch(r"BOOL|[FIUC]\d{2}|[IU]8", dtype):
                     arrays[name] = file.get_tensor(name)
-                else:  # bfloat16, float8: NumPy hasn't got them, unless another package brings them
+                else:  # bfloat16, float8: NumPy lacks them, unless another package adds them
                     foreign.append(f"{name}: dtype {dtype}, but should be float32")
     except InputError as error:
         raise InputError(f"{path}: {error}") from error

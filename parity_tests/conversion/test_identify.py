@@ -24,6 +24,17 @@ CASES = [  # library, network, options that its file tells
     ("timm", "inception_v3", {"use_aux": False, "in_channels": 1}),
     ("keras", "inception_v3", {"in_channels": 1}),
     ("gluon", "inception_v3", {}),
+    ("timm", "inception_v4", {"in_channels": 1}),
+    ("timm", "inception_resnet_v2", {"in_channels": 1}),
+    ("keras", "inception_resnet_v2", {"in_channels": 1}),
+    ("pytorchcv", "inception_v3", {"in_channels": 1}),
+    ("pytorchcv", "inception_v4", {}),
+    ("pytorchcv", "inception_resnet_v1", {}),
+    ("pytorchcv", "inception_resnet_v2", {}),
+    ("pytorchcv", "bn_inception", {"in_channels": 1}),
+    ("facenet_pytorch", "inception_resnet_v1", {}),
+    ("pytorch_fid", "fid_inception", {}),
+    ("torch_fidelity", "fid_inception", {}),
 ]
 
 
@@ -34,7 +45,7 @@ def content_of(library, network, change=lambda arrays: None, dtype="float32", **
     shapes = weights.shapes(network, catalogue.network(network).resolve(options))
     names = libraries.library(library).names(network, shapes)
     arrays = {
-        names[name]: info.from_shared(np.broadcast_to(np.ones((), dtype), shape))
+        names[name]: info.from_shared(network, name, np.broadcast_to(np.ones((), dtype), shape))
         for name, shape in shapes.items()
     }
     change(arrays)
@@ -62,6 +73,27 @@ def test_networks_and_options_are_told_from_names_and_shapes(library, network, o
     assert {name: known.options[name] for name in expected} == expected
     arrays = known.arrays()
     assert {n: a.shape for n, a in arrays.items()} == weights.shapes(network, known.options)
+
+
+SAME_NAMES = {"timm inception_v3": "torchvision", "torch_fidelity fid_inception": "pytorch_fid"}
+
+
+@pytest.mark.parametrize(
+    ("library", "network"),
+    [(info.name, network) for info in libraries.all_libraries() for network in info.networks],
+)
+def test_no_network_is_taken_for_another(library, network):
+    known = found(content_of(library, network))
+    expected = SAME_NAMES.get(f"{library} {network}", library)
+    assert (known.library, known.network, known.wrong()) == (expected, network, [])
+
+    def cut(arrays):
+        for name in list(arrays)[10:40]:
+            del arrays[name]
+
+    damaged = found(content_of(library, network, cut))
+    assert (damaged.library, damaged.network) == (expected, network)
+    assert len(damaged.missing()) == 30
 
 
 def test_torchvision_and_timm_are_told_apart_by_from_alone():
@@ -165,8 +197,50 @@ def test_background_class_is_noted():
 
 def test_network_of_the_fid_metric_is_not_taken_for_torchvisions():
     content = content_of("torchvision", "inception_v3", num_classes=1008, use_aux=False)
-    refuse(content, "as the network of the FID metric has", "--from torchvision")
-    assert found(content, library="torchvision").options["num_classes"] == 1008
+    known = found(content)
+    assert (known.library, known.network) == ("pytorch_fid", "fid_inception")
+    assert known.options["half_pixel_centres"] is True
+    assert known.assumed == (
+        "from pytorch-fid; torch-fidelity's has the same names, and computes the same, but for "
+        "half_pixel_centres=false (--from torch_fidelity)",
+        "fid_inception, since it has 1008 classes; inception_v3 has the same names. If it is that, "
+        "say --network inception_v3",
+    )
+    assert found(content, library="torch_fidelity").options["half_pixel_centres"] is False
+    for claim in ({"library": "torchvision"}, {"network": "inception_v3"}):
+        known = found(content, **claim)
+        assert (known.network, known.options["num_classes"]) == ("inception_v3", 1008)
+    fewer = content_of("torchvision", "inception_v3", num_classes=1000, use_aux=False)
+    assert found(fewer).network == "inception_v3"
+    refuse(
+        fewer, "fc.weight: shape (1000, 2048), but should be (1008, 2048)", library="pytorch_fid"
+    )
+
+
+def test_a_network_of_embeddings_has_no_classifier():
+    def change(arrays):
+        del arrays["logits.weight"], arrays["logits.bias"]
+
+    refuse(
+        content_of("facenet_pytorch", "inception_resnet_v1", change),
+        "taken for facenet-pytorch InceptionResnetV1, but it has no classifier (logits.weight)",
+    )
+
+
+def test_dense_layers_become_kernels_and_back():
+    for library, name in (("facenet_pytorch", "last_linear"), ("pytorchcv", "output.fc1")):
+        content = content_of(library, "inception_resnet_v1")
+        assert content.arrays[f"{name}.weight"].shape == (512, 1792)
+        array = found(content).arrays()["Bottleneck.conv.weight"]
+        assert array.shape == (512, 1792, 1, 1)
+
+        def change(arrays, name=name):
+            arrays[f"{name}.weight"] = np.ones((512, 1791), np.float32)
+
+        refuse(
+            content_of(library, "inception_resnet_v1", change),
+            f"{name}.weight: shape (512, 1791), but should be (512, 1792)",
+        )
 
 
 def test_batch_norm_with_another_epsilon_is_another_network():

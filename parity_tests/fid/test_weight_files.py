@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from inception_parity import InputError
-from inception_parity.fid import weight_files
+from inception_parity.commands.scoring import network_weights
 from inception_parity.traces import seeding, weights
 
 
@@ -30,7 +30,7 @@ def state():
 
 
 def assert_read(file):
-    found = weight_files.read(file)
+    found = network_weights(file)
     assert sorted(found) == sorted(shared().arrays)
     for name, array in shared().arrays.items():
         np.testing.assert_array_equal(found[name], array)
@@ -58,9 +58,9 @@ def test_what_is_wrong_is_said_in_the_files_own_names(tmp_path):
     file = tmp_path / "wrong.pth"
     torch.save(changed, file)
     with pytest.raises(InputError) as error:
-        weight_files.read(file)
+        network_weights(file)
     for text in (
-        "wrong.pth: 4 arrays are wrong",
+        "wrong.pth: taken for pytorch-fid fid_inception_v3, but 4 arrays are wrong",
         "fc.weight: shape (1000, 2048), but should be (1008, 2048)",
         "Mixed_5b.branch_pool.bn.bias: has NaN",
         "Conv2d_1a_3x3.bn.weight: missing",
@@ -73,4 +73,4 @@ def test_weights_of_another_network_are_refused(tmp_path):
     file = tmp_path / "other.safetensors"
     weights.write(file, seeding.seeded("googlenet", {}, 0))
     with pytest.raises(InputError, match="weights of googlenet, but should be of fid_inception"):
-        weight_files.read(file)
+        network_weights(file)

@@ -96,6 +96,38 @@ def test_a_channels_last_flatten_is_brought_to_the_shared_order(trace: ModelTrac
     np.testing.assert_array_equal(dense, trace.weight("fc", "weight"))
 
 
+def test_a_torch_model_may_take_channels_last_images() -> None:
+    import torch
+    from torch import nn
+
+    class Last(nn.Module):
+        def __init__(self, conv: nn.Module) -> None:
+            super().__init__()
+            self.conv = conv
+
+        def forward(self, x: Any) -> Any:
+            return torch.relu(self.conv(x.permute(0, 3, 1, 2)))
+
+    first = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    made = compare(first, Last(first[0]), images(), layout_b="NHWC")
+    assert not made.fails, made.text()
+    with pytest.raises(InputError, match="can't be run"):
+        compare(first, Last(first[0]), images())
+
+
+def test_a_depthwise_convolution_outside_of_layers_has_a_group_per_channel() -> None:
+    import keras
+    import tensorflow
+
+    class Depthwise(keras.Model):
+        def call(self, x: Any) -> Any:
+            kernel = tensorflow.ones((3, 3, 3, 2), x.dtype)
+            return tensorflow.nn.depthwise_conv2d(x, kernel, [1, 1, 1, 1], "VALID")
+
+    settings = capture(Depthwise(), images()).layers["depthwise_conv2d_native"].settings
+    assert (settings["kernel"], settings["groups"]) == ((3, 3), 3)
+
+
 def test_same_padding_is_found_at_the_stem_and_named(trace: ModelTrace) -> None:
     made = compare(trace, keras_net(same=True), images(), copy_weights=True)
     assert made.first is not None

@@ -172,7 +172,7 @@ def test_a_row_reads_arguments_defaults_axes_and_constants() -> None:
         given = table.named("fold3d", (LAST_X, *positional)) | named
         return table.describe(Call("fold3d", given, [LAST_X], LAST_X, tag))[1]
 
-    assert settings(2) == {"size": 2.0, "axis": 3, "rate": 0.5, "way": "up"}
+    assert settings("2") == {"size": 2.0, "axis": 3, "rate": 0.5, "way": "up"}
     assert settings(2, tag=LAST)["axis"] == 1
     assert settings(2, 0, rate=1, mode="x") == {
         "size": 2.0, "axis": 0, "rate": 1.0, "mode": "x", "way": "up",

@@ -76,6 +76,15 @@ def test_numbers_stored_one_by_one_are_read(kind, tmp_path):
     assert found.tolist() == values
 
 
+def test_numbers_that_are_not_packed_are_refused(tmp_path):
+    single = b"\x25" + bytes(4)  # field 4, float_data, as one number of 32 bits
+    tensor = b"\x08\x01\x10\x01" + wire.encoded(8, b"w") + single  # one dimension of 1, FLOAT
+    file = tmp_path / "m.onnx"
+    file.write_bytes(b"\x08\x08" + wire.encoded(7, wire.encoded(5, tensor)))
+    with pytest.raises(InputError, match="w: its numbers are stored one by one, not together"):
+        formats.read(file)
+
+
 def test_the_files_of_onnx_itself_are_read():
     """Compared with what the onnx package makes of them."""
     file = Path(onnx.__file__).parent / "backend/test/data/light/light_inception_v1.onnx"

@@ -48,10 +48,14 @@ class FromFile(Adapter):
 
     def get_weights(self, net: Any) -> dict[str, NDArray[Any]]:
         arrays = self.arrays(net)
-        return {ours: arrays[theirs] for ours, theirs in self.names().items() if theirs in arrays}
+        return {
+            ours: self.library.to_shared(self.network, ours, arrays[theirs])
+            for ours, theirs in self.names().items()
+            if theirs in arrays
+        }
 
     def arrays(self, net: Any) -> dict[str, NDArray[Any]]:
-        """Return a network's arrays by the library's names, in the shared layout."""
+        """Return a network's arrays by the library's names, in its layout."""
         raise NotImplementedError
 
     def names(self) -> dict[str, str]:

@@ -1,7 +1,8 @@
-"""`keras.applications.InceptionV3`, by `load_weights`: nothing that a file describes is built."""
+"""Networks of `keras.applications`, by `load_weights`: nothing that a file describes is built."""
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +16,18 @@ from ... import formats
 from ...formats import keras as keras_files
 from ...formats.torch import member_names
 from ...libraries import STAGES
-from ...libraries.keras import blocks
 from ...traces import weights
 from .. import tf
 from .from_file import FromFile
 
+# Whether a layer is batch norm, and our name of an array -> Keras' name of it.
+_VARIABLES = {
+    (False, "weight"): "kernel",
+    (False, "bias"): "bias",
+    (True, "bias"): "beta",
+    (True, "running_mean"): "moving_mean",
+    (True, "running_var"): "moving_variance",
+}
 _SUFFIXES = {"newer": ".weights.h5", "older": ".h5"}  # by which Keras chooses how to read
 
 
@@ -28,7 +36,7 @@ class Backend(FromFile, tf.Backend):
 
     def load(self, dtype: str) -> Any:
         with tf.precision(dtype):
-            net = keras.applications.InceptionV3(
+            net = getattr(keras.applications, self.library.networks[self.network].title)(
                 weights=None, classifier_activation=None, classes=self.options["num_classes"],
                 input_tensor=keras.Input((None, None, self.options["in_channels"])),
             )  # fmt: skip
@@ -44,9 +52,17 @@ class Backend(FromFile, tf.Backend):
             variable.assign(keras.ops.convert_to_numpy(variable).astype(np.float32))
         return net
 
-    def blocks(self) -> list[str]:
-        """Return our blocks of three layers each, in the order in which Keras makes them."""
-        return blocks(weights.shapes(self.network, self.options))
+    def layers(self, net: Any) -> dict[str, Any]:
+        """Return {our name of a layer that has weights: Keras' layer}."""
+        shared = weights.shapes(self.network, self.options)
+        ours = list(dict.fromkeys(name.rpartition(".")[0] for name in shared))
+        held = {layer.name: layer for layer in net.layers}
+        names = {name: self.library.path(self.network, name) for name in ours}
+        found = {name: held[theirs] for name, theirs in names.items() if theirs in held}
+        for kind, suffix in (("conv2d", ".conv"), ("batch_normalization", ".norm")):
+            nameless = [name for name in ours if name.endswith(suffix) and name not in found]
+            found |= zip(nameless, made(net, kind), strict=True)
+        return found
 
     def modules(self, net: Any) -> Iterator[tuple[str, Any, bool]]:
         yield "", net, False
@@ -54,33 +70,42 @@ class Backend(FromFile, tf.Backend):
         for layer in net.layers:
             if layer.name in found:
                 yield found[layer.name], layer, True
-        for block, activation in zip(self.blocks(), made(net, "Activation"), strict=True):
+        norms = [
+            ours
+            for ours, layer in self.layers(net).items()
+            if ours.endswith(".norm") and layer.name != self.library.path(self.network, ours)
+        ]
+        for norm, activation in zip(norms, made(net, "activation"), strict=True):
+            block = norm.removesuffix(".norm")
             if block in STAGES[self.network]:
                 yield block, activation, True
-        for number, pool in enumerate(made(net, "MaxPooling2D")[:2], 1):
-            yield f"maxpool{number}", pool, True
+        pools = [stage for stage in STAGES[self.network] if stage.lower().startswith("maxpool")]
+        made_pools = made(net, "max_pooling2d")  # the first ones; others are inside blocks
+        for ours, pool in zip(pools, made_pools, strict=False):
+            yield ours, pool, True
+
+        if "Block8" in STAGES[self.network]:  # which ends in its addition, without an activation
+            yield "Block8", made(net, "custom_scale_layer")[-1], True
 
     def get_weights(self, net: Any) -> dict[str, NDArray[Any]]:
-        classifier = net.get_layer("predictions")
-        variables = {"fc.weight": classifier.kernel, "fc.bias": classifier.bias}
-        layers = zip(made(net, "Conv2D"), made(net, "BatchNormalization"), strict=True)
-        for block, (conv, norm) in zip(self.blocks(), layers, strict=True):
-            variables[f"{block}.conv.weight"] = conv.kernel
-            variables[f"{block}.norm.bias"] = norm.beta
-            variables[f"{block}.norm.running_mean"] = norm.moving_mean
-            variables[f"{block}.norm.running_var"] = norm.moving_variance
-        return {
-            name: self.library.to_shared(keras.ops.convert_to_numpy(variable)).copy()
-            for name, variable in variables.items()
-        }
+        layers, found = self.layers(net), dict[str, NDArray[Any]]()
+        for name in weights.shapes(self.network, self.options):
+            layer, _, array = name.rpartition(".")
+            variable = getattr(layers[layer], _VARIABLES[layer.endswith(".norm"), array])
+            values = keras.ops.convert_to_numpy(variable)
+            found[name] = self.library.to_shared(self.network, name, values).copy()
+        return found
 
 
 def made(net: Any, kind: str) -> list[Any]:
-    """Return the layers of a kind in the order in which they were made, which numbers them."""
+    """Return the nameless layers of a kind in the order in which they were made.
 
-    def number(layer: Any) -> int:
-        last = layer.name.rpartition("_")[2]
-        return int(last) if last.isdigit() else 0
-
-    found = getattr(keras.layers, kind)
-    return sorted((layer for layer in net.layers if isinstance(layer, found)), key=number)
+    Keras calls them by their kind and a number, which the first hasn't.
+    """
+    numbered = re.compile(rf"{kind}(?:_(\d+))?")
+    found = {
+        int(match[1] or 0): layer
+        for layer in net.layers
+        if (match := numbered.fullmatch(layer.name))
+    }
+    return [found[number] for number in sorted(found)]
