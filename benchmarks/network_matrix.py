@@ -29,7 +29,7 @@ Cell = tuple[str, dict[str, Any], Size, int]  # network, options, (height, width
 
 HEADS = {"return_aux": True}
 PLAIN = {"use_aux": False}
-# The heads of InceptionV1 take 209 to 256, the one of InceptionV3 takes 299 and more.
+# The heads of InceptionV1 take 209 to 256, those of InceptionV3 and its successors 299 and more.
 SMALL = ((96, 6), (97, 2), (96, 131))
 V1_HEADS = ((224, 6), (225, 2), (224, 211))
 V3_HEADS = ((299, 6), (300, 2), (299, 310))
@@ -61,6 +61,14 @@ PLAN: tuple[tuple[str, dict[str, Any], tuple[tuple[int, int], ...]], ...] = (
     ("fid_inception", {"resize": False}, SMALL),
     ("fid_inception", {}, SMALL),
     ("fid_inception", {"half_pixel_centres": True}, SMALL),
+    ("inception_v4", HEADS, V3_HEADS),
+    ("inception_v4", PLAIN, SMALL),
+    ("inception_v4", {"count_include_pad": True, "bn_scale": False, **PLAIN}, SMALL),
+    ("inception_resnet_v1", {}, SMALL),
+    ("inception_resnet_v1", {"bottleneck": True, "bn_scale": False}, SMALL),
+    ("inception_resnet_v2", HEADS, V3_HEADS),
+    ("inception_resnet_v2", PLAIN, SMALL),
+    ("inception_resnet_v2", {"last_activation": True, "bn_scale": False, **PLAIN}, SMALL),
 )
 
 

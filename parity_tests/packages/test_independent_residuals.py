@@ -264,14 +264,27 @@ def test_block_is_timms(ours, args, theirs, channels):
 @pytest.mark.parametrize(
     ("name", "options", "make"),
     [
-        ("inception_v4", {"use_aux": False}, timm_v4.InceptionV4),
-        ("inception_v4", {"use_aux": False}, inceptionv4),
-        ("inception_resnet_v1", {"bottleneck": True}, functools.partial(facenets, 1000)),
-        ("inception_resnet_v1", {"bottleneck": True}, inceptionresnetv1),
-        ("inception_resnet_v2", {"use_aux": False}, timm_resnet_v2.InceptionResnetV2),
-        ("inception_resnet_v2", {"use_aux": False}, inceptionresnetv2),
+        pytest.param("inception_v4", {"use_aux": False}, timm_v4.InceptionV4, id="timm-v4"),
+        pytest.param("inception_v4", {"use_aux": False}, inceptionv4, id="pytorchcv-v4"),
+        pytest.param(
+            "inception_resnet_v1",
+            {"bottleneck": True},
+            functools.partial(facenets, 1000),
+            id="facenet-v1",
+        ),
+        pytest.param(
+            "inception_resnet_v1", {"bottleneck": True}, inceptionresnetv1, id="pytorchcv-v1"
+        ),
+        pytest.param(
+            "inception_resnet_v2",
+            {"use_aux": False},
+            timm_resnet_v2.InceptionResnetV2,
+            id="timm-v2",
+        ),
+        pytest.param(
+            "inception_resnet_v2", {"use_aux": False}, inceptionresnetv2, id="pytorchcv-v2"
+        ),
     ],
-    ids=str,
 )
 def test_parameters_are_those_of_another_implementation(name, options, make):
     with torch.device("meta"):
