@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from itertools import permutations
 
 import numpy as np
 
-from .fixes import layer_line, words
-from .forward import residual, window_views
-from .suspect import Array, Candidate, Fix, SuspectLayer
-from .windows import kernel_of, padded_input
+from .fixes import argument, fix
+from .forward import padded, residual, window_views
+from .suspect import Array, Candidate, SuspectLayer
 
-_KERNELS: Fix = words(
-    pt="layer.weight.copy_(torch.from_numpy(kernel))  # kernel: (out, in, height, width)",
-    tf="layer.kernel.assign(kernel.transpose(2, 3, 1, 0))  # from (out, in, height, width)",
-    mx="layer.weight.set_data(kernel)  # kernel: (out, in, height, width)",
-    other="load the kernel as (out, in, height, width)",
-)
-_DENSE: Fix = words(
-    pt="layer.weight.copy_(torch.from_numpy(kernel))  # kernel: (out, in)",
-    tf="layer.kernel.assign(kernel.T)  # from (out, in)",
-    mx="layer.weight.set_data(kernel)  # kernel: (out, in)",
-    other="load the kernel as (out, in)",
-)
-_BIAS: Fix = words(
-    pt="bias=True, and load it",
-    tf="use_bias=True, and assign it",
-    mx="use_bias=True, and set_data",
-    other="load the bias",
-)
+
+def _load_kernel(layer: SuspectLayer) -> str:
+    return fix(layer, "kernel" if layer.weights["weight"].ndim == 4 else "dense-kernel")
 
 
 def kernel_axes(layer: SuspectLayer) -> Iterator[Candidate]:
@@ -41,7 +27,7 @@ def kernel_axes(layer: SuspectLayer) -> Iterator[Candidate]:
     height, width = w.shape[2:]
 
     def changed(cause: str, text: str, array: Array, cost: int = 1) -> Candidate:
-        return Candidate(cause, text, _KERNELS, layer.weighing(weight=array), cost)
+        return Candidate(cause, text, layer.weighing(weight=array), cost, fix=_load_kernel(layer))
 
     if height * width > 1:
         flipped = "the kernel flipped, as a true convolution has it; should be a cross-correlation"
@@ -49,18 +35,17 @@ def kernel_axes(layer: SuspectLayer) -> Iterator[Candidate]:
         if height > 1 and width > 1:
             yield changed("kernel-flipped", "the kernel upside down", w[:, :, ::-1], 2)
             yield changed("kernel-flipped", "the kernel mirrored", w[:, :, :, ::-1], 2)
-        turned = "height and width of the kernel exchanged"
         if height == width:
+            turned = "height and width of the kernel exchanged"
             yield changed("kernel-transposed", turned, w.swapaxes(2, 3))
             text = "the kernel turned by a quarter"
             for k in (1, 3):
                 yield changed("kernel-transposed", text, np.rot90(w, k, (2, 3)), 2)
         else:
-            across = layer.weighing(weight=w.swapaxes(2, 3)).but(
-                pads=layer.get("pads")[::-1], stride=layer.get("stride")[::-1]
-            )
             text = f"{width}x{height} instead of {height}x{width}: height and width exchanged"
-            yield Candidate("kernel-transposed", text, _KERNELS, across)
+            across = changed("kernel-transposed", text, w.swapaxes(2, 3))
+            pads, stride = layer.get("pads")[::-1], layer.get("stride")[::-1]
+            yield replace(across, layer=across.layer.but(pads=pads, stride=stride))
     if w.shape[0] == w.shape[1]:
         text = "input and output channels of the kernel exchanged"
         yield changed("kernel-io", text, w.swapaxes(0, 1))
@@ -74,11 +59,13 @@ def kernel_axes(layer: SuspectLayer) -> Iterator[Candidate]:
 def _dense_axes(layer: SuspectLayer, w: Array) -> Iterator[Candidate]:
     if w.shape[0] == w.shape[1]:
         text = "the kernel transposed: (in, out) taken for (out, in)"
-        yield Candidate("dense-transposed", text, _DENSE, layer.weighing(weight=w.T))
-        return
-    text = "the kernel's numbers in the order (in, out): reshaped, not transposed"
-    for array in (w.T.reshape(w.shape), w.reshape(w.shape[::-1]).T):
-        yield Candidate("dense-transposed", text, _DENSE, layer.weighing(weight=array), 2)
+        arrays, cost = [w.T], 1
+    else:
+        text = "the kernel's numbers in the order (in, out): reshaped, not transposed"
+        arrays, cost = [w.T.reshape(w.shape), w.reshape(w.shape[::-1]).T], 2
+    for array in arrays:
+        changed = layer.weighing(weight=array)
+        yield Candidate("dense-transposed", text, changed, cost, fix=_load_kernel(layer))
 
 
 def input_channels(layer: SuspectLayer) -> Iterator[Candidate]:
@@ -95,30 +82,22 @@ def input_channels(layer: SuspectLayer) -> Iterator[Candidate]:
             orders[tuple(np.roll(range(count), by))] = "rolled by one"
     orders.pop(tuple(range(count)), None)
     for order, what in orders.items():
-        colours = " (BGR for RGB)" if count == 3 and what == "reversed" else ""
-        text = f"input channels {what}{colours}"
-        fix = words(
-            pt="x = x[:, [2, 1, 0]]", tf="x = x[..., ::-1]", mx="x = x[:, ::-1]",
-            other="give the channels in the reference's order",
-        ) if colours else _KERNELS  # fmt: skip
+        bgr = count == 3 and what == "reversed"
+        text = f"input channels {what}{' (BGR for RGB)' if bgr else ''}"
         cost = 1 if what == "reversed" and count <= 4 else 2
         taken = layer.weighing(weight=w[:, list(order)])
-        yield Candidate("channel-order", text, fix, taken, cost)
+        line = fix(layer, "rgb") if bgr else fix(layer, "kernel")
+        yield Candidate("channel-order", text, taken, cost, fix=line)
 
 
 def flatten_order(layer: SuspectLayer) -> Iterator[Candidate]:
     """A dense layer whose input was flattened in a different order than its kernel expects."""
-    features = layer.weights["weight"].shape[1]
+    mistake = partial(Candidate, "flatten-order", fix=fix(layer, "flatten-for-dense"))
+    w = layer.weights["weight"]
+    features = w.shape[1]
     grids = [tuple(layer.get("grid"))] if layer.get("grid") else []
     sides = [s for s in range(2, 17) if features % s**2 == 0 and features > s**2]
     grids += [(features // s**2, s, s) for s in sides]
-    fix = words(
-        pt="torch.flatten(x, 1) on (N, C, H, W), or permute the kernel's columns",
-        tf="layers.Permute((3, 1, 2)) before Flatten, or permute the kernel's rows",
-        mx="nn.Flatten on (N, C, H, W), or permute the kernel's columns",
-        other="flatten in the order C, H, W",
-    )
-    w = layer.weights["weight"]
     for number, (c, h, x) in enumerate(dict.fromkeys(grids)):
         if h * x == 1:
             continue
@@ -130,39 +109,40 @@ def flatten_order(layer: SuspectLayer) -> Iterator[Candidate]:
             taken = np.empty_like(w)
             taken[:, source] = w  # w's column i meets what lies at i in the other order
             known = 1 if number == 0 and layer.get("grid") else 2
-            yield Candidate("flatten-order", text, fix, layer.weighing(weight=taken), known)
-            other = layer.weighing(weight=w[:, source])
+            yield mistake(text, layer.weighing(weight=taken), known)
             text = f"the kernel's columns in the order {names}, its input in the order C, H, W"
-            yield Candidate("flatten-order", text, fix, other, known + 1)
+            yield mistake(text, layer.weighing(weight=w[:, source]), known + 1)
 
 
 def bias(layer: SuspectLayer) -> Iterator[Candidate]:
     """The bias is missing, doubled, shifted, or another one."""
+
+    def mistake(cause: str, text: str, array: Array | None, cost: int = 1) -> Candidate:
+        return Candidate(cause, text, layer.weighing(bias=array), cost, fix=fix(layer, "bias"))
+
     b = layer.weights.get("bias")
-    zero = np.zeros(len(layer.weights["weight"]))
     if b is not None and b.any():
-        yield Candidate("bias-missing", "no bias is added", _BIAS, layer.weighing(bias=None))
-        twice = layer.weighing(bias=2 * b)
-        yield Candidate("bias-doubled", "the bias is added twice", _BIAS, twice)
+        yield mistake("bias-missing", "no bias is added", None)
+        yield mistake("bias-doubled", "the bias is added twice", 2 * b)
     found = _constant_shift(layer)
     if found is None:
         return
-    found = found + (zero if b is None else b)
-    b = zero if b is None else b
+    b = np.zeros(len(layer.weights["weight"])) if b is None else b
+    found = found + b
     moved = np.flatnonzero(np.abs(found - b) > 1e-9 * np.abs(b).max(initial=1e-300))
     if np.allclose(np.sort(found), np.sort(b), rtol=1e-9, atol=1e-12 * np.abs(b).max(initial=0)):
         by = [s for s in range(1, len(b)) if np.allclose(np.roll(b, s), found, rtol=1e-9)]
-        order = f"shifted by {by[0]}" if by else "in another order"
-        exact = np.roll(b, by[0]) if by else found
-        text = f"the bias {order}"
-        yield Candidate("bias-order", text, _BIAS, layer.weighing(bias=exact), 2)
+        if by:
+            yield mistake("bias-order", f"the bias shifted by {by[0]}", np.roll(b, by[0]), 2)
+        else:
+            yield mistake("bias-order", "the bias in another order", found, 2)
     elif len(moved) == 1:
         i = int(moved[0])
         text = f"bias[{i}] is {found[i]:.6g}, but should be {b[i]:.6g}"
-        yield Candidate("one-bias", text, _BIAS, layer.weighing(bias=found), 3)
+        yield mistake("one-bias", text, found, 3)
     else:
         text = f"another bias: {len(moved)} of {len(b)} values are not those given"
-        yield Candidate("bias-other", text, _BIAS, layer.weighing(bias=found), 6)
+        yield mistake("bias-other", text, found, 6)
 
 
 def _constant_shift(layer: SuspectLayer) -> Array | None:
@@ -177,9 +157,9 @@ def _constant_shift(layer: SuspectLayer) -> Array | None:
 def scaled(layer: SuspectLayer) -> Iterator[Candidate]:
     """The kernel times a number: zero, weight scaling, standardisation."""
     w, b = layer.weights["weight"], layer.weights.get("bias")
+    mistake = partial(Candidate, fix=_load_kernel(layer))
     zero = layer.weighing(weight=np.zeros_like(w))
-    fix = _KERNELS if w.ndim == 4 else _DENSE
-    yield Candidate("weights-zero", "the kernel is all zeros", fix, zero, 2)
+    yield mistake("weights-zero", "the kernel is all zeros", zero, 2)
     shape = (1, -1) + (1,) * (layer.reference.ndim - 2)
     offset = 0.0 if b is None else b.reshape(shape)
     seen = layer.seen - offset
@@ -188,7 +168,7 @@ def scaled(layer: SuspectLayer) -> Iterator[Candidate]:
     factor = float(np.vdot(clean, seen)) / size if size else 0.0
     if factor and np.isfinite(factor) and abs(factor - 1) > 1e-12:
         text = f"the kernel times {factor:.6g}"
-        yield Candidate("weights-scaled", text, fix, layer.weighing(weight=factor * w), 3)
+        yield mistake("weights-scaled", text, layer.weighing(weight=factor * w), 3)
 
 
 def one_weight(layer: SuspectLayer) -> Iterator[Candidate]:
@@ -211,8 +191,8 @@ def one_weight(layer: SuspectLayer) -> Iterator[Candidate]:
         index = (int(o), *at)
         said.append(f"weight{list(index)} is {w[index] + change:.8g}, but should be {w[index]:.8g}")
         w[index] += change
-    fix = _KERNELS if w.ndim == 4 else _DENSE
-    yield Candidate("one-weight", "; ".join(said), fix, layer.weighing(weight=w), 2 + len(wrong))
+    changed, line = layer.weighing(weight=w), _load_kernel(layer)
+    yield Candidate("one-weight", "; ".join(said), changed, 2 + len(wrong), fix=line)
 
 
 def _matching_tap(layer: SuspectLayer, left: Array) -> tuple[tuple[int, ...] | None, float]:
@@ -236,8 +216,7 @@ def _taps(layer: SuspectLayer) -> Iterator[tuple[tuple[int, ...], Array]]:
     if layer.kind == "dense":
         yield (), layer.inputs[0]
     else:
-        x = padded_input(layer)
-        yield from window_views(x, kernel_of(layer), layer.get("stride"), layer.get("dilation"))
+        yield from window_views(layer, padded(layer, layer.inputs[0], 0.0))
 
 
 def other_weights(layer: SuspectLayer) -> Iterator[Candidate]:
@@ -265,12 +244,11 @@ def other_weights(layer: SuspectLayer) -> Iterator[Candidate]:
         f"the right layer, but not the weights given: {changed} of {w.size} differ, "
         f"by {far:.1e} in all"
     )
-    fix = _KERNELS if w.ndim == 4 else _DENSE
     other = layer.weighing(weight=kernel, bias=solved[-1])
     limit = max(layer.limit, 1e-8)  # of the solver, whose matrix may be poorly conditioned
     if b is None and np.abs(solved[-1]).max() > 1e-6:
         text += "; and a bias"
-    yield Candidate("other-weights", text, fix, other, 10, limit)
+    yield Candidate("other-weights", text, other, 10, fix=_load_kernel(layer), limit=limit)
 
 
 def held(layer: SuspectLayer) -> Iterator[Candidate]:
@@ -282,11 +260,9 @@ def held(layer: SuspectLayer) -> Iterator[Candidate]:
             for n, a in layer.held.items()
         )
         text = f"other numbers than those given are in its {names} (by {far:.1e})"
-        fix = _KERNELS if layer.kind == "conv" else _DENSE if layer.kind == "dense" else words(
-            other="load the weights once more, after everything that may initialise them"
-        )  # fmt: skip
-        evidence = "read back from the network"
-        yield Candidate("other-weights", text, fix, layer.weighing(**layer.held), 7, None, evidence)
+        line = fix(layer, "reload") if layer.kind == "norm" else _load_kernel(layer)
+        yield Candidate("other-weights", text, layer.weighing(**layer.held), 7, fix=line,
+                        evidence="read back from the network")  # fmt: skip
 
 
 def groups(layer: SuspectLayer) -> Iterator[Candidate]:
@@ -297,8 +273,8 @@ def groups(layer: SuspectLayer) -> Iterator[Candidate]:
         return
     order = np.arange(len(w)).reshape(count, -1).T.reshape(-1)
     text = f"the {count} groups' output channels are interleaved"
-    fix = layer_line(layer, extra=f"groups {count}, one group's channels after the other's")
-    yield Candidate("channel-order", text, fix, layer.weighing(weight=w[order]), 2)
+    line = argument(layer, f"groups {count}, one group's channels after the other's")
+    yield Candidate("channel-order", text, layer.weighing(weight=w[order]), 2, fix=line)
 
 
 CONVOLUTION = (

@@ -7,14 +7,18 @@ paddings that differ per side, dilation, offsets, fills.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
-from .suspect import Array, Pads, Post, SuspectLayer
+from .activations import ACTIVATIONS, softmax
+from .suspect import Array, Pads, SuspectLayer
 
+Inputs = Sequence[Array]
 Channels = Sequence[int] | None  # those wanted of the output; None: all
+_Function = Callable[[SuspectLayer, Inputs, Channels], Array]
 UNFIT = "its arrays and settings don't fit each other"  # NumPy's own words say less
 FEW = 8  # channels of a convolution that are computed in another way than all of them
 
@@ -30,32 +34,18 @@ def compute(layer: SuspectLayer, channels: Channels = None) -> Array:
         CannotComputeError: a layer with this mistake can't be computed.
     """
     before = layer.kept.get("before")
-    if before is not None and "output" in before.kept:
-        return _then(layer.post[-1], before.kept["output"], channels)
-    early = channels if all(post.elementwise for post in layer.post) else None
-    inputs = []
-    for array in layer.inputs:
-        for pre in layer.pre:
-            array = pre.apply(array)
-        inputs.append(array)
-    compute_kind = _LAYERS.get(layer.kind, _known_output)
+    known = None if before is None else before.kept.get("output")
+    posts = layer.post if known is None else layer.post[-1:]
+    early = channels if all(post.elementwise for post in posts) else None
     try:
         with np.errstate(all="ignore"):  # what a mistake makes may be huge, or not a number
-            y = compute_kind(layer, inputs, early)
-            for post in layer.post:
+            if known is None:
+                y = _LAYERS.get(layer.kind, _known_output)(layer, layer.inputs, early)
+            else:
+                y = take(known, early)
+            for post in posts:
                 y = post.apply(y)
-        return y if channels is None or early is not None else take(y, channels)
-    except (ValueError, IndexError, ZeroDivisionError) as error:
-        raise CannotComputeError(UNFIT) from error
-
-
-def _then(post: Post, y: Array, channels: Channels) -> Array:
-    """Return what is left of a known output after something was done to it."""
-    try:
-        with np.errstate(all="ignore"):
-            if post.elementwise:
-                return post.apply(take(y, channels))
-            return take(post.apply(y), channels)
+        return take(y, channels) if early is None else y
     except (ValueError, IndexError, ZeroDivisionError) as error:
         raise CannotComputeError(UNFIT) from error
 
@@ -132,8 +122,17 @@ def _out(length: int, kernel: int, stride: int, dilation: int) -> int:
     return size
 
 
-def window_views(x: Array, kernel: Any, stride: Any, dilation: Any) -> Any:
+def kernel_of(layer: SuspectLayer) -> tuple[int, int]:
+    """Return (height, width) of the window."""
+    if layer.kind == "conv":
+        return layer.weights["weight"].shape[2], layer.weights["weight"].shape[3]
+    height, width = layer.get("kernel")
+    return int(height), int(width)
+
+
+def window_views(layer: SuspectLayer, x: Array) -> Iterator[tuple[tuple[int, int], Array]]:
     """Yield ((u, v), view): for each element of the window, what it sees at all positions."""
+    kernel, stride, dilation = kernel_of(layer), layer.get("stride"), layer.get("dilation")
     height = _out(x.shape[2], kernel[0], stride[0], dilation[0])
     width = _out(x.shape[3], kernel[1], stride[1], dilation[1])
     for u in range(kernel[0]):
@@ -145,39 +144,41 @@ def window_views(x: Array, kernel: Any, stride: Any, dilation: Any) -> Any:
             ]  # fmt: skip
 
 
-def _conv(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
-    weight, bias = layer.weights["weight"], layer.weights.get("bias")
-    x, groups = padded(layer, inputs[0], 0.0), int(layer.get("groups"))
+def _conv(layer: SuspectLayer, inputs: Inputs, channels: Channels) -> Array:
+    weight, groups = layer.weights["weight"], int(layer.get("groups"))
+    x = padded(layer, inputs[0], 0.0)
     rows = list(range(len(weight)) if channels is None else channels)
     if x.ndim != 4 or weight.shape[1] * groups != x.shape[1] or len(weight) % groups:
         raise CannotComputeError("the kernel has other channels than the input")
-    y: Any = 0.0
     if groups == 1 and len(rows) <= FEW:
-        y = _few_channels(x, weight[rows], layer.get("stride"), layer.get("dilation"))
-        return y + bias[rows][:, None, None] if bias is not None else y
-    per_group = len(weight) // groups
-    for (u, v), seen in window_views(
-        x, weight.shape[2:], layer.get("stride"), layer.get("dilation")
-    ):
-        taps = weight[rows, :, u, v]
-        if groups == 1:
-            flat = np.matmul(taps, seen.reshape(*seen.shape[:2], -1))
-            y = y + flat.reshape(len(seen), len(rows), *seen.shape[2:])
-        elif weight.shape[1] == 1:  # depthwise
-            y = y + taps[:, 0, None, None] * seen[:, [r // per_group for r in rows]]
-        else:
-            parts = seen.reshape(len(seen), groups, weight.shape[1], *seen.shape[2:])
-            chosen = [np.tensordot(parts[:, r // per_group], t, axes=([1], [0]))
-                      for r, t in zip(rows, taps, strict=True)]  # fmt: skip
-            y = y + np.stack(chosen, axis=1)
-    return y + bias[rows][:, None, None] if bias is not None else y
+        return _with_bias(layer, _few_channels(layer, x, weight[rows]), rows)
+    group_of = [row // (len(weight) // groups) for row in rows]
+    y: Any = sum(
+        _tap(weight[rows, :, u, v], seen, groups, group_of)
+        for (u, v), seen in window_views(layer, x)
+    )
+    return _with_bias(layer, y, rows)
 
 
-def _few_channels(x: Array, weight: Array, stride: Any, dilation: Any) -> Array:
+def _tap(taps: Array, seen: Array, groups: int, group_of: list[int]) -> Array:
+    """Return what one element of the kernel, for each output channel, makes of what it sees."""
+    if groups == 1:
+        flat = np.matmul(taps, seen.reshape(*seen.shape[:2], -1))
+        return np.reshape(flat, (len(seen), len(taps), *seen.shape[2:]))
+    if taps.shape[1] == 1:  # depthwise
+        return taps[:, 0, None, None] * seen[:, group_of]
+    parts = seen.reshape(len(seen), groups, taps.shape[1], *seen.shape[2:])
+    chosen = [np.tensordot(parts[:, g], t, axes=([1], [0]))
+              for g, t in zip(group_of, taps, strict=True)]  # fmt: skip
+    return np.stack(chosen, axis=1)
+
+
+def _few_channels(layer: SuspectLayer, x: Array, weight: Array) -> Array:
     """Return a convolution to few channels: products with all of `x`, of which parts are added.
 
     That copies no windows of `x`, which is most of the work where there are few channels.
     """
+    stride, dilation = layer.get("stride"), layer.get("dilation")
     out, channels, rows, columns = weight.shape
     height = _out(x.shape[2], rows, stride[0], dilation[0])
     width = _out(x.shape[3], columns, stride[1], dilation[1])
@@ -196,11 +197,15 @@ def _few_channels(x: Array, weight: Array, stride: Any, dilation: Any) -> Array:
     return y
 
 
-def _dense(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
-    weight, bias = layer.weights["weight"], layer.weights.get("bias")
+def _dense(layer: SuspectLayer, inputs: Inputs, channels: Channels) -> Array:
+    weight = layer.weights["weight"]
     rows = list(range(len(weight)) if channels is None else channels)
-    y: Array = inputs[0] @ weight[rows].T
-    return y + bias[rows] if bias is not None else y
+    return _with_bias(layer, inputs[0] @ weight[rows].T, rows)
+
+
+def _with_bias(layer: SuspectLayer, y: Array, rows: list[int]) -> Array:
+    bias = layer.weights.get("bias")
+    return y if bias is None else y + per_channel(bias[rows], y.ndim)
 
 
 def per_channel(array: Any, ndim: int) -> Any:
@@ -208,7 +213,7 @@ def per_channel(array: Any, ndim: int) -> Any:
     return np.reshape(array, (-1,) + (1,) * (ndim - 2)) if np.ndim(array) else array
 
 
-def _norm(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
+def _norm(layer: SuspectLayer, inputs: Inputs, channels: Channels) -> Array:
     x, w = take(inputs[0], channels), layer.weights
     get: dict[str, Any] = {k: v if channels is None else v[list(channels)] for k, v in w.items()}
     mean, var = get.get("running_mean", np.float64(0.0)), get.get("running_var", np.float64(1.0))
@@ -245,109 +250,43 @@ def _after_ceil(layer: SuspectLayer, shape: tuple[int, ...]) -> Pads:
     return more[0], more[1]
 
 
-def _max_pool(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
-    x = take(inputs[0], channels)
+def _max_pool(layer: SuspectLayer, x: Array) -> Array:
     beyond = _after_ceil(layer, x.shape)
     x = pad(padded(layer, x, -np.inf), beyond, "constant", -np.inf)
-    y: Any = None
-    for _, seen in window_views(x, layer.get("kernel"), layer.get("stride"), layer.get("dilation")):
-        y = seen if y is None else np.maximum(y, seen)
-    return np.array(y)
+    return np.array(reduce(np.maximum, (seen for _, seen in window_views(layer, x))))
 
 
-def _avg_pool(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
-    x = take(inputs[0], channels)
+def _avg_pool(layer: SuspectLayer, x: Array) -> Array:
     beyond = _after_ceil(layer, x.shape)
     ones = np.ones((1, 1, *x.shape[2:]))
     counted = padded(layer.but(fill=None), ones, 1.0 if layer.get("count_include_pad") else 0.0)
     counted = pad(counted, beyond, "constant", 0.0)
     x = pad(padded(layer, x, 0.0), beyond, "constant", 0.0)
-    kernel, steps = layer.get("kernel"), (layer.get("stride"), layer.get("dilation"))
-    total = sum(seen for _, seen in window_views(x, kernel, *steps))
-    count = sum(seen for _, seen in window_views(counted, kernel, *steps))
-    if layer.get("divide") == "never":
-        return np.array(total)
-    return np.array(total / (kernel[0] * kernel[1] if layer.get("divide") == "window" else count))
+    total, count = (sum(seen for _, seen in window_views(layer, each)) for each in (x, counted))
+    divisors: dict[str, Any] = {"never": 1, "window": np.prod(kernel_of(layer))}
+    return np.array(total / divisors.get(layer.get("divide"), count))
 
 
-def _adaptive_pool(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
-    x = take(inputs[0], channels)
+def _adaptive_pool(layer: SuspectLayer, x: Array) -> Array:
     (rows, columns), (height, width) = layer.get("output"), x.shape[2:]
     y = np.empty((*x.shape[:2], rows, columns))
-    reduce = np.max if layer.get("reduce") == "max" else np.mean
+    value_of = np.max if layer.get("reduce") == "max" else np.mean
     for i in range(rows):
         for j in range(columns):
             window = x[
                 :, :, i * height // rows : -(-(i + 1) * height // rows),
                 j * width // columns : -(-(j + 1) * width // columns),
             ]  # fmt: skip
-            y[:, :, i, j] = reduce(window, axis=(2, 3))
+            y[:, :, i, j] = value_of(window, axis=(2, 3))
     return y
 
 
-def _global_pool(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
-    x = take(inputs[0], channels)
-    reduce: dict[str, Callable[..., Array]] = {"max": np.max, "sum": np.sum}
-    keep = layer.reference.ndim == 4
-    return reduce.get(layer.get("reduce"), np.mean)(x, axis=(2, 3), keepdims=keep)
+def _global_pool(layer: SuspectLayer, x: Array) -> Array:
+    value_of: Any = {"max": np.max, "sum": np.sum}.get(layer.get("reduce"), np.mean)
+    return np.array(value_of(x, axis=(2, 3), keepdims=layer.reference.ndim == 4))
 
 
-_ERF_STEP, _ERF_END = 1 / 32, 6.0  # beyond which erf is 1 in float64
-
-
-def _erf_table() -> Array:
-    """Return erf's Taylor coefficients, up to the 7th, at every step from 0 to the end."""
-    at = np.arange(0, _ERF_END + _ERF_STEP, _ERF_STEP)
-    terms = [np.array([math.erf(a) for a in at]), 2 / math.sqrt(math.pi) * np.exp(-(at**2))]
-    for n in range(1, 7):  # of the derivatives: d[n + 1] = -2 a d[n] - 2 (n - 1) d[n - 1]
-        terms.append(-2 * at * terms[n] - 2 * (n - 1) * terms[n - 1] * (n > 1))
-    return np.stack([term / math.factorial(n) for n, term in enumerate(terms)])
-
-
-_ERF = _erf_table()
-
-
-def erf(x: Array) -> Array:
-    """Return the error function, to float64's precision; NumPy has none."""
-    size = np.fmin(np.abs(x), _ERF_END)
-    at = np.rint(size / _ERF_STEP).astype(np.intp)
-    apart = size - at * _ERF_STEP
-    y: Any = 0.0
-    for terms in _ERF[::-1]:
-        y = y * apart + terms[at]
-    return np.array(np.sign(x) * y)
-
-
-def softmax(x: Array) -> Array:
-    """Return the softmax along the channels."""
-    e = np.exp(x - x.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
-
-
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "relu": lambda x: np.maximum(x, 0.0),
-    "relu6": lambda x: np.clip(x, 0.0, 6.0),
-    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
-    "tanh": np.tanh,
-    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0.0))),
-    "selu": lambda x: 1.0507009873554805 * np.where(
-        x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0.0))
-    ),
-    "softplus": lambda x: np.logaddexp(0.0, x),
-    "silu": lambda x: x / (1 + np.exp(-x)),
-    "gelu": lambda x: x * 0.5 * (1 + erf(x / math.sqrt(2))),
-    "gelu_tanh": lambda x: (
-        0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
-    ),
-    "softsign": lambda x: x / (1 + np.abs(x)),
-    "hard_sigmoid": lambda x: np.clip(x / 6 + 0.5, 0.0, 1.0),
-    "hard_swish": lambda x: x * np.clip(x / 6 + 0.5, 0.0, 1.0),
-    "abs": np.abs,
-    "linear": lambda x: x,
-}  # fmt: skip
-
-
-def _act(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
+def _act(layer: SuspectLayer, inputs: Inputs, channels: Channels) -> Array:
     name = layer.get("function")
     if name == "softmax":
         return take(softmax(inputs[0]), channels)
@@ -356,25 +295,15 @@ def _act(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
     return ACTIVATIONS[name](take(inputs[0], channels))
 
 
-def _concat(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
-    return take(np.concatenate(inputs, axis=int(layer.get("axis") or 1)), channels)
-
-
-def _add(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
-    return take(np.sum(inputs, axis=0), channels)
-
-
-def _flatten(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
-    x = inputs[0]
+def _flatten(layer: SuspectLayer, x: Array) -> Array:
     x = x.transpose(0, *(1 + np.array(layer.get("order")))) if layer.get("order") else x
-    return take(x.reshape(len(x), -1), channels)
+    return x.reshape(len(x), -1)
 
 
-def _lrn(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
-    x, size = inputs[0], int(layer.get("size"))
+def _lrn(layer: SuspectLayer, x: Array) -> Array:
+    size = int(layer.get("size"))
     total = channel_sums(x**2, size)
-    y = x / (layer.get("k") + layer.get("alpha") / size * total) ** layer.get("beta")
-    return take(y, channels)
+    return np.array(x / (layer.get("k") + layer.get("alpha") / size * total) ** layer.get("beta"))
 
 
 def channel_sums(x: Array, size: int) -> Array:
@@ -385,34 +314,43 @@ def channel_sums(x: Array, size: int) -> Array:
     return np.array(sum(x[:, i : i + count] for i in range(size)))
 
 
-def _affine(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
-    x = inputs[0]
-    y = x * per_channel(np.asarray(layer.get("scale")), x.ndim)
-    return take(y + per_channel(np.asarray(layer.get("shift")), x.ndim), channels)
+def _affine(layer: SuspectLayer, x: Array) -> Array:
+    scale, shift = (per_channel(np.asarray(layer.get(a)), x.ndim) for a in ("scale", "shift"))
+    return np.array(x * scale + shift)
 
 
-def _identity(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
+def _identity(layer: SuspectLayer, inputs: Inputs, channels: Channels) -> Array:
     return take(inputs[0] if inputs else layer.reference, channels)
 
 
-def _known_output(layer: SuspectLayer, inputs: list[Array], channels: Channels) -> Array:
+def _known_output(layer: SuspectLayer, inputs: Inputs, channels: Channels) -> Array:
     return take(layer.reference, channels)
 
 
-_LAYERS: dict[str, Callable[[SuspectLayer, list[Array], Channels], Array]] = {
+def _by_channel(function: Callable[..., Array]) -> _Function:
+    """Make an output's channels out of the same channels of the input, and of those alone."""
+    return lambda layer, inputs, channels: function(layer, take(inputs[0], channels))
+
+
+def _whole(function: Callable[..., Array]) -> _Function:
+    """Make the whole output, of which some channels are taken."""
+    return lambda layer, inputs, channels: take(function(layer, *inputs), channels)
+
+
+_LAYERS: dict[str, _Function] = {
     "conv": _conv,
     "dense": _dense,
     "norm": _norm,
-    "max_pool": _max_pool,
-    "avg_pool": _avg_pool,
-    "adaptive_pool": _adaptive_pool,
-    "global_pool": _global_pool,
+    "max_pool": _by_channel(_max_pool),
+    "avg_pool": _by_channel(_avg_pool),
+    "adaptive_pool": _by_channel(_adaptive_pool),
+    "global_pool": _by_channel(_global_pool),
     "act": _act,
-    "concat": _concat,
-    "add": _add,
-    "flatten": _flatten,
-    "lrn": _lrn,
-    "affine": _affine,
+    "concat": _whole(lambda layer, *xs: np.concatenate(xs, axis=int(layer.get("axis") or 1))),
+    "add": _whole(lambda layer, *xs: np.sum(xs, axis=0)),
+    "flatten": _whole(_flatten),
+    "lrn": _whole(_lrn),
+    "affine": _whole(_affine),
     "dropout": _identity,
     "input": _identity,
     "output": _identity,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import permutations
+from itertools import permutations, product
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from ..data.images import centred_box, decoded, scaled
 from ..errors import InputError
-from .fixes import words
+from .fixes import fix
 from .forward import CannotComputeError, compute, per_channel
 from .suspect import Array, Candidate, SuspectLayer
 
@@ -31,47 +31,33 @@ CONVENTIONS = (
 )
 OUR_SCALE, OUR_SHIFT = 1 / 128, -255 / 256  # of `images.py`: (2p - 255) / 256
 
-_SCALE = words(
-    pt="the reference's preprocessing, number for number, before the first layer",
-    tf="layers.Rescaling(scale, offset) as the reference has it, and no other",
-    other="the reference's preprocessing, number for number",
-)
-
-
-def _order_text(order: tuple[int, ...]) -> str:
-    return "BGR, but should be RGB" if order == (2, 1, 0) else f"channels in the order {order}"
-
 
 def colours(layer: SuspectLayer) -> Iterator[Candidate]:
     """The channels of the images in another order."""
     count = layer.inputs[0].shape[1]
     if not 2 <= count <= 4:
         return
-    fix = words(
-        pt='Image.open(f).convert("RGB"); of OpenCV: img[..., ::-1]',
-        other="give RGB: of OpenCV, img[..., ::-1]",
-    )
+    mistake = partial(Candidate, "channel-order", fix=fix(layer, "read-rgb"))
     for order in permutations(range(count)):
         if order != tuple(range(count)):
+            bgr = order == (2, 1, 0)
+            what = "BGR, but should be RGB" if bgr else f"channels in the order {order}"
             changed = layer.fed(layer.inputs[0][:, list(order)])
             cost = 1 if order == tuple(range(count))[::-1] else 2
-            yield Candidate("channel-order", f"the images are {_order_text(order)}", fix,
-                            changed, cost)  # fmt: skip
+            yield mistake(f"the images are {what}", changed, cost)
 
 
 def convention(layer: SuspectLayer) -> Iterator[Candidate]:
     """Images scaled by another convention."""
+    mistake = partial(Candidate, "scale", fix=fix(layer, "preprocessing"))
     x = layer.inputs[0]
     for what, scale, shift in CONVENTIONS:
         if max(np.size(scale), np.size(shift)) == 3 != x.shape[1]:
             continue
-        a, b = scale / OUR_SCALE, shift - scale / OUR_SCALE * OUR_SHIFT
-        for wrong, text in ((True, what), (False, f"{what} undone")):
-            y = x * per_channel(a, 4) + per_channel(b, 4)
-            if not wrong:
-                y = (x - per_channel(b, 4)) / per_channel(a, 4)
-            yield Candidate("scale", f"the images come as: {text}", _SCALE, layer.fed(y),
-                            1 if wrong else 3)  # fmt: skip
+        a = per_channel(scale / OUR_SCALE, 4)
+        b = per_channel(shift - scale / OUR_SCALE * OUR_SHIFT, 4)
+        yield mistake(f"the images come as: {what}", layer.fed(x * a + b))
+        yield mistake(f"the images come as: {what} undone", layer.fed((x - b) / a), 3)
 
 
 def affine(layer: SuspectLayer) -> Iterator[Candidate]:
@@ -98,7 +84,7 @@ def affine(layer: SuspectLayer) -> Iterator[Candidate]:
         cost = (2 if plain and same else 3 if same else 4) + (0 if order == orders[0] else 1)
         fed = layer.fed(x * per_channel(scale, 4) + per_channel(shift, 4))
         cause = "scale" if order == orders[0] else "channel-order + scale"
-        yield Candidate(cause, text, _SCALE, fed, cost)
+        yield Candidate(cause, text, fed, cost, fix=fix(layer, "preprocessing"))
 
 
 def _solved(layer: SuspectLayer, x: Array) -> tuple[Array, Array] | None:
@@ -130,7 +116,6 @@ def geometry(layer: SuspectLayer) -> Iterator[Candidate]:
     x = layer.inputs[0]
     if x.ndim != 4:
         return
-    fix = words(other="the images as the reference has them: (N, C, H, W), not turned")
     n, c, h, w = x.shape
     changes: dict[str, Array] = {
         "mirrored": x[:, :, :, ::-1],
@@ -139,25 +124,25 @@ def geometry(layer: SuspectLayer) -> Iterator[Candidate]:
     }
     if h == w:
         changes["transposed: height and width exchanged"] = x.swapaxes(2, 3)
+    mistake = partial(Candidate, fix=fix(layer, "image-geometry"))
     for text, changed in changes.items():
         cost = 1 if layer.kind == "input" else 2
-        yield Candidate("image-turned", f"the images are {text}", fix, layer.fed(changed), cost)
+        yield mistake("image-turned", f"the images are {text}", layer.fed(changed), cost)
     layout = "the images' numbers are in the order of another layout: reshaped, not transposed"
-    fix = words(pt="x.permute(0, 3, 1, 2)", tf="tf.transpose(x, (0, 2, 3, 1))",
-                 mx="x.transpose(0, 3, 1, 2)", other="transpose, don't reshape")  # fmt: skip
-    yield Candidate("layout", layout, fix,
-                    layer.fed(x.reshape(n, h, w, c).transpose(0, 3, 1, 2)), 2)  # fmt: skip
-    yield Candidate("layout", layout, fix, layer.fed(x.transpose(0, 2, 3, 1).reshape(x.shape)), 2)
-    for down in (-1, 0, 1):
-        for right in (-1, 0, 1):
-            if down or right:
-                text = f"the images are moved by {down} rows and {right} columns, round the edge"
-                moved = np.roll(x, (down, right), axis=(2, 3))
-                yield Candidate("image-moved", text, fix, layer.fed(moved), 3)
+    mistake = partial(Candidate, fix=fix(layer, "transpose"))
+    for changed in (x.reshape(n, h, w, c).transpose(0, 3, 1, 2),
+                    x.transpose(0, 2, 3, 1).reshape(x.shape)):  # fmt: skip
+        yield mistake("layout", layout, layer.fed(changed), 2)
+    for down, right in product((-1, 0, 1), repeat=2):
+        if down or right:
+            text = f"the images are moved by {down} rows and {right} columns, round the edge"
+            moved = np.roll(x, (down, right), axis=(2, 3))
+            yield mistake("image-moved", text, layer.fed(moved), 3)
 
 
 def quantised(layer: SuspectLayer) -> Iterator[Candidate]:
     """Images rounded on the way: to 8 bits, to whole numbers."""
+    mistake = partial(Candidate, "scale", cost=3, fix=fix(layer, "unrounded"))
     x = layer.inputs[0]
     pixels = (x - OUR_SHIFT) / OUR_SCALE
     for text, changed in (
@@ -167,8 +152,7 @@ def quantised(layer: SuspectLayer) -> Iterator[Candidate]:
         ("cut at 0", np.maximum(x, 0)),
         ("off by one in 255: p / 255 for p / 256", pixels * 2 / 255 - 1),
     ):
-        fix = words(other="keep the images in floating point, as preprocessed")
-        yield Candidate("scale", f"the images are {text}", fix, layer.fed(changed), 3)
+        yield mistake(f"the images are {text}", layer.fed(changed))
 
 
 def resized(layer: SuspectLayer) -> Iterator[Candidate]:
@@ -184,33 +168,21 @@ def resized(layer: SuspectLayer) -> Iterator[Candidate]:
             ])  # fmt: skip
         except InputError:
             return
-        fix = words(
-            pt="PIL's image.crop(box).resize(size, BILINEAR), which antialiases",
-            tf='tf.image.resize(x, size, method="bilinear", antialias=True) on the box',
-            other="Pillow's bilinear filter on the largest centred box",
-        )
         for bgr in (False, True) if images.shape[1] == 3 else (False,):
             fed = layer.fed(images[:, ::-1] if bgr else images)
             cause = "channel-order + resize" if bgr else "resize"
             said = f"the images are resized otherwise: {text}" + (", and BGR" if bgr else "")
-            yield Candidate(cause, said, fix, fed, 2 + bgr)
+            yield Candidate(cause, said, fed, 2 + bgr, fix=fix(layer, "resize"))
 
 
 def _resizers() -> Iterator[tuple[str, Callable[..., Array]]]:
     """Yield (what, function of file, size and channels) for common ways of resizing."""
-    filters = {
-        "nearest": Image.Resampling.NEAREST, "box": Image.Resampling.BOX,
-        "bicubic": Image.Resampling.BICUBIC, "Lanczos": Image.Resampling.LANCZOS,
-        "Hamming": Image.Resampling.HAMMING,
-    }  # fmt: skip
-    for name, kind in filters.items():
-        yield f"{name} filter", partial(_pillow, resampling=kind)
+    for name in ("nearest", "box", "bicubic", "Lanczos", "Hamming"):
+        yield f"{name} filter", partial(_pillow, resampling=Image.Resampling[name.upper()])
     bilinear = Image.Resampling.BILINEAR
     yield "squeezed, not cut to the centre", partial(_pillow, resampling=bilinear, crop=False)
-    yield (
-        "the filter takes in what is beyond the box",
-        partial(_pillow, resampling=bilinear, beyond=True),
-    )
+    beyond = "the filter takes in what is beyond the box"
+    yield beyond, partial(_pillow, resampling=bilinear, beyond=True)
     for align in (False, True):
         what = "bilinear without antialiasing" + (", corners aligned" if align else "")
         yield what, partial(_plain_bilinear, align=align)
@@ -251,7 +223,7 @@ def _plain_bilinear(
 def transform(layer: SuspectLayer) -> Iterator[Candidate]:
     """A fixed scale and shift that is inverted, halved, or in another order."""
     scale, shift = np.asarray(layer.get("scale")), np.asarray(layer.get("shift"))
-    fix = words(other="y = scale x + shift, per channel, in the order R, G, B")
+    mistake = partial(Candidate, "input-transform", fix=fix(layer, "transform"))
     options = {
         "only scaled, nothing added": layer.but(shift=np.zeros_like(shift)),
         "only shifted, not scaled": layer.but(scale=np.ones_like(scale)),
@@ -262,7 +234,7 @@ def transform(layer: SuspectLayer) -> Iterator[Candidate]:
         "subtracted, not added": layer.but(shift=-shift),
     }
     for text, changed in options.items():
-        yield Candidate("input-transform", f"the input transform is {text}", fix, changed)
+        yield mistake(f"the input transform is {text}", changed)
 
 
 INPUT = (colours, convention, affine, geometry, quantised, resized)

@@ -4,25 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
-from .fixes import INFERENCE, layer_line, words
+from .fixes import fix
 from .forward import channel_sums
-from .suspect import Array, Candidate, Fix, SuspectLayer
-
-_LOAD: Fix = words(
-    pt="norm.running_mean.copy_(mean); norm.running_var.copy_(var)",
-    tf="norm.moving_mean.assign(mean); norm.moving_variance.assign(var)",
-    mx="norm.running_mean.set_data(mean); norm.running_var.set_data(var)",
-    other="load the running mean and variance, each into its own place",
-)
-_AFFINE: Fix = words(
-    pt="affine=True, and load weight and bias",
-    tf="scale=True, center=True, and assign gamma and beta",
-    mx="scale=True, center=True, and set gamma and beta (nd op: fix_gamma=False)",
-    other="load weight and bias",
-)
+from .suspect import Array, Candidate, SuspectLayer
 
 
 def _terms(layer: SuspectLayer) -> tuple[Array, Array, Array, Array, float]:
@@ -55,16 +43,12 @@ def _line(layer: SuspectLayer) -> tuple[Array, Array] | None:
 def eps(layer: SuspectLayer) -> Iterator[Candidate]:
     """Another eps, which the channels' slopes reveal; or eps outside the root."""
     weight, _, _, var, right = _terms(layer)
-    line = _line(layer)
+    mistake = partial(Candidate, fix=fix(layer, "eps", eps=right))
     outside = f"eps is added to the root, and not under it ({right:g})"
-    fix = words(
-        pt=f"nn.BatchNorm2d(…, eps={right:g})",
-        tf=f"layers.BatchNormalization(epsilon={right:g})",
-        mx=f"nn.BatchNorm(epsilon={right:g})", onnx=f"epsilon = {right:g}", other=f"eps={right:g}",
-    )  # fmt: skip
-    yield Candidate("eps-outside", outside, fix, layer.but(eps_outside=True), 2)
-    known = [1e-5, 1e-3, 2e-5, 1e-4, 1e-6, 1e-7, 1e-8, 0.0, 1e-2, 0.1, 1.0]
+    yield mistake("eps-outside", outside, layer.but(eps_outside=True), 2)
+    known = (1e-5, 1e-3, 2e-5, 1e-4, 1e-6, 1e-7, 1e-8, 0.0, 1e-2, 0.1, 1.0)
     values: dict[float, int] = {}
+    line = _line(layer)
     if line is not None:
         with np.errstate(divide="ignore", invalid="ignore"):
             found = (weight / line[0]) ** 2 - var
@@ -72,28 +56,25 @@ def eps(layer: SuspectLayer) -> Iterator[Candidate]:
         found = found[np.argsort(var)][: max(1, len(var) // 8)]
         fitted = float(np.median(found[np.isfinite(found)])) if np.isfinite(found).any() else 0.0
         if fitted > 0:
-            values[float(f"{fitted:.0e}")] = 1
-            values[float(f"{fitted:.2e}")] = 2
-            values[fitted] = 3
+            values = {float(f"{fitted:.0e}"): 1, float(f"{fitted:.2e}"): 2, fitted: 3}
     values = {**dict.fromkeys(known, 1), **{v: c for v, c in values.items() if v not in known}}
     for value, cost in values.items():
         if abs(value - right) > 1e-12 * right:
-            text = f"eps {value:g}, but should be {right:g}"
-            if value and right and abs(value / right - 1) < 1e-3:
-                text = f"eps {value:.12g}, but should be {right:g}"
-            yield Candidate("eps", text, fix, layer.but(eps=value), cost)
+            near = value and right and abs(value / right - 1) < 1e-3
+            text = f"eps {value:{'.12g' if near else 'g'}}, but should be {right:g}"
+            yield mistake("eps", text, layer.but(eps=value), cost)
 
 
 def statistics(layer: SuspectLayer) -> Iterator[Candidate]:
-    """Running statistics exchanged, not loaded, biased otherwise; or the batch's own."""
-    w = layer.weights
-    _, _, mean, var, right = _terms(layer)
-    if "running_var" in w:
-        swapped = layer.weighing(running_mean=var, running_var=mean)
+    """Running statistics exchanged, not loaded, biased or not; or the batch's own."""
+    plain = partial(Candidate, fix=fix(layer, "as-reference"))
+    if "running_var" in layer.weights:
+        _, _, mean, var, right = _terms(layer)
+        load = partial(Candidate, fix=fix(layer, "statistics"))
         text = "running mean and running variance exchanged"
-        yield Candidate("statistics-swapped", text, _LOAD, swapped)
-        absolute = layer.weighing(running_mean=var, running_var=np.abs(mean))
-        yield Candidate("statistics-swapped", text, _LOAD, absolute, 2)
+        for variance, cost in ((mean, 1), (np.abs(mean), 2)):
+            swapped = layer.weighing(running_mean=var, running_var=variance)
+            yield load("statistics-swapped", text, swapped, cost)
         ones, zeros = np.ones_like(var), np.zeros_like(mean)
         for what, fresh in (
             ("running mean and variance", {"running_mean": zeros, "running_var": ones}),
@@ -101,22 +82,20 @@ def statistics(layer: SuspectLayer) -> Iterator[Candidate]:
             ("the running variance", {"running_var": ones}),
         ):
             text = f"{what} not loaded: still as initialised"
-            yield Candidate("statistics-not-loaded", text, _LOAD, layer.weighing(**fresh))
+            yield load("statistics-not-loaded", text, layer.weighing(**fresh))
+        square = layer.weighing(running_var=(var + right) ** 2 - right)
         text = "divided by the variance, and not by its root"
-        yield Candidate("variance-not-rooted", text, layer_line(layer),
-                        layer.weighing(running_var=(var + right) ** 2 - right), 2)  # fmt: skip
-        root = "the running variance holds standard deviations"
-        yield Candidate("variance-rooted", root, _LOAD, layer.weighing(running_var=var**0.5), 2)
-    for unbiased in (False, True):
-        text = "the batch's own mean and variance, as in training; should be the running ones"
-        own = layer.but(statistics="batch", unbiased=unbiased)
-        said = text + (" (variance over n - 1)" if unbiased else "")
-        yield Candidate("training-mode", said, INFERENCE, own, 2 if unbiased else 1)
+        yield plain("variance-not-rooted", text, square, 2)
+        text = "the running variance holds standard deviations"
+        yield load("variance-rooted", text, layer.weighing(running_var=var**0.5), 2)
+    text = "the batch's own mean and variance, as in training; should be the running ones"
+    training = partial(Candidate, "training-mode", fix=fix(layer, "inference"))
+    yield training(text, layer.but(statistics="batch", unbiased=False))
+    unbiased = layer.but(statistics="batch", unbiased=True)
+    yield training(f"{text} (variance over n - 1)", unbiased, 2)
     if layer.reference.ndim == 4:
         text = "every image's own mean and variance: an instance norm"
-        yield Candidate(
-            "instance-norm", text, layer_line(layer), layer.but(statistics="instance"), 2
-        )
+        yield plain("instance-norm", text, layer.but(statistics="instance"), 2)
     yield from _biased(layer)
 
 
@@ -139,40 +118,35 @@ def _biased(layer: SuspectLayer) -> Iterator[Candidate]:
     which = "times" if factor > 1 else "divided by"
     text = f"the running variance {which} {said}"
     text += ": unbiased" if exact and factor > 1 else ": biased" if exact else ""
-    fix = words(
-        pt="running_var holds the unbiased variance; bring the batch's part to one convention",
-        tf="moving_variance holds the biased variance; bring the batch's part to one convention",
-        mx="running_var is biased on the CPU, unbiased in cuDNN; bring it to one convention",
-        other="one convention for the variance, biased or unbiased",
-    )
     changed = layer.weighing(running_var=var * (ratio if factor > 1 else 1 / ratio))
-    yield Candidate("variance-biased", text, fix, changed, 2 if exact else 4)
+    yield Candidate("variance-biased", text, changed, 2 if exact else 4,
+                    fix=fix(layer, "biased-variance"))  # fmt: skip
 
 
 def affine(layer: SuspectLayer) -> Iterator[Candidate]:
     """Weight or bias missing or exchanged; no centring."""
     weight, bias, mean, _, _ = _terms(layer)
+    mistake = partial(Candidate, fix=fix(layer, "scale-and-shift"))
     if "weight" in layer.weights:
-        text = "no weight (gamma): it stays 1"
-        yield Candidate("gamma-missing", text, _AFFINE, layer.weighing(weight=None))
-        plus = "1 is added to the weight (gamma)"
-        yield Candidate("gamma-plus-one", plus, _AFFINE, layer.weighing(weight=weight + 1), 2)
+        missing = layer.weighing(weight=None)
+        yield mistake("gamma-missing", "no weight (gamma): it stays 1", missing)
+        plus = layer.weighing(weight=weight + 1)
+        yield mistake("gamma-plus-one", "1 is added to the weight (gamma)", plus, 2)
         swapped = layer.weighing(weight=bias, bias=weight)
-        text = "weight and bias (gamma and beta) exchanged"
-        yield Candidate("gamma-beta-swapped", text, _AFFINE, swapped)
+        yield mistake("gamma-beta-swapped", "weight and bias (gamma and beta) exchanged", swapped)
     if bias.any():
-        text = "no bias (beta): it stays 0"
-        yield Candidate("beta-missing", text, _AFFINE, layer.weighing(bias=None))
+        yield mistake("beta-missing", "no bias (beta): it stays 0", layer.weighing(bias=None))
     uncentred = layer.weighing(running_mean=np.zeros_like(mean))
-    yield Candidate("mean-not-subtracted", "the mean isn't subtracted", layer_line(layer),
-                    uncentred, 3)  # fmt: skip
-    for by, how in ((None, "in reverse order"), (1, "shifted by 1"), (-1, "shifted by -1")):
-        moved = {
-            name: array[::-1] if by is None else np.roll(array, by)
-            for name, array in layer.weights.items()
-        }
+    yield Candidate("mean-not-subtracted", "the mean isn't subtracted", uncentred, 3,
+                    fix=fix(layer, "as-reference"))  # fmt: skip
+    for how, moved in (
+        ("in reverse order", lambda array: array[::-1]),
+        ("shifted by 1", lambda array: np.roll(array, 1)),
+        ("shifted by -1", lambda array: np.roll(array, -1)),
+    ):
+        changed = layer.weighing(**{name: moved(array) for name, array in layer.weights.items()})
         text = f"weight, bias, mean and variance {how}"
-        yield Candidate("norm-order", text, _LOAD, layer.weighing(**moved), 3)
+        yield Candidate("norm-order", text, changed, 3, fix=fix(layer, "statistics"))
 
 
 def fitted(layer: SuspectLayer) -> Iterator[Candidate]:
@@ -180,45 +154,38 @@ def fitted(layer: SuspectLayer) -> Iterator[Candidate]:
     line = _line(layer)
     if line is None:
         return
+    mistake = partial(Candidate, fix=fix(layer, "scale-and-shift"))
     weight, bias, mean, var, right = _terms(layer)
     slope, shift = line
     expected = weight / np.sqrt(var + right)
-    same_slope = np.abs(slope - expected).max() <= 100 * layer.rough * np.abs(expected).max()
-    if same_slope:
+    if np.abs(slope - expected).max() <= 100 * layer.rough * np.abs(expected).max():
         moved = shift - (bias - mean * expected)
         count = int((np.abs(moved) > 1e-9 * np.abs(layer.reference).max()).sum())
-        text = f"another bias or running mean in {count} of {len(bias)} channels"
         other = layer.weighing(bias=bias + moved)
-        ordered = np.sort(bias + moved)
-        if np.allclose(ordered, np.sort(bias), rtol=1e-7) and count > 1:
-            yield Candidate("bias-order", "the bias (beta) in another order", _AFFINE, other, 3)
-            return
-        yield Candidate("norm-bias-other", text, _AFFINE, other, 6)
+        if np.allclose(np.sort(bias + moved), np.sort(bias), rtol=1e-7) and count > 1:
+            yield mistake("bias-order", "the bias (beta) in another order", other, 3)
+        else:
+            text = f"another bias or running mean in {count} of {len(bias)} channels"
+            yield mistake("norm-bias-other", text, other, 6)
         return
     factor = slope / expected
     text = f"another weight or variance in {int((np.abs(factor - 1) > 1e-9).sum())} channels"
     scaled = layer.weighing(weight=weight * factor)
-    yield Candidate("norm-weight-other", text, _AFFINE, scaled, 6)
+    yield mistake("norm-weight-other", text, scaled, 6)
     text = "another weight or variance, and another bias or mean"
     both = scaled.weighing(bias=shift + mean * slope)
-    yield Candidate("norm-other", text, _LOAD, both, 9)
+    yield Candidate("norm-other", text, both, 9, fix=fix(layer, "statistics"))
 
 
 def lrn_constants(layer: SuspectLayer) -> Iterator[Candidate]:
     """Other constants: known conventions, and any others that fit a straight line."""
     size, alpha = int(layer.get("size")), float(layer.get("alpha"))
     beta, k = float(layer.get("beta")), float(layer.get("k"))
-    right = f"size {size}, alpha {alpha:g}, beta {beta:g}, k {k:g}"
-    fix = words(
-        pt=f"nn.LocalResponseNorm({size}, alpha={alpha:g}, beta={beta:g}, k={k:g})",
-        tf=f"tf.nn.local_response_normalization(x, depth_radius={size // 2}, "
-        f"alpha={alpha / size:g}, beta={beta:g}, bias={k:g})",
-        mx=f"npx.lrn(x, nsize={size}, alpha={alpha:g}, beta={beta:g}, knorm={k:g})",
-        onnx=right, other=right,
-    )  # fmt: skip
+    line = fix(layer, "lrn", size=size, alpha=alpha, beta=beta, k=k,
+               radius=size // 2, alpha_each=alpha / size)  # fmt: skip
 
     def changed(text: str, cost: int = 1, **constants: float) -> Candidate:
-        return Candidate("lrn-constants", text, fix, layer.but(**constants), cost)
+        return Candidate("lrn-constants", text, layer.but(**constants), cost, fix=line)
 
     text = f"alpha isn't divided by the size, as TensorFlow has it; should be {alpha:g} / {size}"
     yield changed(text, alpha=alpha * size)
@@ -276,7 +243,7 @@ def lrn_kind(layer: SuspectLayer) -> Iterator[Candidate]:
 
     text = "sums over neighbours in the image, but should be over channels"
     spatial = replace(layer, kind="output").then("within channels", within, elementwise=False)
-    yield Candidate("lrn-within-channels", text, layer_line(layer), spatial)
+    yield Candidate("lrn-within-channels", text, spatial, fix=fix(layer, "as-reference"))
 
 
 NORM = (eps, statistics, affine, fitted)

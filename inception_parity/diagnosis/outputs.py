@@ -9,44 +9,37 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from .fixes import INFERENCE, layer_line, layer_name, words
-from .forward import ACTIVATIONS, matching_output, output_of, softmax
-from .suspect import Array, Candidate, Fix, SuspectLayer
-
-_WITHOUT: Fix = words(
-    tf="activation=None, and no activation after it", other="no activation after it"
-)
+from .activations import ACTIVATIONS, softmax
+from .fixes import fix
+from .forward import matching_output, output_of
+from .suspect import Array, Candidate, SuspectLayer
 
 
 def activations(layer: SuspectLayer) -> Iterator[Candidate]:
     """A surplus activation."""
-    for name in ACTIVATIONS:
-        if name == "linear":
-            continue
-        what = {"relu": "a ReLU", "relu6": "a ReLU cut at 6"}.get(name, name)
-        text = f"{what} is applied to its output, but shouldn't be"
-        cost = 1 if name == "relu" else 2
-        surplus = layer.then(name, ACTIVATIONS[name])
-        yield Candidate("activation-surplus", text, _WITHOUT, surplus, cost)
+    mistake = partial(Candidate, "activation-surplus", fix=fix(layer, "no-activation"))
+    for name, function in ACTIVATIONS.items():
+        if name != "linear":
+            what = {"relu": "a ReLU", "relu6": "a ReLU cut at 6"}.get(name, name)
+            text = f"{what} is applied to its output, but shouldn't be"
+            yield mistake(text, layer.then(name, function), 1 if name == "relu" else 2)
     if layer.kind != "act":
         for what, function, cost in (
             ("a softmax", softmax, 1 if layer.reference.ndim == 2 else 3),
             ("a log-softmax", lambda y: np.log(softmax(y)), 2),
         ):
             text = f"{what} is applied to its output, but shouldn't be: logits are compared"
-            surplus = layer.then(what, function, elementwise=False)
-            yield Candidate("activation-surplus", text, _WITHOUT, surplus, cost)
+            yield mistake(text, layer.then(what, function, elementwise=False), cost)
 
 
 def other_activation(layer: SuspectLayer) -> Iterator[Candidate]:
     """The wrong activation."""
+    mistake = partial(Candidate, "other-activation", fix=fix(layer, "as-reference"))
     right = layer.get("function")
-    fix = layer_line(layer)
     for name in ACTIVATIONS:
         if name not in (right, "linear"):
             text = f"{name}, but should be {right}"
-            yield Candidate("other-activation", text, fix, layer.but(function=name),
-                            1 if name == "relu6" else 2)  # fmt: skip
+            yield mistake(text, layer.but(function=name), 1 if name == "relu6" else 2)
     if not layer.same_shape or not layer.inputs:
         return
     x, y = layer.inputs[0], layer.seen
@@ -58,8 +51,7 @@ def other_activation(layer: SuspectLayer) -> Iterator[Candidate]:
         leaky = replace(layer, kind="output", attributes={}).then(
             "leaky", lambda z: np.where(z < 0, slope * z, z)
         )
-        text = f"a leaky ReLU of slope {slope:g}, but should be {right}"
-        yield Candidate("other-activation", text, fix, leaky, 2)
+        yield mistake(f"a leaky ReLU of slope {slope:g}, but should be {right}", leaky, 2)
 
 
 def clipped(layer: SuspectLayer) -> Iterator[Candidate]:
@@ -67,12 +59,11 @@ def clipped(layer: SuspectLayer) -> Iterator[Candidate]:
     if not layer.same_shape:
         return
     low, high = float(layer.seen.min()), float(layer.seen.max())
-    fix = words(other="no clipping")
-    for text, bounds in (
-        (f"cut at {high:.6g}", (-np.inf, high)), (f"cut at {low:.6g}", (low, np.inf)),
-    ):  # fmt: skip
-        cut = layer.then("cut", partial(np.clip, a_min=bounds[0], a_max=bounds[1]))
-        yield Candidate("clipped", f"the output is {text}", fix, cut, 3)
+    for value, bounds in ((high, {"a_min": -np.inf, "a_max": high}),
+                          (low, {"a_min": low, "a_max": np.inf})):  # fmt: skip
+        cut = layer.then("cut", partial(np.clip, **bounds))
+        text = f"the output is cut at {value:.6g}"
+        yield Candidate("clipped", text, cut, 3, fix=fix(layer, "no-clipping"))
 
 
 _MISSING = {  # kind -> cause, and what it is called
@@ -87,17 +78,15 @@ def missing(layer: SuspectLayer) -> Iterator[Candidate]:
     if layer.kind not in ("input", "output", "dropout") and len(layer.inputs) == 1:
         cause, what = _MISSING.get(layer.kind, ("layer-missing", "the layer"))
         text = f"{what} is missing: its output is its input"
-        fix = words(other=f"{layer_name(layer)} here")
-        yield Candidate(cause, text, fix, replace(layer, kind="output"), 0)
+        yield Candidate(cause, text, replace(layer, kind="output"), 0, fix=fix(layer, "put-here"))
 
 
 def twice(layer: SuspectLayer) -> Iterator[Candidate]:
     """The layer is applied twice."""
     same = layer.inputs and layer.inputs[0].shape == layer.reference.shape
     if same and len(layer.inputs) == 1 and layer.kind not in ("input", "output", "dropout"):
-        again = layer.fed(output_of(layer))
-        text = "the layer is applied twice"
-        yield Candidate("layer-doubled", text, words(other="apply it once"), again, 2)
+        again, line = layer.fed(output_of(layer)), fix(layer, "apply-once")
+        yield Candidate("layer-doubled", "the layer is applied twice", again, 2, fix=line)
 
 
 def times(layer: SuspectLayer) -> Iterator[Candidate]:
@@ -108,11 +97,13 @@ def times(layer: SuspectLayer) -> Iterator[Candidate]:
     shift = float((layer.seen - y).mean())
     if np.isfinite(factor) and factor and abs(factor - 1) > 1e-12:
         value = float(f"{factor:.9g}")
-        text, fix = f"the output times {value:.6g}", words(other="don't scale the output")
-        yield Candidate("output-scaled", text, fix, layer.then("scaled", lambda z: value * z), 4)
+        scaled = layer.then("scaled", lambda z: value * z)
+        text = f"the output times {value:.6g}"
+        yield Candidate("output-scaled", text, scaled, 4, fix=fix(layer, "no-scaling"))
     if np.isfinite(shift) and shift:
-        text, fix = f"{shift:.6g} is added to the output", words(other="add nothing")
-        yield Candidate("output-shifted", text, fix, layer.then("added", lambda z: z + shift), 4)
+        added = layer.then("added", lambda z: z + shift)
+        text = f"{shift:.6g} is added to the output"
+        yield Candidate("output-shifted", text, added, 4, fix=fix(layer, "no-shift"))
 
 
 def dropout(layer: SuspectLayer) -> Iterator[Candidate]:
@@ -135,38 +126,37 @@ def dropout(layer: SuspectLayer) -> Iterator[Candidate]:
     text += f" (p = {p:.4g})" if p > 1e-9 else " (not scaled)"
     text += "; whole channels" if whole else ""
     dropped = layer.then("dropout", lambda z: z * mask, elementwise=False)
-    yield Candidate("dropout-active", text, INFERENCE, dropped, 3)
+    yield Candidate("dropout-active", text, dropped, 3, fix=fix(layer, "inference"))
 
 
 def dropout_scale(layer: SuspectLayer) -> Iterator[Candidate]:
     """Scaled in inference, as dropout was first published."""
     p = float(layer.get("p") or 0.0)
-    fix = words(other="inverted dropout: scale in training, nothing in inference")
+    mistake = partial(Candidate, "dropout-scaled", fix=fix(layer, "inverted-dropout"))
     for factor, text in ((1 - p, f"values times 1 - p = {1 - p:g}"),
                          (1 / (1 - p) if p < 1 else 1.0, "values over 1 - p")):  # fmt: skip
         scaled = layer.then("scaled", partial(np.multiply, factor))
-        said = f"{text} in inference, but should stay as they are"
-        yield Candidate("dropout-scaled", said, fix, scaled)
+        yield mistake(f"{text} in inference, but should stay as they are", scaled)
 
 
 def turned(layer: SuspectLayer) -> Iterator[Candidate]:
     """The image transposed or mirrored after the layer."""
     if layer.reference.ndim != 4:
         return
-    fix = words(other="height before width, as the reference has it")
+    mistake = partial(Candidate, cost=2, fix=fix(layer, "height-first"))
     for text, change in (
         ("height and width of the output are exchanged", lambda y: y.swapaxes(2, 3)),
         ("the output is mirrored", lambda y: y[:, :, :, ::-1]),
         ("the output is upside down", lambda y: y[:, :, ::-1]),
     ):
-        yield Candidate("image-turned", text, fix, layer.then("turned", change), 2)
+        yield mistake("image-turned", text, layer.then("turned", change))
     layout = "the output's numbers in the order of another layout: reshaped, not transposed"
     shape = layer.reference.shape
     for change in (
         lambda y: y.transpose(0, 2, 3, 1).reshape(shape),
         lambda y: y.reshape(shape[0], *shape[2:], shape[1]).transpose(0, 3, 1, 2),
     ):
-        yield Candidate("layout", layout, fix, layer.then("reshaped", change, False), 2)
+        yield mistake("layout", layout, layer.then("reshaped", change, elementwise=False))
 
 
 def reordered(layer: SuspectLayer) -> Iterator[Candidate]:
@@ -185,9 +175,8 @@ def reordered(layer: SuspectLayer) -> Iterator[Candidate]:
         elif np.array_equal(plain, np.roll(range(n), by)):
             change, cost = f"shifted by {by if by <= n // 2 else by - n}", 2
         text = f"the output's {what} are {change}"
-        fix = words(other=f"{what} in the reference's order; for kernels see their layout")
         moved = layer.then("reordered", partial(np.take, indices=order, axis=axis), False)
-        yield Candidate(cause, text, fix, moved, cost)
+        yield Candidate(cause, text, moved, cost, fix=fix(layer, "order", what=what))
 
 
 def _matched(truth: Array, seen: Array) -> NDArray[np.intp] | None:
@@ -218,7 +207,7 @@ def constant(layer: SuspectLayer) -> Iterator[Candidate]:
     if (layer.seen == value).all():
         text = f"every value is {value:g}: nothing is computed, or all is gone"
         filled = layer.then("filled", lambda y: np.full(y.shape, value), elementwise=False)
-        yield Candidate("constant", text, words(other="see what the layer is given"), filled, 2)
+        yield Candidate("constant", text, filled, 2, fix=fix(layer, "look-at-input"))
 
 
 def broken_values(layer: SuspectLayer) -> Iterator[Candidate]:
@@ -233,9 +222,8 @@ def broken_values(layer: SuspectLayer) -> Iterator[Candidate]:
         f"{nans} NaN and {int(bad.sum()) - nans} infinite of {bad.size} values, the first at "
         f"{at}; the others are right"
     )
-    fix = words(other="look there for a division by 0, a root of a negative, an overflow")
     shown = replace(layer, observed=rest).then("", lambda y: np.where(bad, 0.0, y), False)
-    yield Candidate("not-finite", text, fix, shown, 1)
+    yield Candidate("not-finite", text, shown, fix=fix(layer, "look-for-cause"))
 
 
 def clue(layer: SuspectLayer) -> str:
@@ -246,18 +234,18 @@ def clue(layer: SuspectLayer) -> str:
     share = apart.mean()
     if not share:
         return "no single value stands out"
-    words_ = [f"{share:.0%} of the values differ" if share > 0.01 else
-              f"{int(apart.sum())} of {apart.size} values differ"]  # fmt: skip
+    said = [f"{share:.0%} of the values differ" if share > 0.01 else
+            f"{int(apart.sum())} of {apart.size} values differ"]  # fmt: skip
     channels = np.flatnonzero(apart.any(axis=(0, *range(2, apart.ndim))))
     if len(channels) < apart.shape[1]:
         few = ", ".join(map(str, channels[:6])) + (", …" if len(channels) > 6 else "")
-        words_.append(f"in {len(channels)} of {apart.shape[1]} channels ({few})")
+        said.append(f"in {len(channels)} of {apart.shape[1]} channels ({few})")
     if apart.ndim == 4 and min(apart.shape[2:]) > 4 and not apart[:, :, 2:-2, 2:-2].any():
-        words_.append("at the border only")
+        said.append("at the border only")
     images = np.flatnonzero(apart.any(axis=tuple(range(1, apart.ndim))))
     if len(images) < len(apart):
-        words_.append(f"in {len(images)} of {len(apart)} images")
-    return ", ".join(words_)
+        said.append(f"in {len(images)} of {len(apart)} images")
+    return ", ".join(said)
 
 
 ANY = (

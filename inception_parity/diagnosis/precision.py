@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from ..numerics import UNIT_ROUNDOFF, to_dtype
-from .fixes import words
+from .fixes import fix
 from .suspect import Array, Candidate, SuspectLayer, distance
 
 TF32_BITS = 10  # of the mantissa, as float16; the exponent is float32's
@@ -41,16 +41,8 @@ def _narrow(layer: SuspectLayer, rounding: Callable[[Array], Array]) -> SuspectL
 def narrower(layer: SuspectLayer) -> Iterator[Candidate]:
     """Computed in float32, bfloat16 or float16: every output value fits into that dtype."""
     own = UNIT_ROUNDOFF.get(layer.dtype, 0.0)
-    fix = words(
-        pt="model.double() and x.double(); no autocast around it",
-        tf='keras.config.set_dtype_policy("float64"), or the layer\'s dtype="float64"',
-        mx='net.cast("float64") after initialize(), and x.astype("float64")',
-        other=f"compute in {layer.dtype}",
-    ) if layer.dtype == "float64" else words(
-        pt=f"no autocast or half() around it: compute in {layer.dtype}",
-        tf=f'dtype_policy "{layer.dtype}", and no mixed precision',
-        other=f"compute in {layer.dtype}",
-    )  # fmt: skip
+    name = "float64" if layer.dtype == "float64" else "dtype"
+    mistake = partial(Candidate, "downcast", fix=fix(layer, name, dtype=layer.dtype))
     for dtype, roundoff in UNIT_ROUNDOFF.items():
         if roundoff <= own or not layer.same_shape:
             continue
@@ -65,11 +57,11 @@ def narrower(layer: SuspectLayer) -> Iterator[Candidate]:
             # Sums in the narrow dtype can't be repeated; their rounding is of this size.
             count = max([w[0].size for w in layer.weights.values() if w.ndim > 1], default=1)
             limit = min(4 * roundoff * max(4.0, float(np.sqrt(count))), 0.05)
-            yield Candidate("downcast", text, fix, out, 1, max(layer.limit, min(limit, 2 * before)),
-                            evidence)  # fmt: skip
+            limit = max(layer.limit, min(limit, 2 * before))
+            yield mistake(text, out, limit=limit, evidence=evidence)
             last = layer.then("rounded", partial(rounded, dtype=dtype))
             said = f"its output is rounded to {dtype}, but should be {layer.dtype}"
-            yield Candidate("downcast", said, fix, last, 2, None, evidence)
+            yield mistake(said, last, 2, evidence=evidence)
         parts = {"input and weights are": inside}
         if layer.weights:
             weights = {name: rounded(array, dtype) for name, array in layer.weights.items()}
@@ -80,7 +72,7 @@ def narrower(layer: SuspectLayer) -> Iterator[Candidate]:
             parts["input is"] = layer.fed(rounded(layer.inputs[0], dtype))
         for part, changed in parts.items():
             said = f"its {part} rounded to {dtype}, but should be {layer.dtype}"
-            yield Candidate("downcast", said, fix, changed, 2)
+            yield mistake(said, changed, 2)
 
 
 def tf32(layer: SuspectLayer) -> Iterator[Candidate]:
@@ -88,17 +80,11 @@ def tf32(layer: SuspectLayer) -> Iterator[Candidate]:
     if layer.dtype != "float32" or layer.kind not in ("conv", "dense") or not layer.same_shape:
         return
     b = layer.weights.get("bias")
-    fix = words(
-        pt="torch.backends.cudnn.allow_tf32 = False; torch.backends.cuda.matmul.allow_tf32 = False",
-        tf="tf.config.experimental.enable_tensor_float_32_execution(False)",
-        mx="NVIDIA_TF32_OVERRIDE=0 in the environment",
-        other="NVIDIA_TF32_OVERRIDE=0 in the environment",
-    )
     text = "TF32: the factors are rounded to 10 bits of mantissa, but should be float32"
-    before = distance(layer.seen, layer.reference)
+    limit = max(layer.limit, distance(layer.seen, layer.reference) / 30)
     for ties_to_even in (True, False):
         short = _narrow(layer, partial(to_tf32, ties_to_even=ties_to_even)).weighing(bias=b)
-        yield Candidate("tf32", text, fix, short, 1, max(layer.limit, before / 30))
+        yield Candidate("tf32", text, short, fix=fix(layer, "no-tf32"), limit=limit)
 
 
 ANY = (narrower, tf32)

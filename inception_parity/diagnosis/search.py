@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import convolutions, inputs, norms, outputs, pools, precision, windows, wiring
-from .fixes import pick
 from .forward import CannotComputeError, compute, output_of, take
 from .suspect import Candidate, Diagnosis, Explanation, Finding, SuspectLayer, distance
 
@@ -116,9 +115,9 @@ def _search(layer: SuspectLayer, result: Diagnosis, pairs: bool) -> Diagnosis:
         tried += second
         found += _confirmed(second, before)
     result.tried = singles, count
-    result.findings = _ranked(found, layer, before)
+    result.findings = _ranked(found, before)
     if not found:
-        result.closest = _closest(tried, layer, before)
+        result.closest = _closest(tried, before)
         notes.append(outputs.clue(layer))
     if failed:
         notes.append(f"explanations that failed on this layer: {', '.join(sorted(failed))}")
@@ -160,23 +159,21 @@ def _limit(candidate: Candidate) -> float:
     return candidate.layer.limit if candidate.limit is None else candidate.limit
 
 
-def _screen(candidate: Candidate, chosen: list[int]) -> _Tried:
+def _left(candidate: Candidate, channels: list[int] | None = None) -> float:
+    """Return what a candidate leaves of the difference, in all channels or some."""
     layer = candidate.layer
-    if layer.seen.ndim < 2 or layer.seen.shape[1] <= 2 * len(chosen):
-        left = _left(candidate)
-        return _Tried(candidate, left, left)
     try:
-        part = compute(layer, chosen)
-    except (CannotComputeError, KeyError):
-        return _Tried(candidate, float("inf"))
-    return _Tried(candidate, distance(take(layer.seen, chosen), part))
-
-
-def _left(candidate: Candidate) -> float:
-    try:
-        return distance(candidate.layer.seen, compute(candidate.layer))
+        return distance(take(layer.seen, channels), compute(layer, channels))
     except (CannotComputeError, KeyError):
         return float("inf")
+
+
+def _screen(candidate: Candidate, chosen: list[int]) -> _Tried:
+    seen = candidate.layer.seen
+    if seen.ndim < 2 or seen.shape[1] <= 2 * len(chosen):
+        left = _left(candidate)
+        return _Tried(candidate, left, left)
+    return _Tried(candidate, _left(candidate, chosen))
 
 
 def _confirmed(tried: list[_Tried], before: float) -> list[_Tried]:
@@ -200,24 +197,23 @@ def _less(one: _Tried, before: float) -> bool:
     return one.after < 0.1 * before
 
 
-def _ranked(found: list[_Tried], layer: SuspectLayer, before: float) -> list[Finding]:
+def _ranked(found: list[_Tried], before: float) -> list[Finding]:
     """Return findings, one for each text: the simplest first, then those that leave least."""
-    order = sorted(found, key=lambda one: (one.candidate.cost, one.after))
     findings: dict[tuple[str, str], Finding] = {}
-    for one in order:
+    for one in sorted(found, key=lambda one: (one.candidate.cost, one.after)):
         key = one.candidate.cause, one.candidate.text
-        findings.setdefault(key, _finding(one, layer, before))
+        findings.setdefault(key, _finding(one, before))
     return list(findings.values())
 
 
-def _finding(one: _Tried, layer: SuspectLayer, before: float) -> Finding:
+def _finding(one: _Tried, before: float) -> Finding:
     c = one.candidate
     after = one.after if one.after is not None else one.screened
     finite = before if np.isfinite(before) else None
-    return Finding(c.cause, c.text, finite, after, pick(c.fix, layer.backend), c.cost, c.evidence)
+    return Finding(c.cause, c.text, finite, after, c.fix, c.cost, c.evidence)
 
 
-def _closest(tried: list[_Tried], layer: SuspectLayer, before: float) -> Finding | None:
+def _closest(tried: list[_Tried], before: float) -> Finding | None:
     """Return what leaves least, if it is a tenth of what there was, or less."""
     for one in sorted(tried, key=lambda one: one.screened)[:3]:
         if one.after is None:
@@ -226,7 +222,7 @@ def _closest(tried: list[_Tried], layer: SuspectLayer, before: float) -> Finding
     best = min(known, key=lambda one: one.after or 0.0, default=None)
     if best is None or best.after is None or best.after > min(0.1 * before, 0.1):
         return None
-    return _finding(best, layer, before)
+    return _finding(best, before)
 
 
 def _thin(layer: SuspectLayer, chosen: list[int]) -> SuspectLayer:
@@ -234,13 +230,13 @@ def _thin(layer: SuspectLayer, chosen: list[int]) -> SuspectLayer:
 
     A copy in any case, so that what is kept of it doesn't outlive it.
     """
-    if layer.kind not in ("conv", "dense") or layer.get("groups") != 1 or layer.seen.ndim < 2:
-        return replace(layer)
-    if any(not post.elementwise for post in layer.post):
+    if (
+        layer.kind not in ("conv", "dense") or layer.get("groups") != 1 or layer.seen.ndim < 2
+        or not all(post.elementwise for post in layer.post)
+        or len(layer.weights["weight"]) != layer.seen.shape[1]
+    ):  # fmt: skip
         return replace(layer)
     kept = [i for i in chosen if i < len(layer.weights["weight"])]
-    if len(layer.weights["weight"]) != layer.seen.shape[1]:
-        return replace(layer)
     return replace(
         layer,
         weights={name: array[kept] for name, array in layer.weights.items()},
@@ -302,11 +298,8 @@ def _both(first: Candidate, second: Candidate) -> Candidate:
     return Candidate(
         f"{first.cause} + {second.cause}",
         f"two mistakes: {first.text}; and {second.text}",
-        {
-            key: "; ".join(dict.fromkeys((pick(first.fix, key), pick(second.fix, key))))
-            for key in {*first.fix, *second.fix}
-        },
         second.layer,
         first.cost + second.cost + 2,
-        second.limit,
+        fix="; ".join(dict.fromkeys((first.fix, second.fix))),
+        limit=second.limit,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,7 @@ class SuspectLayer:
     - max_pool: kernel, stride, pads, dilation, ceil False
     - avg_pool: kernel, stride, pads, count_include_pad, ceil False
     - adaptive_pool: output; global_pool
-    - act: function "relu" (others: `forward.ACTIVATIONS`)
+    - act: function "relu" (others: `activations.ACTIVATIONS`)
     - concat, add, flatten, dropout (p), lrn (size, alpha, beta, k), affine (scale, shift)
     - input, output: what goes in, or a block's or the network's output: the identity
     - anything else: nothing is known of it but its output
@@ -78,7 +78,6 @@ class SuspectLayer:
     others: Mapping[str, Callable[[], Array]] = field(default_factory=dict)
     held: Mapping[str, Array] = field(default_factory=dict)
     sources: tuple[Any, ...] = ()
-    pre: tuple[Post, ...] = ()  # done to every input
     post: tuple[Post, ...] = ()  # done to the output
     # What `forward` keeps: the output, and the layer that `then` was called on.
     kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -140,18 +139,16 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-Fix = Mapping[str, str]  # backend -> the line that fixes it; "" for all others
-
-
 @dataclass(frozen=True)
 class Candidate:
     """A mistake that may have been made, and the layer as it would be with it."""
 
     cause: str  # a short name: `padding`, `kernel-flipped`, …
     text: str  # what is done, and what should be
-    fix: Fix
     layer: SuspectLayer
     cost: int = 1  # how far-fetched: roughly, numbers that had to be chosen or fitted
+    _: KW_ONLY
+    fix: str  # the line that fixes it, in the backend's own words
     limit: float | None = None  # a remaining difference that is still rounding, if not the layer's
     evidence: str = ""  # further evidence
 

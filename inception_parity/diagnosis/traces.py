@@ -16,7 +16,7 @@ from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS
 from ..networks import catalogue
 from ..numerics import to_dtype
 from ..traces.trace import INPUT, Trace
-from .fixes import words
+from .fixes import fix
 from .forward import compute
 from .outputs import missing
 from .search import diagnose
@@ -108,17 +108,17 @@ class _Suspects:
             for key, array in self.weights.items()
             if key.rpartition(".")[0] == name
         }
-        held = {role: self.trace.held(f"{name}.{role}") for role in weights}
-        fitting = {
+        held = {
             role: np.asarray(array, dtype=np.float64)
-            for role, array in held.items()
-            if array is not None and array.shape == weights[role].shape
+            for role, given in weights.items()
+            if (array := self.trace.held(f"{name}.{role}")) is not None
+            and array.shape == given.shape
         }
         seen = np.asarray(self.trace.array(name), dtype=np.float64) if observed else None
         layer = SuspectLayer(
             name, kind, inputs, np.asarray(self.oracle.array(name)), seen,
             self._attributes(name, kind), weights, run.backend, run.dtype,
-            self._limit(name), self._others(names), fitting,
+            self._limit(name), self._others(names), held,
             self.sources if kind == "input" else (),
         )  # fmt: skip
         if run.dtype == "float64":
@@ -159,12 +159,12 @@ class _Suspects:
             pads = module.padding
             found.update(kernel=module.kernel_size, stride=module.stride,
                          pads=((pads[0], pads[0]), (pads[1], pads[1])))  # fmt: skip
-        for theirs, ours in (
-            ("ceil_mode", "ceil"), ("count_include_pad", "count_include_pad"), ("eps", "eps"),
-            ("output_size", "output"), ("p", "p"), ("size", "size"), ("alpha", "alpha"),
-            ("beta", "beta"), ("k", "k"), ("scale", "scale"), ("shift", "shift"),
+        for theirs in (
+            "ceil_mode", "count_include_pad", "eps", "output_size", "p", "size", "alpha", "beta",
+            "k", "scale", "shift",
         ):  # fmt: skip
             if hasattr(module, theirs):
+                ours = {"ceil_mode": "ceil", "output_size": "output"}.get(theirs, theirs)
                 found[ours] = getattr(module, theirs)
         if kind == "dense":
             found["grid"] = self._grid(name)
@@ -195,15 +195,15 @@ def _missing(first: Comparison, report: Report, layers: _Suspects) -> Diagnosis:
     if not fed:
         result.note = "nothing that it feeds was recorded either"
         return result
+    layer = layers.at(first.name, observed=False)
     if not any(e.fails for e in fed):
         shown = ", ".join(e.name for e in fed[:3])
         after = max(e.rel_l2 or 0.0 for e in fed)
         text = f"it is computed, but not by a layer of this name: what it feeds is right ({shown})"
-        fix = words(other=f"make it a layer called {first.name}, so that it can be seen")
-        result.findings = [Finding("inlined", text, None, after, fix[""])]
+        line = fix(layer, "name-layer", name=first.name)
+        result.findings = [Finding("inlined", text, None, after, line)]
         return result
     consumer = next(e for e in fed if e.fails)
-    layer = layers.at(first.name, observed=False)
     for candidate in missing(layer):
         skipped = compute(candidate.layer)
         target = layers.at(consumer.name)
@@ -214,9 +214,9 @@ def _missing(first: Comparison, report: Report, layers: _Suspects) -> Diagnosis:
         after = distance(target.seen, compute(without))
         if after <= target.limit:
             before = distance(target.seen, target.reference)
-            finding = Finding(candidate.cause, candidate.text, before, after,
-                              candidate.fix.get("", ""))  # fmt: skip
-            result.findings.append(finding)
+            result.findings.append(
+                Finding(candidate.cause, candidate.text, before, after, candidate.fix)
+            )
     if not result.findings:
         result.note = f"{consumer.name}, which it feeds, is wrong, and not only for lack of it"
     return result

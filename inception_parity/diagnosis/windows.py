@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import product
 
 import numpy as np
 
-from .fixes import layer_line
-from .forward import CannotComputeError, compute, output_of, padded, same_pads
-from .suspect import Array, Candidate, Pads, SuspectLayer
+from . import fixes
+from .forward import CannotComputeError, compute, kernel_of, output_of, same_pads
+from .suspect import Candidate, Pads, SuspectLayer
 
 NONE: Pads = ((0, 0), (0, 0))
-
-
-def kernel_of(layer: SuspectLayer) -> tuple[int, int]:
-    """Return (height, width) of the window."""
-    if layer.kind == "conv":
-        return layer.weights["weight"].shape[2], layer.weights["weight"].shape[3]
-    height, width = layer.get("kernel")
-    return int(height), int(width)
 
 
 def out_size(layer: SuspectLayer, pads: Pads) -> tuple[int, ...]:
@@ -44,7 +37,8 @@ def say_pads(pads: Pads) -> str:
 
 
 def padding(layer: SuspectLayer) -> Iterator[Candidate]:
-    """Padded otherwise: SAME, not at all, more at one side than at the other."""
+    """Another padding: SAME, none at all, more on one side than on the other."""
+    mistake = partial(Candidate, "padding", fix=fixes.padding(layer))
     right, wanted = layer.get("pads"), layer.seen.shape[2:]
     kernel = kernel_of(layer)
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, layer.get("dilation"), strict=True)]
@@ -67,29 +61,27 @@ def padding(layer: SuspectLayer) -> Iterator[Candidate]:
             uneven = pads[0][0] != pads[0][1] or pads[1][0] != pads[1][1]
             what = f"{'asymmetric ' if uneven else ''}padding: {say_pads(pads)}"
         text = f"{what}, but should be {say_pads(right)}"
-        fix = layer_line(layer, pads=right)
-        cost = 1 if pads in (same, NONE) else 2
-        yield Candidate("padding", text, fix, layer.but(pads=pads, ceil=False), cost)
+        yield mistake(text, layer.but(pads=pads, ceil=False), 1 if pads in (same, NONE) else 2)
 
 
 def padding_values(layer: SuspectLayer) -> Iterator[Candidate]:
-    """Padded with something else than zeros, or -infinity in a max pool."""
+    """Padded with something other than zeros, or -infinity in a max pool."""
     if not any(np.ravel(layer.get("pads"))):
         return
     right = "-infinity" if layer.kind == "max_pool" else "zeros"
-    fix = layer_line(layer, extra="padding of " + right)
+    mistake = partial(Candidate, fix=fixes.argument(layer, f"padding of {right}"))
     for mode, what in (("reflect", "the image reflected"), ("edge", "its edge repeated"),
                        ("wrap", "its opposite side")):  # fmt: skip
         text = f"padding holds {what}, but should hold {right}"
-        yield Candidate("padding-mode", text, fix, layer.but(pad_mode=mode), 2)
+        yield mistake("padding-mode", text, layer.but(pad_mode=mode), 2)
     if layer.kind == "max_pool":
         text = "padding holds zeros, which win over negative values, but should hold -infinity"
-        yield Candidate("padding-value", text, fix, layer.but(fill=0.0))
+        yield mistake("padding-value", text, layer.but(fill=0.0))
     elif layer.same_shape:
         value = _fitted_fill(layer)
         if value is not None:
             text = f"padding holds {value:.6g}, but should hold zeros"
-            yield Candidate("padding-value", text, fix, layer.but(fill=value), 3)
+            yield mistake("padding-value", text, layer.but(fill=value), 3)
 
 
 def _fitted_fill(layer: SuspectLayer) -> float | None:
@@ -108,28 +100,30 @@ def _fitted_fill(layer: SuspectLayer) -> float | None:
 
 def dilation(layer: SuspectLayer) -> Iterator[Candidate]:
     """Another dilation, with the same padding or one that keeps the size."""
-    right, kernel = layer.get("dilation"), kernel_of(layer)
-    if max(kernel) == 1:
+    right, right_pads = layer.get("dilation"), layer.get("pads")
+    if max(kernel_of(layer)) == 1:
         return
+    mistake = partial(
+        Candidate, "dilation", cost=1 if layer.kind == "conv" else 3,  # few dilate a pool
+        fix=fixes.argument(layer, f"dilation {right[0]}"),
+    )  # fmt: skip
     for d in (1, 2, 3, 4):
         if (d, d) == tuple(right):
             continue
         wide = layer.but(dilation=(d, d))
         text = f"dilation {d}, but should be {right[0]}"
-        cost = 1 if layer.kind == "conv" else 3  # few dilate a pool
-        fix = layer_line(layer, extra=f"dilation {right[0]}")
-        if out_size(wide, layer.get("pads")) == layer.seen.shape[2:]:
-            yield Candidate("dilation", text, fix, wide, cost)
-        (top, bottom), (left, right_) = layer.get("pads")
+        if out_size(wide, right_pads) == layer.seen.shape[2:]:
+            yield mistake(text, wide)
+        (top, bottom), (left, right_) = right_pads
         pads: Pads = (d * top, d * bottom), (d * left, d * right_)
-        if pads != layer.get("pads") and out_size(wide, pads) == layer.seen.shape[2:]:
-            wider = wide.but(pads=pads)
-            yield Candidate("dilation", f"{text} (padded {say_pads(pads)})", fix, wider, cost)
+        if pads != right_pads and out_size(wide, pads) == layer.seen.shape[2:]:
+            yield mistake(f"{text} (padded {say_pads(pads)})", wide.but(pads=pads))
 
 
 def stride(layer: SuspectLayer) -> Iterator[Candidate]:
     """Another stride; where it gives more than was seen, cut to size."""
     right = tuple(layer.get("stride"))
+    mistake = partial(Candidate, "stride", fix=fixes.argument(layer, f"stride {_short(right)}"))
     height, width = layer.seen.shape[2:]
     for steps in ((1, 1), (2, 2), (3, 3), (4, 4), (1, 2), (2, 1)):
         changed = layer.but(stride=steps)
@@ -137,37 +131,27 @@ def stride(layer: SuspectLayer) -> Iterator[Candidate]:
         if steps == right or min(out) < 1 or out[0] < height or out[1] < width:
             continue
         text = f"stride {_short(steps)}, but should be {_short(right)}"
-        fix = layer_line(layer, extra=f"stride {_short(right)}")
         if out == (height, width):
-            yield Candidate("stride", text, fix, changed)
+            yield mistake(text, changed)
         elif min(right) > 1 and min(steps) > 1:
             cut = changed.then("cut to size", lambda y: y[:, :, :height, :width])
-            yield Candidate("stride", f"{text}; cut to {height}x{width}", fix, cut, 3)
+            yield mistake(f"{text}; cut to {height}x{width}", cut, 3)
 
 
 def offset(layer: SuspectLayer) -> Iterator[Candidate]:
     """Windows that start later than they should, where no padding can say so."""
+    if any(np.ravel(layer.get("pads"))):
+        return
+    mistake = partial(Candidate, "stride-offset", fix=fixes.fix(layer, "as-reference"))
     for late in range(1, max(layer.get("stride"))):
-        cut = layer.but(pads=NONE, offset=(late, late))
         text = f"the first window starts at row and column {late}, but should at 0"
-        if not any(np.ravel(layer.get("pads"))):
-            for after in (0, late):
-                at_end = pads_after(cut, after)
-                yield Candidate("stride-offset", text, layer_line(layer), at_end)
-
-
-def pads_after(layer: SuspectLayer, after: int) -> SuspectLayer:
-    """Return the layer with its padding at the end only."""
-    return layer.but(pads=((0, after), (0, after)))
+        for after in (0, late):
+            pads = ((0, after), (0, after))
+            yield mistake(text, layer.but(pads=pads, offset=(late, late)))
 
 
 def _short(size: tuple[int, ...]) -> str:
     return str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
-
-
-def padded_input(layer: SuspectLayer) -> Array:
-    """Return what a convolution's windows lie on."""
-    return padded(layer, layer.inputs[0], 0.0)
 
 
 EVERY = (padding, padding_values, dilation, stride, offset)
