@@ -10,8 +10,8 @@ from typing import Any
 def load_pretrained(path: str | Path, verify: bool = True, **options: Any) -> Any:
     """Return the network whose weights a file holds, built from this package's layers.
 
-    The file may hold shared weights, or come from torchvision, timm, Keras or the
-    Gluon model zoo; its content tells which. Only this function needs the engine, which
+    The file may hold shared weights, or come from any library that `inception-parity
+    convert` reads; its content tells which. Only this function needs the engine, which
     it imports by name when it is called.
 
     Args:

@@ -47,7 +47,7 @@ def convert_command(
     prove: bool = True,
     timeout: float = 600,
 ) -> None:
-    """Convert weights between torchvision, timm, Keras, MXNet Gluon, shared and ONNX files.
+    """Convert weights between files of other libraries, shared weights and ONNX.
 
     The source's own network and the converted one both run, on a photograph and on
     noise. Exit code 1: they disagree; 3: one of them crashed or timed out. In both

@@ -20,8 +20,8 @@ from .verifying import verify as run_verification
 def load_pretrained(path: str | Path, backend: str, verify: bool = True, **options: Any) -> Any:
     """Return one of this project's networks, with the weights of a file.
 
-    The file may hold shared weights, or come from ONNX, torchvision, timm, Keras or
-    the Gluon model zoo; its content decides.
+    The file may hold shared weights, an ONNX network, or those of one of
+    `libraries.LIBRARIES`; its content decides.
 
     Args:
         path: the file.
