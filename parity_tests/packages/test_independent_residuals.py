@@ -49,7 +49,7 @@ def images(height, width, batch=2):
     return np.random.default_rng(1).uniform(-1.0, 1.0, (batch, 3, height, width))
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)  # its arrays take up to half a gigabyte
 def trained_like(name, *settings):
     """Return (all options, arrays) of a network whose statistics fit what it computes."""
     options = catalogue.network(name).resolve({"num_classes": CLASSES, **dict(settings)})

@@ -28,8 +28,7 @@ def backend_of(name: str) -> Adapter:
     return adapter(name)
 
 
-@lru_cache(maxsize=48)  # building a network takes longer than running it
-def _built(
+def _build(
     backend: str, network: str, options: tuple[tuple[str, Any], ...], dtype: str
 ) -> tuple[Any, list[str]]:
     """Return a network, and a list for the digest of the weights loaded into it."""
@@ -37,9 +36,15 @@ def _built(
     return backend_of(backend).build(known, dict(options), dtype), []
 
 
+# Building a network takes longer than running it, but one of these takes up to half a gigabyte.
+LARGE = ("inception_v4", "inception_resnet_v1", "inception_resnet_v2")
+_built, _large_built = lru_cache(maxsize=48)(_build), lru_cache(maxsize=3)(_build)
+
+
 def forget_networks() -> None:
     """Release all cached networks."""
     _built.cache_clear()
+    _large_built.cache_clear()
 
 
 @dataclass
@@ -85,7 +90,8 @@ class Bench:
     def net(self, backend: str, dtype: str) -> Any:
         """Return the loaded network; it is shared, so any fault must be undone."""
         options = tuple(self.shared.options.items())
-        net, held = _built(backend, self.network, options, dtype)
+        build = _large_built if self.network in LARGE else _built
+        net, held = build(backend, self.network, options, dtype)
         if held != [self.shared.sha256]:
             backend_of(backend).set_weights(net, self.shared.arrays)
             held[:] = [self.shared.sha256]
