@@ -146,6 +146,9 @@ def test_files_are_verified_by_the_librarys_network(library, network, tmp_path, 
     assert (proof["status"], proof["against"]) == ("verified", info.title)
     stages = {row["stages"] for row in proof["rows"]}
     assert stages == {len(libraries.STAGES[network]) + 1}  # and the logits
-    worst = max(row["worst_rel_l2"] for row in proof["rows"] if row["dtype"] == "float64")
-    # Measured: 1e-15, and 4e-13 after a resize, where positions are rounded differently.
-    assert worst < (1e-12 if network == "fid_inception" else 1e-13)
+    for row in proof["rows"]:
+        if row["dtype"] == "float64":
+            # Measured: 1e-15. Images that pytorch-fid resizes differ by 4e-15, of which seeded
+            # weights make 1.8e-12.
+            resized = library == "pytorch_fid" and row["size"] != [299, 299]
+            assert row["worst_rel_l2"] < (1e-11 if resized else 1e-13), row
