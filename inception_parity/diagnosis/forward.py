@@ -337,6 +337,11 @@ def _whole(function: Callable[..., Array]) -> _Function:
     return lambda layer, inputs, channels: take(function(layer, *inputs), channels)
 
 
+def _add(layer: SuspectLayer, first: Array, *others: Array) -> Array:
+    total: Array = first + layer.get("residual_scale") * np.sum(others, axis=0)
+    return total
+
+
 _LAYERS: dict[str, _Function] = {
     "conv": _conv,
     "dense": _dense,
@@ -347,7 +352,7 @@ _LAYERS: dict[str, _Function] = {
     "global_pool": _by_channel(_global_pool),
     "act": _act,
     "concat": _whole(lambda layer, *xs: np.concatenate(xs, axis=int(layer.get("axis") or 1))),
-    "add": _whole(lambda layer, *xs: np.sum(xs, axis=0)),
+    "add": _whole(_add),
     "flatten": _whole(_flatten),
     "lrn": _whole(_lrn),
     "affine": _whole(_affine),

@@ -42,7 +42,8 @@ class SuspectLayer:
     - avg_pool: kernel, stride, pads, count_include_pad, ceil False
     - adaptive_pool: output; global_pool
     - act: function "relu" (others: `activations.ACTIVATIONS`)
-    - concat, add, flatten, dropout (p), lrn (size, alpha, beta, k), affine (scale, shift)
+    - add: residual_scale 1, the factor of all inputs but the first, which is the shortcut
+    - concat, flatten, dropout (p), lrn (size, alpha, beta, k), affine (scale, shift)
     - input, output: what goes in, or a block's or the network's output: the identity
     - anything else: nothing is known of it but its output
 
@@ -136,6 +137,7 @@ _DEFAULTS: dict[str, Any] = {
     "fill": None,  # value of the padding; None: 0, or -infinity in max pools
     "pad_mode": "constant",  # or reflect, edge, wrap, as NumPy calls them
     "function": "relu",
+    "residual_scale": 1.0,
 }
 
 

@@ -27,7 +27,7 @@ _KINDS = {
     "Conv2d": "conv", "BatchNorm2d": "norm", "ReLU": "act", "MaxPool": "max_pool",
     "AvgPool": "avg_pool", "AdaptiveAvgPool": "adaptive_pool", "GlobalAvgPool": "global_pool",
     "Concat": "concat", "Flatten": "flatten", "Linear": "dense", "LocalResponseNorm": "lrn",
-    "Dropout": "dropout", "TransformInput": "affine",
+    "Dropout": "dropout", "TransformInput": "affine", "ScaledAdd": "add",
 }  # fmt: skip
 
 
@@ -166,6 +166,8 @@ class _Suspects:
             if hasattr(module, theirs):
                 ours = {"ceil_mode": "ceil", "output_size": "output"}.get(theirs, theirs)
                 found[ours] = getattr(module, theirs)
+        if kind == "add":
+            found["residual_scale"] = found.pop("scale")
         if kind == "dense":
             found["grid"] = self._grid(name)
         return found

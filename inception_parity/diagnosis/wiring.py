@@ -56,16 +56,40 @@ def _swaps(count: int) -> Iterator[tuple[int, ...]]:
 
 
 def addends(layer: SuspectLayer) -> Iterator[Candidate]:
-    """A sum that lacks one of its terms, or has one scaled."""
+    """A sum that lacks one of its terms, or has one negated or rectified."""
     if len(layer.inputs) < 2:
         return
     mistake = partial(Candidate, fix=fix(layer, "add"))
     for i, x in enumerate(layer.inputs):
-        others = (y for j, y in enumerate(layer.inputs) if j != i)
-        yield mistake("branch-missing", f"term {i + 1} of the sum is missing", layer.fed(*others))
+        without = _with_input(layer, i, np.zeros_like(x))
+        yield mistake("branch-missing", f"term {i + 1} of the sum is missing", without)
         yield mistake("branch-sign", f"term {i + 1} is subtracted", _with_input(layer, i, -x), 2)
         text = f"a ReLU on term {i + 1} before the sum"
         yield mistake("activation-surplus", text, _with_input(layer, i, np.maximum(x, 0)), 2)
+
+
+def residual_scale(layer: SuspectLayer) -> Iterator[Candidate]:
+    """A residual with another factor or none, or the factor on the shortcut."""
+    if len(layer.inputs) != 2:
+        return
+    shortcut, residual = layer.inputs
+    scale = float(layer.get("residual_scale"))
+    line = fix(layer, "residual-scale", scale=f"{scale:g}")
+    mistake = partial(Candidate, "residual-scale", fix=line)
+    if scale != 1:
+        text = f"the residual isn't scaled, but should be multiplied by {scale:g}"
+        yield mistake(text, layer.but(residual_scale=1.0))
+        text = f"shortcut and residual exchanged: {scale:g} multiplies the shortcut"
+        exchanged = layer.fed(residual, shortcut)
+        yield Candidate("shortcut-exchanged", text, exchanged, fix=line)
+    size = float(np.vdot(residual, residual))
+    if not layer.same_shape or shortcut.shape != layer.seen.shape or not size:
+        return
+    found = float(np.vdot(layer.seen - shortcut, residual)) / size
+    if np.isfinite(found) and found != scale:
+        shown = f"{found:.12g}"
+        text = f"the residual is multiplied by {shown}, but should be by {scale:g}"
+        yield mistake(text, layer.but(residual_scale=found), 2)
 
 
 def flattened(layer: SuspectLayer) -> Iterator[Candidate]:
@@ -91,5 +115,5 @@ def fed_from_elsewhere(layer: SuspectLayer) -> Iterator[Candidate]:
 
 
 CONCAT = (branches,)
-ADD = (addends,)
+ADD = (residual_scale, addends)
 FLATTEN = (flattened,)

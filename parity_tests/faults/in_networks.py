@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from inception_np.layers import LocalResponseNorm
+from inception_np.layers import LocalResponseNorm, ScaledAdd
 from inception_np.pools import AvgPool, MaxPool
 from inception_parity.backends import Adapter
 
@@ -186,6 +186,21 @@ CASES: tuple[tuple[str, Options, int, tuple[Fault, ...]], ...] = (
                   instead("h1.conv.0", lambda x: x[:, :, :4, :4])),
             swapped_inputs("sec1.0.concat", (0, 1, 3, 2)),
             nudged("sec1.0.b3.1.conv.weight"),
+        ),
+    ),
+    (
+        "inception_resnet_v1",
+        {"num_classes": 10},
+        75,
+        (
+            Fault("residual not scaled", "Repeat.0.add", instead("Repeat.0.add", ScaledAdd(1.0))),
+            Fault("residual times 0.17 for 0.1", "Repeat_1.2.add",
+                  instead("Repeat_1.2.add", ScaledAdd(0.17))),
+            Fault("shortcut scaled", "Repeat_2.0.add",
+                  instead("Repeat_2.0.add", lambda x, y: 0.2 * x + y)),
+            Fault("ReLU before the addition", "Repeat.1.add",
+                  instead("Repeat.1.add", lambda x, y: x + 0.17 * np.maximum(y, 0))),
+            biased("Repeat.2.projection.conv.bias"),
         ),
     ),
     (

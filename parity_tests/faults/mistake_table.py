@@ -46,6 +46,7 @@ from .mistakes import (
     photos,
     pillow,
     pooled,
+    residual,
     rng,
     row,
     single,
@@ -138,6 +139,23 @@ def mistakes() -> Iterator[Mistake]:
     yield from _of_norms(m)
     yield from _of_pools(m)
     yield from _of_the_rest(m)
+
+
+def _of_residuals(m: Any) -> Iterator[Mistake]:
+    def summed(shortcut: float, scale: float) -> Any:
+        return lambda s: shortcut * s.inputs[0] + scale * s.inputs[1]
+
+    yield m("residual not scaled", "residual-scale", residual, summed(1, 1), "isn't scaled")
+    yield m("residual times 0.2", "residual-scale", residual, summed(1, 0.2),
+            "by 0.2, but should be by 0.17")
+    yield m("scale a millionth off", "residual-scale", residual, summed(1, 0.17 * (1 + 1e-6)),
+            "0.17000017")
+    yield m("plain sum, scaled", "residual-scale", added, summed(1, 0.1),
+            "by 0.1, but should be by 1")
+    yield m("shortcut scaled", "shortcut-exchanged", residual, summed(0.17, 1), "exchanged")
+    yield m("ReLU on the residual", "activation-surplus", residual,
+            lambda s: s.inputs[0] + 0.17 * np.maximum(s.inputs[1], 0), "term 2 before the sum")
+    yield m("no shortcut", "branch-missing", residual, summed(0, 0.17), "term 1")
 
 
 def _of_norms(m: Any) -> Iterator[Mistake]:
@@ -260,6 +278,7 @@ def _of_the_rest(m: Any) -> Iterator[Mistake]:
     yield m("logits over 2", "output-scaled", output, on_output(lambda y: y / 2))
     yield m("all zeros", "constant", output, on_output(np.zeros_like))
     yield m("shortcut missing", "branch-missing", added, x, "term 2")
+    yield from _of_residuals(m)
 # fmt: on
 
 

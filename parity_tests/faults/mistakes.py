@@ -231,6 +231,12 @@ def added() -> SuspectLayer:
     return SuspectLayer("s", "add", xs, xs[0] + xs[1], xs[0] + xs[1], backend="pt")
 
 
+def residual() -> SuspectLayer:
+    xs = images(5, 4, 6, 30), images(5, 4, 6, 31)
+    y = xs[0] + 0.17 * xs[1]
+    return SuspectLayer("s", "add", xs, y, y, {"residual_scale": 0.17}, backend="tf")
+
+
 # The mistakes.
 
 
