@@ -7,6 +7,7 @@ fails its tests; it never skips them. Only a missing GPU skips.
 from __future__ import annotations
 
 import functools
+import gc
 import importlib.metadata
 import os
 from collections.abc import Callable, Iterator
@@ -39,6 +40,7 @@ import pytest
 from inception_parity.backends import Adapter, UnavailableError, adapter
 from inception_parity.networks import catalogue
 
+from .support.harness import forget_networks
 from .support.helpers import Case, trace_of
 from .support.selection import mark_slow
 
@@ -137,6 +139,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def load_adapter() -> Callable[..., Adapter]:
     return loaded_adapter
+
+
+@pytest.fixture(scope="module", autouse=True)
+def release_networks() -> Iterator[None]:
+    """Release the networks that a file's tests have built: all together don't fit in memory."""
+    yield
+    forget_networks()
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
