@@ -195,7 +195,7 @@ def test_load_pretrained_says_that_it_needs_the_engine(monkeypatch):
     import inception_np
 
     monkeypatch.setitem(sys.modules, "inception_parity", None)
-    with pytest.raises(ImportError, match="load_pretrained needs inception_parity"):
+    with pytest.raises(ImportError, match="load_pretrained needs the package inception_parity"):
         inception_np.load_pretrained("x")
 
 
