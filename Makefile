@@ -1,5 +1,5 @@
 # make parity   set up, then run the check on GoogLeNet with real photographs
-# make test     set up, then lint, types and the quick tests: about 5 minutes on two idle cores
+# make test     set up, then lint, types and the quick tests
 # make test-all set up, then lint, types and all tests, including those marked slow; .ci/run runs it
 # make browser  install Debian's Chromium, as root, for the tests of the page; otherwise says how
 # make evidence set up, then the long matrices and benchmarks
