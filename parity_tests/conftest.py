@@ -10,6 +10,7 @@ import functools
 import gc
 import importlib.metadata
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,19 +22,12 @@ os.environ.setdefault("MXNET_ENFORCE_DETERMINISM", "1")
 os.environ.setdefault("MXNET_CUDNN_AUTOTUNE_DEFAULT", "0")
 os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # There are as many workers as cores: more threads would only wait for one another.
-    for name in ("OMP", "OPENBLAS", "MKL", "TF"):
-        kind = "INTRAOP_" if name == "TF" else ""
-        os.environ.setdefault(f"{name}_NUM_{kind}THREADS", "1")
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
-
-# Several processes with a thread per core each mostly wait for one another.
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    # Several processes with a thread per core each mostly wait for one another.
     workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
     threads = str(max(1, (os.cpu_count() or 1) // workers))
-    for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-        os.environ.setdefault(variable, threads)
+    for variable in ("OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "TF_NUM_INTRAOP", "TF_NUM_INTEROP"):
+        os.environ.setdefault(f"{variable}_THREADS", threads)
 
 import pytest
 
@@ -147,6 +141,30 @@ def release_networks() -> Iterator[None]:
     yield
     forget_networks()
     gc.collect()
+
+
+@pytest.fixture
+def float64_in_keras() -> Iterator[None]:
+    from inception_parity.backends.tf import precision
+
+    with precision("float64"):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def keras_settings_are_restored() -> Iterator[None]:
+    """Fail a test that leaves Keras with another dtype: a later one would build with it.
+
+    Reading the policy while only floatx is changed makes it the policy for good.
+    """
+    yield
+    if "keras" in sys.modules:
+        import keras
+
+        left = keras.config.floatx(), keras.config.dtype_policy().name
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
+        assert left == ("float32", "float32"), f"left Keras with floatx and policy {left}"
 
 
 @pytest.fixture(scope="session")

@@ -144,14 +144,6 @@ def test_inception_v3_is_torchvisions():
         assert error(aux, theirs.AuxLogits(expected["Mixed_6e"])) <= LIMIT
 
 
-@pytest.fixture
-def float64_in_keras():
-    before = keras.config.floatx()
-    keras.config.set_floatx("float64")
-    yield
-    keras.config.set_floatx(before)
-
-
 @pytest.mark.slow  # a whole V3, twice
 def test_inception_v3_is_keras(float64_in_keras):
     options, arrays = seeded("inception_v3", bn_scale=False, use_aux=False)

@@ -292,14 +292,6 @@ def test_parameters_are_those_of_another_implementation(name, options, make):
     assert (name, options, parameters) in expected.PARAMETERS
 
 
-@pytest.fixture
-def float64_in_keras():
-    before = keras.config.floatx()
-    keras.config.set_floatx("float64")
-    yield
-    keras.config.set_floatx(before)
-
-
 KERAS_STAGES = {
     "Mixed_5b": "mixed_5b",
     **{f"Repeat.{i}": f"block35_{i + 1}_ac" for i in range(10)},

@@ -57,9 +57,9 @@ def in_keras(make: Callable[[], Any], steps: int) -> dict[str, np.ndarray]:
     import keras
     import tensorflow as tf
 
-    floatx = keras.config.floatx()
-    keras.config.set_floatx("float64")  # also lr's dtype
-    try:
+    from inception_parity.backends.tf import precision
+
+    with precision("float64"):  # also lr's dtype
         weights = {n: keras.Variable(w, dtype="float64") for n, w in start().items()}
         optimizer = make()
         for step in range(steps):
@@ -67,8 +67,6 @@ def in_keras(make: Callable[[], Any], steps: int) -> dict[str, np.ndarray]:
                 optimizer.learning_rate = optimizer.learning_rate / 4
             rows = [(tf.constant(g), weights[n]) for n, g in gradients(step).items()]
             optimizer.apply_gradients(rows)
-    finally:
-        keras.config.set_floatx(floatx)
     return {name: w.numpy() for name, w in weights.items()}
 
 
