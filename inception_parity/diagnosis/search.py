@@ -14,7 +14,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import convolutions, inputs, norms, outputs, pools, precision, recurrent, windows, wiring
+from . import (
+    convolutions,
+    inputs,
+    norms,
+    outputs,
+    pools,
+    precision,
+    recurrent,
+    resizing,
+    windows,
+    wiring,
+)
 from .forward import CannotComputeError, compute, output_of, take
 from .suspect import Candidate, Diagnosis, Explanation, Finding, SuspectLayer, distance
 
@@ -39,6 +50,7 @@ BY_KIND: dict[str, tuple[Explanation, ...]] = {
     "slice": recurrent.SLICE,
     "dropout": (outputs.dropout_scale,),
     "affine": inputs.AFFINE,
+    "resize": resizing.RESIZE,
     "input": inputs.INPUT,
 }
 FARFETCHED = 6  # from this cost on, two simple mistakes are likelier than one
