@@ -118,12 +118,19 @@ def functional_keras_net() -> Any:
     return keras.Model(given, layers.Dense(10)(layers.Flatten()(layers.Dropout(0.5)(joined))))
 
 
-def gluon_net(hybridize: bool = True, counts_padding: bool = False) -> Any:
+def import_mxnet() -> Any:
+    """Return MXNet 1.9.1, which needs names that NumPy no longer has."""
     for name in ("bool", "object", "int", "float", "complex", "str"):  # since removed from NumPy
         if name not in vars(np):
             setattr(np, name, getattr(builtins, name))
     import mxnet
-    from mxnet.gluon import nn
+
+    return mxnet
+
+
+def gluon_net(hybridize: bool = True, counts_padding: bool = False) -> Any:
+    mxnet = import_mxnet()
+    nn = mxnet.gluon.nn
 
     class Net(mxnet.gluon.HybridBlock):
         def __init__(self) -> None:
