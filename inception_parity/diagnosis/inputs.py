@@ -171,7 +171,7 @@ def resized(layer: SuspectLayer) -> Iterator[Candidate]:
         for bgr in (False, True) if images.shape[1] == 3 else (False,):
             fed = layer.fed(images[:, ::-1] if bgr else images)
             cause = "channel-order + resize" if bgr else "resize"
-            said = f"the images are resized otherwise: {text}" + (", and BGR" if bgr else "")
+            said = f"the images were resized in another way: {text}" + (", and BGR" if bgr else "")
             yield Candidate(cause, said, fed, 2 + bgr, fix=fix(layer, "resize"))
 
 

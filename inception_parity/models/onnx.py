@@ -15,6 +15,7 @@ import onnxruntime
 from onnx import numpy_helper
 
 from ..errors import InputError
+from . import onnx_recurrent
 from .capturer import Array, Capturer, Conditions
 from .onnx_ops import OPERATORS
 from .operations import ROLES, Call
@@ -104,6 +105,7 @@ def _as_dtype(proto: Any, how: Conditions) -> Any:
         if tensor.name in how.replaced:
             wide = np.ascontiguousarray(how.replaced[tensor.name], dtype=how.dtype)
             tensor.CopyFrom(numpy_helper.from_array(wide, tensor.name))
+    onnx_recurrent.name_outputs(copy.graph)
     return copy
 
 
@@ -151,6 +153,12 @@ def _record(
     value = values[output] = array.view()  # what is recorded is known by its id
     own = node.op_type
     attributes = {a.name: _attribute(a) for a in node.attribute}
+    if own in onnx_recurrent.KINDS:
+        name = _name(node, {})
+        called = onnx_recurrent.Called(node, name, attributes, values, constants, found)
+        if onnx_recurrent.taken_apart(called):
+            onnx_recurrent.record(recorder, called)
+            return
     named = OPERATORS.named(own, node.input)
     weights = {
         role: _slot(own, role, name, constants[name], attributes)

@@ -1,4 +1,4 @@
-"""The table of fixes: its names and frameworks are known, and each entry is asked for."""
+"""The table of fixes: names and frameworks are known, and every entry is used."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BACKENDS = ("pt", "tf", "mx", "onnx")
 def test_every_fix_is_used_and_knows_its_frameworks(name: str) -> None:
     assert f'"{name}"' in SOURCES
     assert set(FIXES[name]) <= {*BACKENDS, "other"}
-    # Without a line for all others, only a framework that has its own may get the fix.
+    # Without a line for all frameworks, only those with a line of their own may get the fix.
     assert "other" in FIXES[name] or set(FIXES[name]) == {"tf"}
     assert all(line.strip() == line != "" for line in FIXES[name].values())
 

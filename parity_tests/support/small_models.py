@@ -18,6 +18,16 @@ def images(seed: int = 0) -> np.ndarray[Any, Any]:
     return np.random.default_rng(seed).standard_normal(SHAPE)
 
 
+def mxnet_module() -> Any:
+    """Return MXNet, which needs names that NumPy has since removed."""
+    for name in ("bool", "object", "int", "float", "complex", "str"):
+        if name not in vars(np):
+            setattr(np, name, getattr(builtins, name))
+    import mxnet
+
+    return mxnet
+
+
 def torch_net(
     pad: int = 3, eps: float = 1e-3, activation: str = "relu", surplus: bool = False,
     reverse: bool = False,
@@ -119,10 +129,7 @@ def functional_keras_net() -> Any:
 
 
 def gluon_net(hybridize: bool = True, counts_padding: bool = False) -> Any:
-    for name in ("bool", "object", "int", "float", "complex", "str"):  # since removed from NumPy
-        if name not in vars(np):
-            setattr(np, name, getattr(builtins, name))
-    import mxnet
+    mxnet = mxnet_module()
     from mxnet.gluon import nn
 
     class Net(mxnet.gluon.HybridBlock):
