@@ -71,10 +71,14 @@ def test_digest_in_a_file_name_is_the_stated_one(entry: pretrained.Entry) -> Non
 @pytest.mark.parametrize(
     ("size", "count", "agrees"),
     [
-        ("95.5 MB", 95_549_999, True), ("95.5 MB", 95_450_001, True), ("95.5 MB", 95_600_000, False),
-        ("92 MiB", 96_112_376, True), ("92 MiB", 90_000_000, False), ("", 1, True),
+        ("95.5 MB", 95_549_999, True),
+        ("95.5 MB", 95_450_001, True),
+        ("95.5 MB", 95_600_000, False),
+        ("92 MiB", 96_112_376, True),
+        ("92 MiB", 90_000_000, False),
+        ("", 1, True),
     ],
-)  # fmt: skip
+)
 def test_published_sizes_are_rounded(size: str, count: int, agrees: bool) -> None:
     assert (
         pretrained.Entry(*"123456", pretrained.Preprocessing(), size=size).has_size(count) is agrees
