@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .activations import ACTIVATIONS, softmax
+from .recurrences import recurrent
 from .suspect import Array, Pads, SuspectLayer
 
 Inputs = Sequence[Array]
@@ -319,6 +320,17 @@ def _affine(layer: SuspectLayer, x: Array) -> Array:
     return np.array(x * scale + shift)
 
 
+def _slice(layer: SuspectLayer, x: Array) -> Array:
+    if layer.get("ranges"):
+        for where, range_ in layer.get("ranges").items():
+            x = x[(slice(None),) * int(where) + (slice(*map(int, range_)),)]
+        return x
+    if layer.get("index") is None:
+        raise CannotComputeError("what is taken isn't known")
+    index, where = int(layer.get("index")), int(layer.get("axis"))
+    return np.take(x, index, axis=where)
+
+
 def _identity(layer: SuspectLayer, inputs: Inputs, channels: Channels) -> Array:
     return take(inputs[0] if inputs else layer.reference, channels)
 
@@ -355,6 +367,10 @@ _LAYERS: dict[str, _Function] = {
     "add": _whole(_add),
     "flatten": _whole(_flatten),
     "lrn": _whole(_lrn),
+    "lstm": _whole(recurrent),
+    "gru": _whole(recurrent),
+    "rnn": _whole(recurrent),
+    "slice": _whole(_slice),
     "affine": _whole(_affine),
     "dropout": _identity,
     "input": _identity,

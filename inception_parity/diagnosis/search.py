@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import convolutions, inputs, norms, outputs, pools, precision, windows, wiring
+from . import convolutions, inputs, norms, outputs, pools, precision, recurrent, windows, wiring
 from .forward import CannotComputeError, compute, output_of, take
 from .suspect import Candidate, Diagnosis, Explanation, Finding, SuspectLayer, distance
 
@@ -33,6 +33,10 @@ BY_KIND: dict[str, tuple[Explanation, ...]] = {
     "add": wiring.ADD,
     "flatten": wiring.FLATTEN,
     "lrn": norms.LRN,
+    "lstm": recurrent.RECURRENT,
+    "gru": recurrent.GRU,
+    "rnn": recurrent.RECURRENT,
+    "slice": recurrent.SLICE,
     "dropout": (outputs.dropout_scale,),
     "affine": inputs.AFFINE,
     "input": inputs.INPUT,

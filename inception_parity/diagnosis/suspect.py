@@ -44,6 +44,10 @@ class SuspectLayer:
     - act: function "relu" (others: `activations.ACTIVATIONS`)
     - add: residual_scale 1, the factor of all inputs but the first, which is the shortcut
     - concat, flatten, dropout (p), lrn (size, alpha, beta, k), affine (scale, shift)
+    - lstm, gru, rnn: one direction of one layer (`recurrences`): function "tanh", reverse False,
+      recurrent_function "sigmoid", reset_after True; inputs x (N, T, features), then the first
+      states, if any; weights weight_ih, weight_hh, bias_ih, bias_hh
+    - slice: axis, index of the one that is taken
     - input, output: what goes in, or a block's or the network's output: the identity
     - anything else: nothing is known of it but its output
 
@@ -138,6 +142,8 @@ _DEFAULTS: dict[str, Any] = {
     "pad_mode": "constant",  # or reflect, edge, wrap, as NumPy calls them
     "function": "relu",
     "residual_scale": 1.0,
+    "recurrent_function": "sigmoid",
+    "reset_after": True,
 }
 
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
@@ -164,7 +163,7 @@ def _replaced(
 ) -> dict[Any, NDArray[Any]]:
     """Return values in the model's own layout, by what the framework knows its parameters by."""
     slots = {} if like is None else like.slots
-    found = {}
+    found: dict[Any, NDArray[Any]] = {}
     for key, array in weights.items():
         slot = slots.get(key)
         if slot is None:
@@ -176,7 +175,7 @@ def _replaced(
                 f"weights for {'.'.join(key)} of shape {array.shape}, "
                 f"but should be {slot.shared.shape}"
             )
-        found[slot.key] = np.ascontiguousarray(slot.native(array))
+        slot.put(array, found)
     return found
 
 

@@ -18,6 +18,7 @@ os.environ.setdefault("MXNET_ENGINE_TYPE", "NaiveEngine")
 import mxnet
 
 from ..errors import InputError
+from . import mx_recurrent
 from .capturer import Array, Capturer, Conditions, Watch, flattened
 from .inputs import Arguments, Parameters, parameters_of
 from .mx_ops import OPERATIONS, short, value_of
@@ -212,9 +213,42 @@ class _Watch(Watch):
 
         base.__call__, register._imperative_invoke = called, invoked
         try:
-            yield
+            with self._views():
+                yield
         finally:
             base.__call__, register._imperative_invoke = call, invoke
+
+    @contextlib.contextmanager
+    def _views(self) -> Iterator[None]:
+        """Hear of indexing and reshaping, which may return a view and invoke nothing."""
+        methods = {"__getitem__": "index", "reshape": "reshape"}
+        kept = [
+            (kind, name, vars(kind)[name])
+            for kind in (mxnet.nd.NDArray, mxnet.np.ndarray)
+            for name in methods
+            if name in vars(kind)
+        ]
+
+        def watched(method: Any, name: str) -> Any:
+            @functools.wraps(method)
+            def called(array: Any, *args: Any, **kwargs: Any) -> Any:
+                if self.ignoring:
+                    return method(array, *args, **kwargs)
+                with self.ignored():
+                    output = method(array, *args, **kwargs)
+                    key = args[0] if args else None
+                    self._operation(name, [array], {"key": key}, output)
+                return output
+
+            return called
+
+        try:
+            for kind, name, method in kept:
+                setattr(kind, name, watched(method, methods[name]))
+            yield
+        finally:
+            for kind, name, method in kept:
+                setattr(kind, name, method)
 
     def _block(self, call: Any, block: Any, args: Any) -> Any:
         own = type(block).__name__
@@ -235,6 +269,12 @@ class _Watch(Watch):
         name = short(own)
         arguments = OPERATIONS.named(name, given)
         arguments |= {key: value_of(value) for key, value in attributes.items()}
+        if mx_recurrent.taken_apart(name, self.current[0], arguments):
+            fused = mx_recurrent.Fused(self.current[0], given)
+            outputs = output if isinstance(output, list) else [output]
+            names = self.name("rnn", True)
+            if mx_recurrent.record(self.recorder, fused, given, outputs, names):
+                return
         unused = "weight" if arguments.get("fix_gamma") in (True, 1) else ""
         weights = {
             role: Slot(self.parameters[id(array)], array.asnumpy())

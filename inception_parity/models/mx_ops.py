@@ -73,6 +73,12 @@ def _pad(call: Call) -> Described:
     return kinds.zero_pad(pads, None, call.get("mode", "constant"), call.get("constant_value", 0.0))
 
 
+def _slice_axis(call: Call) -> Described:
+    where = int(call.given["axis"]) % len(call.x.shape)
+    part = slice(call.get("begin"), call.get("end"))
+    return kinds.indexed((*[slice(None)] * where, part), call)
+
+
 _NORM = "data weight bias"
 
 OPERATIONS = Operations({
@@ -98,10 +104,14 @@ OPERATIONS = Operations({
     "mean": kinds.reduction("mean", "axis"),
     "max": kinds.reduction("max", "axis"),
     "pad": _pad,
-    "slice slice_axis slice_like basic_indexing": "slice",
+    "index": lambda call: kinds.indexed(call.given.get("key"), call),
+    "slice_axis": _slice_axis,
+    "slice slice_like basic_indexing": "slice",
     "flatten batch_flatten": "flatten",
     "reshape expand_dims squeeze": "reshape",
-    "transpose": "permute",
+    "transpose swapaxis swapaxes": "permute",
+    "sequencelast": Op("slice", axis=arg("axis", 0), index=-1),
+    "flip reverse": Op("flip", axis=axis("axis")),
     "copy identity blockgrad": "identity",
     "cast astype": "cast",
     "dropout": "dropout",

@@ -15,7 +15,7 @@ import onnxruntime
 from onnx import numpy_helper
 
 from ..errors import InputError
-from . import onnx_files
+from . import onnx_files, onnx_recurrent
 from .capturer import Array, Capturer, Conditions
 from .inputs import Arguments, Parameters
 from .onnx_ops import OPERATORS
@@ -93,6 +93,7 @@ def _as_dtype(proto: Any, how: Conditions) -> Any:
         if tensor.name in how.replaced:
             wide = np.ascontiguousarray(how.replaced[tensor.name], dtype=how.dtype)
             tensor.CopyFrom(numpy_helper.from_array(wide, tensor.name))
+    onnx_recurrent.name_outputs(copy.graph)
     return copy
 
 
@@ -144,6 +145,12 @@ def _record(
         return
     own = node.op_type
     attributes = {a.name: _attribute(a) for a in node.attribute}
+    if own in onnx_recurrent.KINDS:
+        name = _name(node, {})
+        called = onnx_recurrent.Called(node, name, attributes, values, constants, found)
+        if onnx_recurrent.taken_apart(called):
+            onnx_recurrent.record(recorder, called)
+            return
     named = OPERATORS.named(own, node.input)
     weights = {
         role: _slot(own, role, name, constants[name], attributes)

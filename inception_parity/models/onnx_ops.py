@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from . import kinds
 from .layers import Settings
 from .operations import Call, Described, Op, Operations, arg, axis
@@ -58,6 +60,17 @@ def _pad(call: Call) -> Described:
     return kinds.zero_pad(pads, call.tag, call.get("mode", "constant"), call.get("fill", 0.0))
 
 
+def _gather(call: Call) -> Described:
+    """Return what takes one element along an axis; rows of a constant table are an embedding."""
+    indices = call.get("indices")
+    if "weight" in call.weights:
+        return "embedding", {}
+    where = int(call.get("axis", 0)) % len(call.x.shape)
+    if indices is None or np.ndim(indices):
+        return "gather", {"axis": call.axis(where)}
+    return kinds.taken(where, int(indices), call)
+
+
 _NORM = "x weight bias"
 
 OPERATORS = Operations({
@@ -84,6 +97,7 @@ OPERATORS = Operations({
     "LayerNormalization": Op("layer_norm", _NORM, eps=arg("epsilon", 1e-5)),
     "InstanceNormalization": Op("InstanceNormalization", _NORM),
     "PRelu": Op("PRelu", "x weight"),
+    "Gather": Op(_gather, "weight indices"),
     "LRN": Op("lrn", size=arg("size"), k=arg("bias", 1.0), alpha=arg("alpha", 1e-4),
               beta=arg("beta", 0.75)),
     "Concat": Op("concat", axis=axis("axis")),

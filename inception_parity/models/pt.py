@@ -12,6 +12,7 @@ from torch.nn.modules import module as module_hooks
 from torch.overrides import TorchFunctionMode
 
 from ..errors import InputError
+from . import pt_recurrent
 from .capturer import Array, Capturer, Conditions, Watch, flattened
 from .inputs import Arguments, Parameters, parameters_of
 from .operations import ROLES, Call
@@ -186,6 +187,11 @@ class _Watch(Watch, TorchFunctionMode):
         # `relu_` and `__iadd__` are what `relu` and `add` are.
         base = own.strip("_") if own.startswith("__") else own.rstrip("_")
         base = ALIASES.get(base, base)
+        if pt_recurrent.taken_apart(func, args):
+            fused = pt_recurrent.Fused(func, args, self.slots)
+            name, block = self.name(base, _is_layer(self.current[0]))
+            if pt_recurrent.record(self.recorder, fused, name, block, outputs):
+                return
         arguments = FUNCTIONS.named(base, args) | kwargs
         weights = {
             role: _slot(base, self.slots[id(value)], value.detach().cpu().numpy().copy())

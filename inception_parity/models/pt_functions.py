@@ -127,5 +127,10 @@ FUNCTIONS = Operations({
     "contiguous clone detach identity requires_grad alias": "identity",
     "to float double type type_as half bfloat16 cpu cuda": "cast",
     "permute transpose swapaxes movedim t": "permute",
-    "getitem narrow select": "slice",
+    "getitem": Op(lambda call: kinds.indexed(call.given.get("index"), call), "input index"),
+    "select": Op(
+        lambda call: kinds.taken(int(call.get("dim")), int(call.get("index")), call),
+        "input dim index",
+    ),
+    "narrow": "slice",
 })  # fmt: skip

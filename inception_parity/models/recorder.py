@@ -35,17 +35,29 @@ class Slot:
         key: identifies it in its framework.
         shared: its value, in the shared layout.
         native: converts from the shared layout to the framework's.
+        whole: the parameter that this is a part of, if it holds several things.
+        place: where in it.
     """
 
     key: Any
     shared: Array
     native: Callable[[Array], Array] = lambda array: array
+    whole: Array | None = None
+    place: Any = ()
 
     @classmethod
     def transposed(cls, key: Any, array: Array, order: Sequence[int]) -> Slot:
         """Return the slot of a parameter whose axes the shared layout has in another order."""
         back = np.argsort(order)
         return cls(key, array.transpose(order), lambda shared: shared.transpose(back))
+
+    def put(self, array: Array, found: dict[Any, Array]) -> None:
+        """Add a value to `found`, which has parameters in their framework's layout by their key."""
+        native = self.native(array)
+        if self.whole is None:
+            found[self.key] = np.ascontiguousarray(native)
+        else:
+            found.setdefault(self.key, np.array(self.whole))[self.place] = native
 
 
 class Home:

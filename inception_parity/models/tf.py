@@ -21,7 +21,7 @@ import tensorflow as tf
 from tensorflow.python.framework import op_callbacks
 
 from ..errors import InputError
-from . import tf_layers, tf_ops
+from . import tf_layers, tf_ops, tf_recurrent
 from .capturer import Array, Capturer, Conditions, Watch
 from .inputs import Arguments, Parameters, parameters_of
 from .layouts import LAST
@@ -230,6 +230,10 @@ class _Watch(Watch):
             with self.ignored():
                 output = call(layer, *args, **kwargs)
                 fed = [t for t in tf.nest.flatten((args, kwargs)) if tf.is_tensor(t)]
+                block = path.rpartition(".")[0]
+                called = tf_recurrent.Called(layer, path, block, args, kwargs, output)
+                if tf_recurrent.taken_apart(layer) and tf_recurrent.record(self.recorder, called):
+                    return output
                 self._record(layer, path, fed, tf.nest.flatten(before or output))
                 if before:
                     settings = tf_layers.activation(fused)

@@ -14,7 +14,7 @@ from inception_parity.models.inputs import Parameters, arranged, given
 from inception_parity.models.layouts import possible_turns
 
 from ..conftest import chosen_backends
-from ..support.small_models import import_mxnet
+from ..support.small_models import mxnet_module
 
 needs_torch = pytest.mark.skipif("pt" not in chosen_backends(), reason="its models are torch's")
 needs_keras = pytest.mark.skipif(
@@ -48,7 +48,7 @@ def torch_tagger() -> Any:
 
 
 def gluon_tagger(net: Any) -> Any:
-    mxnet = import_mxnet()
+    mxnet = mxnet_module()
 
     class Tagger(mxnet.gluon.HybridBlock):
         def __init__(self) -> None:

@@ -30,7 +30,9 @@ def described(framework: str, name: str, *positional: Any, **named: Any) -> tupl
     last = framework in ("keras", "tf")
     x = LAST_X if last else X
     given = table.named(name, (x, *positional)) | named
-    weights = {role for role in ("weight", "bias") if given.get(role) is not None}
+    weights = {
+        role for role in ("weight", "bias") if given.get(role) is not None and given[role] is not x
+    }
     call = Call(name, given, [x], x, LAST if last else None, weights)
     kind, settings = table.describe(call)
     return kind, frozen(plain(settings))
@@ -135,6 +137,22 @@ POOL = {"kernel": (3, 2), "stride": (2, 2), "pads": ((0, 0), (0, 0)), "ceil": Fa
             tf=("tf", "LeakyRelu"),
             mxnet=("mxnet", "leakyrelu", {"slope": 0.2}),
             onnx=("onnx", "LeakyRelu", {"alpha": 0.2}),
+        ),
+        *across(
+            "slice", {"axis": 2, "index": -1},
+            torch=("torch", "select", 2, 8),
+            index=("torch", "getitem", (slice(None), slice(None), -1)),
+            ellipsis=("torch", "getitem", (..., -1, slice(None))),
+            tf=("tf", "StridedSlice", np.array([0, -1]), np.array([0, 0]), np.array([1, 1]), {
+                "begin_mask": 1, "end_mask": 1, "shrink_axis_mask": 2,
+            }),
+            mxnet=("mxnet", "index", {"key": (slice(None), slice(None), 8)}),
+            onnx=("onnx", "Gather", np.array(-1), {"axis": 2}),
+        ),
+        *across(
+            "slice", {"ranges": {"2": (1, 5, 1)}},
+            torch=("torch", "getitem", (slice(None), slice(None), slice(1, 5))),
+            mxnet=("mxnet", "slice_axis", {"axis": 2, "begin": 1, "end": 5}),
         ),
         *across(
             "act", {"function": "relu6"},

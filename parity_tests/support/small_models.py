@@ -18,6 +18,16 @@ def images(seed: int = 0) -> np.ndarray[Any, Any]:
     return np.random.default_rng(seed).standard_normal(SHAPE)
 
 
+def mxnet_module() -> Any:
+    """Return MXNet, which needs names that NumPy has since removed."""
+    for name in ("bool", "object", "int", "float", "complex", "str"):
+        if name not in vars(np):
+            setattr(np, name, getattr(builtins, name))
+    import mxnet
+
+    return mxnet
+
+
 def torch_net(
     pad: int = 3, eps: float = 1e-3, activation: str = "relu", surplus: bool = False,
     reverse: bool = False,
@@ -118,19 +128,9 @@ def functional_keras_net() -> Any:
     return keras.Model(given, layers.Dense(10)(layers.Flatten()(layers.Dropout(0.5)(joined))))
 
 
-def import_mxnet() -> Any:
-    """Return MXNet 1.9.1, which needs names that NumPy no longer has."""
-    for name in ("bool", "object", "int", "float", "complex", "str"):  # since removed from NumPy
-        if name not in vars(np):
-            setattr(np, name, getattr(builtins, name))
-    import mxnet
-
-    return mxnet
-
-
 def gluon_net(hybridize: bool = True, counts_padding: bool = False) -> Any:
-    mxnet = import_mxnet()
-    nn = mxnet.gluon.nn
+    mxnet = mxnet_module()
+    from mxnet.gluon import nn
 
     class Net(mxnet.gluon.HybridBlock):
         def __init__(self) -> None:
