@@ -117,16 +117,18 @@ def capture(
         return _run(capturer, model, arguments, how, (*notes, *more), out, progress)
 
     errors: dict[str, CannotRunError] = {}
-    for wanted in DEFAULT_DTYPES if dtype is None else (dtype,):
-        said = [f"run in {wanted}: in {tried} {error}" for tried, error in errors.items()]
-        for turned in ways:
-            try:
-                return run(
-                    wanted, turned, *said, *([] if turned is ways[0] else [_otherwise(turned)])
-                )
-            except CannotRunError as error:
-                errors.setdefault(wanted, error)
-    raise list(errors.values())[-1]
+    try:
+        for wanted in DEFAULT_DTYPES if dtype is None else (dtype,):
+            said = [f"run in {wanted}: in {tried} {error}" for tried, error in errors.items()]
+            for turned in ways:
+                told = said if turned is ways[0] else [*said, _otherwise(turned)]
+                try:
+                    return run(wanted, turned, *told)
+                except CannotRunError as error:
+                    errors.setdefault(wanted, error)
+        raise list(errors.values())[-1]
+    finally:
+        errors.clear()  # as they hold this frame, and it them; and what was recorded goes with it
 
 
 def _otherwise(turned: tuple[bool, ...]) -> str:
