@@ -16,6 +16,7 @@ os.environ.setdefault("MXNET_ENGINE_TYPE", "NaiveEngine")
 # Not through `inception_mx`, which turns on `mx.np` for the whole process: here the
 # process is the user's, and MXNet is loaded already, since there is a block of it.
 import mxnet
+import numpy as np
 
 from ..errors import InputError
 from . import mx_recurrent
@@ -277,7 +278,7 @@ class _Watch(Watch):
                 return
         unused = "weight" if arguments.get("fix_gamma") in (True, 1) else ""
         weights = {
-            role: Slot(self.parameters[id(array)], array.asnumpy())
+            role: _slot(name, self.parameters[id(array)], array.asnumpy(), given[0])
             for role, array in arguments.items()
             if role in ROLES and role != unused and id(array) in self.parameters
         }
@@ -288,6 +289,15 @@ class _Watch(Watch):
         own_name = own.lower().removeprefix("_npi_").removeprefix("_npx_").removeprefix("_np_")
         path, block = self.name(own_name.strip("_"), part is not None and _is_layer(part))
         self.recorder.layer(path, kind, settings, fed, outputs, weights, block, own)
+
+
+def _slot(operation: str, key: str, array: Array, x: Any) -> Slot:
+    """Return a parameter's slot; a group norm here has one weight for each group."""
+    channels = int(x.shape[1]) if len(x.shape) > 1 else 0
+    if operation == "groupnorm" and channels > len(array):
+        each = channels // len(array)
+        return Slot(key, np.repeat(array, each), lambda shared: shared[::each])
+    return Slot(key, array)
 
 
 def _is_layer(block: Any) -> bool:

@@ -152,6 +152,8 @@ def _record(
             onnx_recurrent.record(recorder, called)
             return
     named = OPERATORS.named(own, node.input)
+    if own == "Add":
+        named = _as_bias(node, constants) or named
     weights = {
         role: _slot(own, role, name, constants[name], attributes)
         for role, name in named.items()
@@ -163,6 +165,16 @@ def _record(
     name = _name(node, weights)
     block = name.rpartition(".")[0]
     recorder.layer(name, kind, settings, fed, [value], weights, block, own)
+
+
+def _as_bias(node: Any, constants: Mapping[str, Array]) -> dict[str, str]:
+    """Return the inputs of an addition of one number per channel, or nothing."""
+    held = [name for name in node.input if name in constants]
+    if len(held) != 1 or constants[held[0]].size < 2:
+        return {}
+    sides = [side for side in constants[held[0]].shape if side != 1]
+    other = next(name for name in node.input if name != held[0])
+    return {"x": other, "bias": held[0]} if len(sides) == 1 else {}
 
 
 def _attribute(attribute: Any) -> Any:
@@ -177,6 +189,8 @@ def _slot(op: str, role: str, name: str, array: Array, attributes: Mapping[str, 
         return Slot.transposed(name, array, range(array.ndim)[::-1])
     if role == "weight" and op == "ConvTranspose":
         return Slot.transposed(name, array, (1, 0, *range(2, array.ndim)))
+    if role == "bias" and array.ndim > 1 and op == "Add":
+        return Slot(name, array.reshape(-1), lambda shared: shared.reshape(array.shape))
     return Slot(name, array)
 
 
