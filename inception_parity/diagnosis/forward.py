@@ -15,6 +15,7 @@ import numpy as np
 
 from .activations import ACTIVATIONS, softmax
 from .interpolation import resize_weights
+from .normalisations import normalised
 from .recurrences import recurrent
 from .suspect import Array, Pads, SuspectLayer
 
@@ -201,6 +202,8 @@ def _few_channels(layer: SuspectLayer, x: Array, weight: Array) -> Array:
 
 def _dense(layer: SuspectLayer, inputs: Inputs, channels: Channels) -> Array:
     weight = layer.weights["weight"]
+    if inputs[0].ndim > 2:  # the features are along the last axis, and the channels steps
+        return take(inputs[0] @ weight.T + layer.weights.get("bias", 0.0), channels)
     rows = list(range(len(weight)) if channels is None else channels)
     return _with_bias(layer, inputs[0] @ weight[rows].T, rows)
 
@@ -377,6 +380,10 @@ _LAYERS: dict[str, _Function] = {
     "concat": _whole(lambda layer, *xs: np.concatenate(xs, axis=int(layer.get("axis") or 1))),
     "add": _whole(_add),
     "flatten": _whole(_flatten),
+    "layer_norm": _whole(normalised),
+    "rms_norm": _whole(normalised),
+    "group_norm": _whole(normalised),
+    "instance_norm": _whole(normalised),
     "lrn": _whole(_lrn),
     "lstm": _whole(recurrent),
     "gru": _whole(recurrent),

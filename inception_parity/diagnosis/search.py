@@ -17,6 +17,7 @@ import numpy as np
 from . import (
     convolutions,
     inputs,
+    layer_norms,
     norms,
     outputs,
     pools,
@@ -35,6 +36,10 @@ BY_KIND: dict[str, tuple[Explanation, ...]] = {
     "conv": (*windows.EVERY, *convolutions.CONVOLUTION),
     "dense": convolutions.DENSE,
     "norm": (*norms.NORM, convolutions.held),
+    "layer_norm": layer_norms.NORMS,
+    "rms_norm": layer_norms.NORMS,
+    "group_norm": layer_norms.NORMS,
+    "instance_norm": layer_norms.NORMS,
     "max_pool": (*windows.EVERY, *pools.MAX),
     "avg_pool": (*windows.EVERY, *pools.AVERAGE),
     "adaptive_pool": pools.WHOLE,

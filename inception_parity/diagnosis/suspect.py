@@ -45,6 +45,8 @@ class SuspectLayer:
     - add: shortcut_scale 1, the factor of the first input; residual_scale 1, of all others
     - concat, flatten, dropout (p), lrn (size, alpha, beta, k), affine (scale, shift)
     - resize: size; rule, one of `interpolation.RULES`
+    - layer_norm, rms_norm: eps, axes (-1,), whose sizes weight and bias have; group_norm: eps,
+      groups; instance_norm: eps; weights weight and bias
     - lstm, gru, rnn: one direction of one layer (`recurrences`): function "tanh", reverse False,
       recurrent_function "sigmoid", reset_after True; inputs x (N, T, features), then the first
       states, if any; weights weight_ih, weight_hh, bias_ih, bias_hh
