@@ -20,6 +20,7 @@ RUNS = (
     ("-m", "benchmarks.diagnosis_benchmark"),
     ("-m", "benchmarks.small_faults"),
     ("-m", "benchmarks.diagnosis_cost"),
+    ("-m", "benchmarks.model_pairs"),
     ("-m", "benchmarks.native_optimizers"),
     ("-m", "benchmarks.training_matrix"),
     ("-m", "benchmarks.cold_check", "googlenet", "--set", "in_channels=3"),

@@ -144,7 +144,7 @@ def offset(layer: SuspectLayer) -> Iterator[Candidate]:
         return
     mistake = partial(Candidate, "stride-offset", fix=fixes.fix(layer, "as-reference"))
     for late in range(1, max(layer.get("stride"))):
-        text = f"the first window starts at row and column {late}, but should at 0"
+        text = f"the first window starts at row and column {late} instead of 0"
         for after in (0, late):
             pads = ((0, after), (0, after))
             yield mistake(text, layer.but(pads=pads, offset=(late, late)))

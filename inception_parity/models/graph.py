@@ -20,6 +20,8 @@ from .recorder import OUTPUT, ModelTrace
 
 Array = NDArray[Any]
 
+PICKING = ("slice", "stack", "cell_state", *TRANSPARENT)
+
 
 @dataclass(frozen=True)
 class ComparedLayer:
@@ -113,9 +115,10 @@ def graph_of(trace: ModelTrace) -> ModelGraph:
     pads: dict[str, tuple[str, Any]] = {}  # a padded endpoint -> what was padded, and how
     nodes: dict[str, ComparedLayer] = {}
     followers = _followers(trace.layers)
+    unused = _unused(trace, followers)
     for name, layer in trace.layers.items():
         first = layer.inputs[0] if layer.inputs else None
-        if layer.kind == OUTPUT:
+        if layer.kind == OUTPUT or name in unused:
             continue
         if layer.kind in TRANSPARENT and first is not None:
             stands_for[name] = stands_for[first]
@@ -153,6 +156,15 @@ def _followers(layers: Mapping[str, CapturedLayer | ComparedLayer]) -> dict[str,
     for name, layer in layers.items():
         for source in layer.inputs:
             found[source].append(name)
+    return found
+
+
+def _unused(trace: ModelTrace, followers: Mapping[str, list[str]]) -> set[str]:
+    """Return what only picks values that nothing uses, as a recurrent layer's final states."""
+    found: set[str] = set()
+    for name in reversed(trace.layers):
+        if trace.layers[name].kind in PICKING and found.issuperset(followers[name]):
+            found.add(name)
     return found
 
 

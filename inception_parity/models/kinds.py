@@ -138,6 +138,65 @@ def zero_pad(
     return "pad", {"pads": spatial, "mode": mode, "fill": number(fill)}
 
 
+def group_norm(groups: int, eps: float, call: Call) -> Described:
+    """Return a group norm, or an instance norm if every channel is a group of its own."""
+    channels = int(call.x.shape[-1 if call.tag == LAST else 1])
+    if groups in (-1, channels):
+        return "instance_norm", {"eps": eps}
+    return "group_norm", {"groups": groups, "eps": eps}
+
+
+def last_axes(call: Call, count: int) -> tuple[int, ...]:
+    """Return the last so many axes of the first activation, in the shared layout."""
+    ndim = len(call.x.shape)
+    return tuple(sorted(call.axis(axis) for axis in range(ndim - count, ndim)))
+
+
+def indexed(key: Any, call: Call) -> Described:
+    """Return a Python index: one element along an axis, or a range along each."""
+    shape = call.x.shape
+    keys = list(key) if isinstance(key, tuple) else [key]
+    if any(each is Ellipsis for each in keys):
+        at = next(i for i, each in enumerate(keys) if each is Ellipsis)
+        used = sum(each is not None for each in keys) - 1
+        keys[at : at + 1] = [slice(None)] * (len(shape) - used)
+    if not all(each is None or isinstance(each, (int, slice)) for each in keys):
+        return "slice", {}
+    added = any(each is None for each in keys)
+    keys = [each for each in keys if each is not None]
+    keys += [slice(None)] * (len(shape) - len(keys))
+    full = [
+        isinstance(each, slice) and each.indices(int(size)) == (0, int(size), 1)
+        for each, size in zip(keys, shape, strict=True)
+    ]
+    if all(full):
+        return "reshape", {}
+    if added or (any(isinstance(k, int) for k in keys) and full.count(False) > 1):
+        return "slice", {}
+    where = full.index(False)
+    if isinstance(keys[where], int):
+        return taken(where, keys[where], call)
+    ranges = {
+        str(call.axis(i)): each.indices(int(size))
+        for i, (each, size) in enumerate(zip(keys, shape, strict=True))
+        if not full[i]
+    }
+    kept = [end - begin == 1 for begin, end, _ in ranges.values()]
+    if len(kept) == 1 and all(kept):
+        _, settings = taken(where, next(iter(ranges.values()))[0], call)
+        return "narrow", settings  # as a slice, but the axis is kept
+    return "slice", {"ranges": ranges}
+
+
+def taken(where: int, index: int, call: Call) -> Described:
+    """Return one element along an axis: of several, or the only one."""
+    size = int(call.x.shape[where])
+    if size == 1:
+        return "reshape", {}
+    index %= size
+    return "slice", {"axis": call.axis(where), "index": -1 if index == size - 1 else index}
+
+
 def number(value: Any) -> float:
     """Return the number that an array of one element holds."""
     return float(np.ravel(value)[0])

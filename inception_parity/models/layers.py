@@ -1,7 +1,7 @@
 """What a captured layer is, described in the same way for every framework.
 
 Kinds and settings are those of `diagnosis.suspect`: conv, dense, norm, max_pool, avg_pool,
-adaptive_pool, global_pool, act, concat, add, flatten, lrn, …; sizes are
+adaptive_pool, global_pool, act, concat, add, flatten, lrn, lstm, gru, …; sizes are
 (height, width), pads ((top, bottom), (left, right)). A kind that is not among them
 is the framework's own name of the function: it is compared, but mistakes in it aren't explained.
 """
@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# These pass values on: dropout does so in inference, and reshaping only moves them.
-TRANSPARENT = frozenset({"cast", "dropout", "flatten", "identity", "permute", "reshape"})
+# These pass values on: dropout does so in inference, and reshaping only moves them. An `index` is
+# what is computed in integers or booleans, positions and masks, before a layer uses it.
+TRANSPARENT = frozenset({"cast", "dropout", "flatten", "identity", "index", "permute", "reshape"})
 
 Settings = dict[str, Any]
 
@@ -59,7 +60,10 @@ def describe(kind: str, settings: Mapping[str, Any]) -> str:
         if any(side for pair in pads for side in pair):
             words.append(f"pad {_pads(pads)}")
     padded = any(side for pair in settings.get("pads", ()) for side in pair)
-    for name, usual in (("groups", 1), ("ceil", False), ("count_include_pad", None), ("eps", None)):
+    for name, usual in (
+        ("groups", 1), ("ceil", False), ("count_include_pad", None), ("eps", None),
+        ("reverse", False), ("reset_after", True),
+    ):  # fmt: skip
         value = settings.get(name, usual)
         if value != usual and (name != "count_include_pad" or padded):
             words.append(f"{name} {in_words(value)}")

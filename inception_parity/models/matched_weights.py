@@ -9,14 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .graph import ComparedLayer
+from . import recurrent
+from .graph import ComparedLayer, ModelGraph
 from .match import Match
 
 Array = NDArray[Any]
 
 ROUNDED = 1e-6  # relative L2; a conversion through float32 stays below
 # What a layer without such an array computes with.
-NEUTRAL = {"bias": 0.0, "weight": 1.0, "running_mean": 0.0, "running_var": 1.0}
+NEUTRAL = {
+    "bias": 0.0, "weight": 1.0, "running_mean": 0.0, "running_var": 1.0, "bias_ih": 0.0,
+    "bias_hh": 0.0,
+}  # fmt: skip
+NORMS = ("norm", "layer_norm", "group_norm", "instance_norm", "rms_norm")
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Copied:
 def weight_differences(match: Match) -> list[WeightDifference]:
     """Return every array that differs between matched layers, in a's order."""
     found = []
-    for one, other, role, mine, theirs in _arrays(match):
+    for one, other, role, mine, theirs in _compared(match):
         if match.holds_fold(one, other):
             continue  # a folded norm's weights are in the convolution's
         problem = _difference(role, mine, theirs, one.kind)
@@ -67,7 +72,7 @@ def weight_differences(match: Match) -> list[WeightDifference]:
 
 def count_compared(match: Match) -> int:
     """Return how many arrays both sides have."""
-    arrays = _arrays(match)
+    arrays = _compared(match)
     return sum(mine is not None and theirs is not None for _, _, _, mine, theirs in arrays)
 
 
@@ -83,7 +88,7 @@ def to_copy(match: Match) -> tuple[dict[tuple[str, str], Array], Copied]:
             if mine is not None and not _neutral(role, mine, one.kind):
                 left.append(f"{one.name}.{role}: {other.name} has none")
             continue
-        if mine is None and (role != "weight" or one.kind == "norm"):
+        if mine is None and (role != "weight" or one.kind in NORMS) and role in NEUTRAL:
             mine = np.full_like(theirs, NEUTRAL[role])
         if mine is None or mine.shape != theirs.shape:
             shape = None if mine is None else mine.shape
@@ -96,14 +101,37 @@ def to_copy(match: Match) -> tuple[dict[tuple[str, str], Array], Copied]:
 def _arrays(
     match: Match,
 ) -> Iterator[tuple[ComparedLayer, ComparedLayer, str, Array | None, Array | None]]:
-    """Yield matched layers, a role, and the arrays that both have in it."""
+    """Yield matched layers, a role, and a's array as b would hold it, and b's own."""
     for one, other in match.layers():
         for role in dict.fromkeys((*one.weights, *other.weights)):
-            yield one, other, role, match.a.array(one, role), match.b.array(other, role)
+            mine = match.a.array(one, role)
+            if role == "bias_ih" and "bias_hh" not in other.weights and "bias_hh" in one.weights:
+                mine = recurrent.comparable(one.kind, other.settings, _held(match.a, one))["bias"]
+            elif role == "bias_hh" and role not in other.weights:
+                continue  # it is part of the other one
+            yield one, other, role, mine, match.b.array(other, role)
+
+
+def _compared(
+    match: Match,
+) -> Iterator[tuple[ComparedLayer, ComparedLayer, str, Array | None, Array | None]]:
+    """Yield the same, with arrays that are equal if the layers are."""
+    for one, other in match.layers():
+        mine, theirs = (
+            recurrent.comparable(node.kind, node.settings, _held(graph, node))
+            for graph, node in ((match.a, one), (match.b, other))
+        )
+        for role in dict.fromkeys((*mine, *theirs)):
+            yield one, other, role, mine.get(role), theirs.get(role)
+
+
+def _held(graph: ModelGraph, node: ComparedLayer) -> dict[str, Array]:
+    found = ((role, graph.array(node, role)) for role in node.weights)
+    return {role: array for role, array in found if array is not None}
 
 
 def _neutral(role: str, array: Array, kind: str) -> bool:
-    if role == "weight" and kind != "norm":
+    if role == "weight" and kind not in NORMS:
         return False
     return role in NEUTRAL and bool((array == NEUTRAL[role]).all())
 

@@ -73,6 +73,12 @@ def _pad(call: Call) -> Described:
     return kinds.zero_pad(pads, None, call.get("mode", "constant"), call.get("constant_value", 0.0))
 
 
+def _slice_axis(call: Call) -> Described:
+    where = int(call.given["axis"]) % len(call.x.shape)
+    part = slice(call.get("begin"), call.get("end"))
+    return kinds.indexed((*[slice(None)] * where, part), call)
+
+
 _NORM = "data weight bias"
 
 OPERATIONS = Operations({
@@ -81,10 +87,19 @@ OPERATIONS = Operations({
        for name, kind in _ARITHMETIC.items()},
     "convolution deconvolution": Op(_convolution, "data weight bias"),
     "pooling": _pool,
-    "batchnorm": Op("norm", f"{_NORM} running_mean running_var", eps=arg("eps", 1e-3)),
-    "layernorm": Op("layer_norm", _NORM, eps=arg("eps", 1e-5)),
-    "groupnorm": Op("group_norm", _NORM, eps=arg("eps", 1e-5)),
-    "instancenorm": Op("instance_norm", _NORM, eps=arg("eps", 1e-5)),
+    "batchnorm": Op(
+        "norm", f"{_NORM} running_mean running_var", eps=arg("eps", 1e-3),
+        momentum=lambda call: 1 - float(call.get("momentum", 0.9)),
+    ),
+    "layernorm": Op(
+        "layer_norm", _NORM, eps=arg("eps", 1e-5),
+        axes=lambda call: (call.axis(call.get("axis", -1)),),
+    ),
+    "groupnorm": Op(
+        lambda call: kinds.group_norm(int(call.get("num_groups", 1)), call.get("eps", 1e-5), call),
+        _NORM,
+    ),
+    "instancenorm": Op("instance_norm", _NORM, eps=arg("eps", 1e-3)),
     "fullyconnected fully_connected": Op("dense", "data weight bias"),
     "embedding": Op("embedding", "data weight"),
     "activation": _activation,
@@ -98,10 +113,14 @@ OPERATIONS = Operations({
     "mean": kinds.reduction("mean", "axis"),
     "max": kinds.reduction("max", "axis"),
     "pad": _pad,
-    "slice slice_axis slice_like basic_indexing": "slice",
+    "index": lambda call: kinds.indexed(call.given.get("key"), call),
+    "slice_axis": _slice_axis,
+    "slice slice_like basic_indexing": "slice",
     "flatten batch_flatten": "flatten",
     "reshape expand_dims squeeze": "reshape",
-    "transpose": "permute",
+    "transpose swapaxis swapaxes": "permute",
+    "sequencelast": Op("slice", axis=arg("axis", 0), index=-1),
+    "flip reverse": Op("flip", axis=axis("axis")),
     "copy identity blockgrad": "identity",
     "cast astype": "cast",
     "dropout": "dropout",

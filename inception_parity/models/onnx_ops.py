@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from . import kinds
 from .layers import Settings
 from .operations import Call, Described, Op, Operations, arg, axis
@@ -12,6 +14,14 @@ _ARITHMETIC = {"Add": "add", "Sum": "add", "Sub": "sub", "Mul": "mul", "Div": "d
 def _scalar(call: Call) -> float | None:
     constants = [array for array in (call.get("a"), call.get("b")) if array is not None]
     return kinds.number(constants[0]) if len(constants) == 1 and constants[0].size == 1 else None
+
+
+def _add(call: Call) -> Described:
+    """Return a sum; of a constant for every channel it is a bias."""
+    if "bias" in call.weights:
+        return "bias", {}
+    scalar = _scalar(call)
+    return "add", {} if scalar is None else {"scalar": scalar}
 
 
 def _hard_sigmoid(call: Call) -> Described:
@@ -58,10 +68,27 @@ def _pad(call: Call) -> Described:
     return kinds.zero_pad(pads, call.tag, call.get("mode", "constant"), call.get("fill", 0.0))
 
 
+def _gather(call: Call) -> Described:
+    """Return what takes one element along an axis; rows of a constant table are an embedding."""
+    indices = call.get("indices")
+    if "weight" in call.weights:
+        return "embedding", {}
+    where = int(call.get("axis", 0)) % len(call.x.shape)
+    if indices is None or np.ndim(indices):
+        return "gather", {"axis": call.axis(where)}
+    return kinds.taken(where, int(indices), call)
+
+
+def _axes_from(call: Call) -> tuple[int, ...]:
+    ndim = len(call.x.shape)
+    return kinds.last_axes(call, ndim - int(call.get("axis", -1)) % ndim)
+
+
 _NORM = "x weight bias"
 
 OPERATORS = Operations({
     **{name: Op(kind, "a b", scalar=_scalar) for name, kind in _ARITHMETIC.items()},
+    "Add": Op(_add, "a b"),
     "Max": "maximum", "Min": "minimum",
     "Flatten": "flatten", "Squeeze Unsqueeze": "reshape", "Reshape": kinds.reshape,
     "Identity": "identity", "Slice": "slice", "Dropout": "dropout", "Cast": "cast",
@@ -79,11 +106,18 @@ OPERATORS = Operations({
     "Gemm": Op(kinds.dense, "x weight bias"),
     "MatMul": Op(kinds.dense, "x weight"),
     "BatchNormalization": Op(
-        "norm", f"{_NORM} running_mean running_var", eps=arg("epsilon", 1e-5)
+        "norm", f"{_NORM} running_mean running_var", eps=arg("epsilon", 1e-5),
+        momentum=lambda call: 1 - call.get("momentum", 0.9),
     ),
-    "LayerNormalization": Op("layer_norm", _NORM, eps=arg("epsilon", 1e-5)),
-    "InstanceNormalization": Op("InstanceNormalization", _NORM),
+    "LayerNormalization": Op("layer_norm", _NORM, eps=arg("epsilon", 1e-5), axes=_axes_from),
+    "RMSNormalization": Op("rms_norm", _NORM, eps=arg("epsilon", 1e-5), axes=_axes_from),
+    "InstanceNormalization": Op("instance_norm", _NORM, eps=arg("epsilon", 1e-5)),
+    "GroupNormalization": Op(
+        lambda call: kinds.group_norm(call.given["num_groups"], call.get("epsilon", 1e-5), call),
+        _NORM,
+    ),
     "PRelu": Op("PRelu", "x weight"),
+    "Gather": Op(_gather, "weight indices"),
     "LRN": Op("lrn", size=arg("size"), k=arg("bias", 1.0), alpha=arg("alpha", 1e-4),
               beta=arg("beta", 0.75)),
     "Concat": Op("concat", axis=axis("axis")),

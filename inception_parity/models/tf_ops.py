@@ -55,13 +55,31 @@ def _pad(call: Call) -> Described:
     return kinds.zero_pad(pads, call.tag, fill=call.get("fill", 0.0))
 
 
+def _strided(call: Call) -> Described:
+    """Return what an index stands for, from the bits that say how each of its parts is meant."""
+    bits = {
+        name: int(call.get(f"{name}_mask", 0))
+        for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
+    }
+    if bits["ellipsis"] or bits["new_axis"]:
+        return "slice", {}
+    parts = (_numbers(call, name) for name in ("begin", "end", "strides"))
+    key: list[int | slice] = []
+    for i, (begin, end, step) in enumerate(zip(*parts, strict=True)):
+        first = None if bits["begin"] >> i & 1 else begin
+        last = None if bits["end"] >> i & 1 else end
+        key.append(begin if bits["shrink_axis"] >> i & 1 else slice(first, last, step))
+    return kinds.indexed(tuple(key), call)
+
+
 def _lrn_size(call: Call) -> int:
     return 2 * int(call.given["depth_radius"]) + 1
 
 
 OPERATIONS = Operations({
     **{name: Op(kind, "a b", scalar=_scalar) for name, kind in _ARITHMETIC.items()},
-    "AddN": "add", "Identity": "identity", "Cast": "cast", "StridedSlice Slice": "slice",
+    "AddN": "add", "Identity": "identity", "Cast": "cast", "Slice": "slice",
+    "StridedSlice": Op(_strided, "x begin end strides"),
     "Squeeze ExpandDims": "reshape", "Reshape": kinds.reshape,
     "LeakyRelu": Op("act", function="leaky_relu", slope=arg("alpha", 0.2)),
     "Elu": Op("act", function="elu", slope=1.0),

@@ -185,7 +185,7 @@ def of_traces(
     name, other = (f"{catalogue.BACKENDS[run.backend].title} {run.dtype}" for run in (ours, theirs))
     said = "diverges from" if report.fails else "agrees with"
     if report.verdict == UNJUDGED:
-        said = "isn't judged beside"
+        said = "can't be judged against"
     columns = [Column(catalogue.BACKENDS[ours.backend].title, report, trace, diagnosis)]
     options = " ".join(f"{k}={str(v).lower()}" for k, v in ours.options.items())
     return Sheet(

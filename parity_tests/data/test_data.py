@@ -1,4 +1,4 @@
-"""Training data: read from files of several kinds, and fed the same way to everyone."""
+"""Training data: read from several kinds of file, and fed to every backend in the same way."""
 
 from __future__ import annotations
 
@@ -267,7 +267,7 @@ def test_crop_flip_moves_up_to_an_eighth_and_mirrors_half():
         ]
         assert len(fits) == 1
         moves.add(fits[0])
-    assert len(moves) == 50  # 400 draws of 5 x 5 x 2: each of them comes
+    assert len(moves) == 50  # 400 draws of 5 x 5 x 2: every one occurs
     other = joined(feed.train(split, 1))[0]
     assert not np.array_equal(np.sort(found, axis=0), np.sort(other, axis=0))
 
@@ -296,7 +296,7 @@ def test_feed_prepares_images_as_check_does(tmp_path):
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """Serve `tmp_path/web`, and let downloads go to `tmp_path/cache`."""
+    """Serve `tmp_path/web`, and send downloads to `tmp_path/cache`."""
     folder = tmp_path / "web"
     folder.mkdir()
 
@@ -352,7 +352,7 @@ def test_download_says_how_far_it_is(server, tmp_path, monkeypatch):
 
 
 def test_download_that_is_another_file_or_corrupt_is_not_kept(server, tmp_path):
-    write_fashion(server, zipped=True)  # sound, but not the published files
+    write_fashion(server, zipped=True)  # well-formed, but not the published files
     with pytest.raises(InputError, match=r"train-images-idx3-ubyte: sha256 .* but should be c59f"):
         datasets.load("fashion-mnist", None)
     (server / f"{FILES[0]}.gz").write_bytes(b"not gzip")

@@ -1,4 +1,4 @@
-"""The one preprocessing, against its own description; and every bad input's message."""
+"""The preprocessing against its description, and the message for every kind of bad input."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHORT = settings(max_examples=60, deadline=None, derandomize=True, database=None
 
 
 def picture(width, height, mode="RGB", seed=0):
-    """Return an image without any symmetry."""
+    """Return an image without symmetry."""
     bands = {"RGB": 3, "RGBA": 4, "L": 1, "LA": 2}[mode]
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, bands), np.uint8)
     return Image.fromarray(pixels if bands > 1 else pixels[..., 0], mode)
@@ -35,7 +35,7 @@ def slow_box(width, height, target):
 
 
 def triangle(source, target):
-    """Return the weights of bilinear reduction: target x source, each row sums to one."""
+    """Return the weights of bilinear reduction, (target, source); each row sums to one."""
     scale = source / target
     support = max(scale, 1.0)
     rows = np.zeros((target, source))
@@ -216,7 +216,7 @@ def png_claiming(width, height):
 
 
 def bad_files(folder):
-    """Write one file of each bad kind: path -> the message it has to get."""
+    """Write one file of each bad kind, and return path -> the message expected for it."""
     picture(40, 40).save(folder / "whole.png")
     half = (folder / "whole.png").read_bytes()[:2000]
     content = {

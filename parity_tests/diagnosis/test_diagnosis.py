@@ -1,4 +1,4 @@
-"""The diagnosis on small layers: every mistake is named first, and nothing is named for noise."""
+"""Diagnosis of small layers: every mistake is named first, and noise alone names nothing."""
 
 from __future__ import annotations
 
@@ -34,11 +34,12 @@ LAYERS = {
     "conv": mistakes.conv, "norm": mistakes.norm, "max_pool": mistakes.max_pool,
     "avg_pool": mistakes.avg_pool, "act": mistakes.act, "dense": mistakes.dense,
     "concat": mistakes.concat, "flatten": mistakes.flatten, "lrn": mistakes.lrn,
-    "input": mistakes.fed,
+    "input": mistakes.fed, "add": mistakes.residual, "resize": mistakes.resize,
+    "affine": mistakes.rescale,
 }  # fmt: skip
 
 
-PAIRED = ("conv", "norm", "act")  # two at once take longest; for the other kinds one will do
+PAIRED = ("conv", "norm", "act")  # two mistakes at once take longest, so one kind has to do
 
 
 @pytest.mark.parametrize("kind", LAYERS)
@@ -68,7 +69,7 @@ def test_findings_are_ranked_by_how_far_fetched_they_are() -> None:
     found = diagnose(mistake.layer())
     costs = [f.cost for f in found.findings]
     assert costs == sorted(costs)
-    assert costs[0] < costs[-1]  # single biases, fitted, explain it too
+    assert costs[0] < costs[-1]  # fitted single biases explain it too
     assert len({(f.cause, f.text) for f in found.findings}) == len(costs)
 
 
@@ -162,4 +163,4 @@ def test_what_is_done_to_a_known_output_is_as_if_all_were_computed(elementwise: 
     assert np.array_equal(compute(again), whole)
     assert np.array_equal(compute(again, [2, 0]), some)
     assert np.array_equal(whole, np.tanh(compute(layer) / 2))
-    assert compute(again.but(stride=(1, 1))).shape != whole.shape  # another layer: not known
+    assert compute(again.but(stride=(1, 1))).shape != whole.shape  # unknown: a different layer

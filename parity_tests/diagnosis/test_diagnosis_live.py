@@ -1,4 +1,4 @@
-"""The diagnosis of faults in live networks: in every framework, and through traces alone."""
+"""Diagnosis of faults in running networks, in every framework, and from traces alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ..support.command import call, require_clear_error
 from ..support.harness import Bench, backend_of, googlenet
 from ..support.selection import slow_unless, takes_turn
 
-CAUSES = {  # fault of faults.py -> cause, and what its fix says in each framework
+CAUSES = {  # fault in faults.py -> its cause, and what the fix says in each framework
     "SAME padding at stride 2": ("padding", {
         "pt": "nn.Conv2d(…, padding=3)", "tf": "ZeroPadding2D(3)", "mx": "nn.Conv2D(…, padding=3)",
     }),
@@ -62,7 +62,7 @@ FRAMEWORKS = tuple(name for name in chosen_backends() if name != "np")
 
 
 def in_turn(reason: str) -> pytest.MarkDecorator:
-    """Let each cause be quick in one framework, each framework in turn."""
+    """Keep each cause quick in one framework only, taking the frameworks in turn."""
     return slow_unless(
         lambda p: takes_turn(FRAMEWORKS, p["framework"], list(CAUSES).index(p["name"])), reason
     )
@@ -108,7 +108,7 @@ def test_unexplained_fault_is_said_to_be(framework: str) -> None:
 
 @pytest.mark.parametrize("name", ["pt", "tf"])
 def test_resize_without_antialiasing_is_named(name: str) -> None:
-    """The frameworks' own resizing of the photographs, where Pillow's is meant."""
+    """Photographs resized by the frameworks instead of by Pillow."""
     backend_of(name)
     seen = []
     for file in photographs()[:2]:

@@ -1,4 +1,4 @@
-"""Planted faults: none passes, and each is named where it starts."""
+"""Planted faults: none passes, and each is reported at the layer where it starts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def case_name(case: Case) -> str:
 
 
 def quick(p: dict[str, Any]) -> bool:
-    """Each fault once, the frameworks in turn: on an even size plain, on an odd one with norms."""
+    """Each fault once, frameworks in turn: without norms at an even size, with norms at odd."""
     number = FAULTS.index(p["fault"])
     applies = [case for case in CASES if p["fault"].applies(case)]
     few = [case for case in applies if case in (CASES[0], CASES[-1])] or applies
@@ -48,7 +48,7 @@ def test_planted_fault_is_named_where_it_starts(case: Case, fault: Fault, framew
     bench = googlenet(case.batch_norm, case.size)
     report = bench.run(framework, plant=fault.plant)
     logits = next(e for e in report.endpoints if e.name == "logits")
-    if fault.name != "missing endpoint":  # whose values are right: it isn't there
+    if fault.name != "missing endpoint":  # its values are right, but it is missing
         assert logits.problem or logits.rel_l2 > 1e-10, "the fault changes nothing"
     assert report.fails
     assert report.first is not None
@@ -86,7 +86,7 @@ def test_layer_in_bfloat16_is_found_in_float32(framework: str, mode: str) -> Non
 
 
 def test_two_faults_are_both_named(framework: str) -> None:
-    """The second isn't hidden by what the first carries on, in isolated mode."""
+    """In isolated mode the first fault's effect on later layers doesn't hide the second."""
     plants = [
         on_output(path, lambda y: np.roll(y, 1, axis=1))
         for path in ("b3.1.p2_1.conv", "b5.0.p3_1.conv")
@@ -102,7 +102,7 @@ def test_two_faults_are_both_named(framework: str) -> None:
 
 @pytest.mark.parametrize("batch_norm", [False, True], ids=["plain", "bn"])
 def test_exchanged_rows_are_refused_by_the_loader(framework: str, batch_norm: bool) -> None:
-    """4b and 4c have the same input and output channels, so only the arrays can tell."""
+    """4b and 4c have the same input and output channels, so only the arrays tell them apart."""
     package = importlib.import_module(backend_of(framework).package)
     net = package.GoogLeNet(3, 10, batch_norm)
     rows = [
@@ -124,7 +124,7 @@ def test_exchanged_rows_are_refused_by_the_loader(framework: str, batch_norm: bo
 
 
 def _feeding(framework: str, change) -> Adapter:
-    """An adapter that feeds its network something else than it was given."""
+    """An adapter that feeds its network something other than it was given."""
     adapter = copy.copy(backend_of(framework))
     native = adapter.to_native
     adapter.to_native = lambda array, dtype: native(change(array), dtype)  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""Faults planted in the networks with heads: none passes, each is named where it starts."""
+"""Faults planted in the networks with heads: none passes, and each is reported where it starts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FRAMEWORKS = tuple(name for name in chosen_backends() if name != "np")
 OUTPUTS = ("logits", "aux_logits", "aux1_logits", "aux2_logits")
 
 
-@lru_cache(maxsize=1)  # the cases come one after the other, and a network is large
+@lru_cache(maxsize=1)  # cases of one network come in a row, and a network is large
 def bench_of(number: int) -> Bench:
     network, options, size, _ = CASES[number]
     return Bench.make(network, options, (size, size), 1 if size > 200 else 2)
@@ -26,7 +26,7 @@ def bench_of(number: int) -> Bench:
 PLANTED = [(n, fault) for n, (_, _, _, faults) in enumerate(CASES) for fault in faults]
 
 
-# Those that GoogLeNet can have too, where they are quick, and in every framework: test_faults.py.
+# Faults that GoogLeNet can have too are in test_faults.py: quick, and in every framework.
 ELSEWHERE = ("BN eps", "SAME padding", "average for max", "missing ReLU", "one kernel element",
              "shifted bias", "swapped branches")  # fmt: skip
 OWN = [
@@ -37,9 +37,9 @@ OWN = [
 
 
 def quick(p: dict[str, Any]) -> bool:
-    """Each fault that needs such a network in one framework, each framework in turn.
+    """Each fault that needs such a network, in one framework, taking the frameworks in turn.
 
-    V2 and V3, which take Keras and MXNet seconds to build, in the first one only.
+    V2 and V3, which Keras and MXNet take seconds to build, run in the first framework only.
     """
     planted = (p["number"], p["fault"])
     if planted not in OWN:
@@ -49,7 +49,7 @@ def quick(p: dict[str, Any]) -> bool:
 
 
 @slow_unless(quick, "whole networks, of which a run takes a second or more")
-@pytest.mark.parametrize("framework", FRAMEWORKS)  # the inner loop: they share a bench
+@pytest.mark.parametrize("framework", FRAMEWORKS)  # the inner loop, so that they share a bench
 @pytest.mark.parametrize(
     ("number", "fault"),
     PLANTED,

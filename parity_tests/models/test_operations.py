@@ -30,7 +30,9 @@ def described(framework: str, name: str, *positional: Any, **named: Any) -> tupl
     last = framework in ("keras", "tf")
     x = LAST_X if last else X
     given = table.named(name, (x, *positional)) | named
-    weights = {role for role in ("weight", "bias") if given.get(role) is not None}
+    weights = {
+        role for role in ("weight", "bias") if given.get(role) is not None and given[role] is not x
+    }
     call = Call(name, given, [x], x, LAST if last else None, weights)
     kind, settings = table.describe(call)
     return kind, frozen(plain(settings))
@@ -100,11 +102,43 @@ POOL = {"kernel": (3, 2), "stride": (2, 2), "pads": ((0, 0), (0, 0)), "ceil": Fa
             onnx_input=("onnx", "ReduceMean", np.array([2, 3])),
         ),
         *across(
-            "norm", {"eps": 1e-3},
-            torch=("torch", "batch_norm", {"eps": 1e-3}),
-            keras=("keras", "BatchNormalization", {"epsilon": 1e-3}),
-            mxnet=("mxnet", "batchnorm"),  # its default
-            onnx=("onnx", "BatchNormalization", {"epsilon": 1e-3}),
+            "norm", {"eps": 1e-3, "momentum": 0.25},
+            torch=("torch", "batch_norm", {"eps": 1e-3, "momentum": 0.25}),
+            keras=("keras", "BatchNormalization", {"epsilon": 1e-3, "momentum": 0.75}),
+            mxnet=("mxnet", "batchnorm", {"momentum": 0.75}),  # its default eps
+            onnx=("onnx", "BatchNormalization", {"epsilon": 1e-3, "momentum": 0.75}),
+        ),
+        *across(
+            "layer_norm", {"eps": 1e-6, "axes": (1,)},
+            keras=("keras", "LayerNormalization", {"epsilon": 1e-6, "axis": -1}),
+            mxnet=("mxnet", "layernorm", {"eps": 1e-6, "axis": 1}),
+        ),
+        *across(
+            "layer_norm", {"eps": 1e-5, "axes": (2, 3)},
+            torch=("torch", "layer_norm", (9, 8)),
+            keras=("keras", "LayerNormalization", {"epsilon": 1e-5, "axis": [1, 2]}),
+            onnx=("onnx", "LayerNormalization", {"axis": 2}),
+        ),
+        *across(
+            "rms_norm", {"eps": 1e-6, "axes": (3,)},
+            torch=("torch", "rms_norm", (8,), None, 1e-6),
+            keras=("keras", "RMSNormalization", {"epsilon": 1e-6, "axis": 2}),
+            onnx=("onnx", "RMSNormalization", {"epsilon": 1e-6}),
+        ),
+        *across(
+            "group_norm", {"groups": 3, "eps": 1e-3},
+            torch=("torch", "group_norm", 3, {"eps": 1e-3}),
+            keras=("keras", "GroupNormalization", {"groups": 3, "epsilon": 1e-3}),
+            mxnet=("mxnet", "groupnorm", {"num_groups": 3, "eps": 1e-3}),
+            onnx=("onnx", "GroupNormalization", {"num_groups": 3, "epsilon": 1e-3}),
+        ),
+        *across(
+            "instance_norm", {"eps": 1e-3},
+            torch=("torch", "instance_norm", {"eps": 1e-3}),
+            group=("torch", "group_norm", 6, {"eps": 1e-3}),
+            keras=("keras", "GroupNormalization", {"groups": -1, "epsilon": 1e-3}),
+            mxnet=("mxnet", "instancenorm"),  # its default
+            onnx=("onnx", "InstanceNormalization", {"epsilon": 1e-3}),
         ),
         *across(
             "concat", {"axis": 1},
@@ -135,6 +169,22 @@ POOL = {"kernel": (3, 2), "stride": (2, 2), "pads": ((0, 0), (0, 0)), "ceil": Fa
             tf=("tf", "LeakyRelu"),
             mxnet=("mxnet", "leakyrelu", {"slope": 0.2}),
             onnx=("onnx", "LeakyRelu", {"alpha": 0.2}),
+        ),
+        *across(
+            "slice", {"axis": 2, "index": -1},
+            torch=("torch", "select", 2, 8),
+            index=("torch", "getitem", (slice(None), slice(None), -1)),
+            ellipsis=("torch", "getitem", (..., -1, slice(None))),
+            tf=("tf", "StridedSlice", np.array([0, -1]), np.array([0, 0]), np.array([1, 1]), {
+                "begin_mask": 1, "end_mask": 1, "shrink_axis_mask": 2,
+            }),
+            mxnet=("mxnet", "index", {"key": (slice(None), slice(None), 8)}),
+            onnx=("onnx", "Gather", np.array(-1), {"axis": 2}),
+        ),
+        *across(
+            "slice", {"ranges": {"2": (1, 5, 1)}},
+            torch=("torch", "getitem", (slice(None), slice(None), slice(1, 5))),
+            mxnet=("mxnet", "slice_axis", {"axis": 2, "begin": 1, "end": 5}),
         ),
         *across(
             "act", {"function": "relu6"},

@@ -1,4 +1,4 @@
-"""The page's data and text: what the pictures show, and that nothing hostile gets through."""
+"""The page's data and text: what the pictures show, and that hostile text is escaped."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def shown(pool, number):
 
 
 def picture_of(found, reference, full=True):
-    """Return a pool and the picture of two arrays, with the worst element as `compare` gives it."""
+    """Return a pool and the picture of two arrays, with the worst element as in a comparison."""
     pool = pictures.MapPool()
     comparison = tiny_comparison(found, reference)
     return pool, pictures.picture(pool, comparison, found, reference, full)
@@ -132,7 +132,7 @@ def test_histograms_are_numpys_to_the_last_value():
         size = 1e-310 if n == 0 else 10 ** rng.uniform(-12, 5)
         values = rng.standard_normal(rng.integers(2, 3000)) * size
         if n % 3 == 1:
-            values = np.round(values, 1)  # many on the edges of bins
+            values = np.round(values, 1)  # many lie on the edges of bins
         values[1::2] *= n % 2 or n == 0
         size = np.abs(values).max()
         for low, high in ((values.min(), values.max()), (-size, size)):
@@ -246,7 +246,7 @@ def test_page_asks_the_network_for_nothing(tmp_path):
     assert all(link.startswith("#") for link in links)
     assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|import\(", text)
     addresses = set(re.findall(r"https?://[^\s\"'`<]+", text))
-    assert addresses == {"http://www.w3.org/2000/svg"}  # a name, not a place to go to
+    assert addresses == {"http://www.w3.org/2000/svg"}  # a name, not a link
 
 
 def test_hostile_text_stays_text(tmp_path):
@@ -259,7 +259,7 @@ def test_hostile_text_stays_text(tmp_path):
     parts.feed(page.render([made, made]))
     tags = [tag for tag, _ in parts.found]
     assert "img" not in tags
-    assert tags.count("script") == 3  # one for the data of each sheet, and the program
+    assert tags.count("script") == 3  # one with the data of each sheet, and one with the program
 
 
 def test_data_on_the_page_is_the_data(tmp_path):

@@ -1,4 +1,4 @@
-"""The page in a real browser: what a reader sees, clicks, types, prints."""
+"""The page in a real browser: what a reader sees, clicks, types and prints."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def file(folder: Path) -> Path:
-    """Return a page of one backend that agrees and one that doesn't, with a cause."""
+    """Return the page of one backend that agrees and one that doesn't, with a cause."""
     found = Finding("flip", "flipped kernel", 0.5, 1e-16, "kernel[::-1, ::-1]")
     made = tiny.sheet(folder, diagnosis=Diagnosis(tiny.CULPRIT, "conv 1x1", [found]))
     page.write(folder / "page.html", [made])
@@ -97,7 +97,7 @@ def test_every_endpoint_has_a_cell_in_every_column(browser, file):
         assert {f"{name}|0", f"{name}|1"} <= cells
     look = browser.one(CULPRIT_CELL)
     assert "guilty" in look.get_attribute("class")
-    assert look.text.startswith("◆")  # a sign beside the colour
+    assert look.text.startswith("◆")  # a sign besides the colour
     assert "starts here" in look.get_attribute("aria-label")
     assert "wrong" in browser.one('[data-at="fc|1"]').get_attribute("class")
     assert "identical" in browser.one('[data-at="fc|0"]').get_attribute("class")
@@ -157,7 +157,7 @@ def test_blocks_close_and_open(browser, file):
     name.click()
     assert browser.all(CULPRIT_CELL) == []
     closed = browser.one('[data-at="mixed.right|1"]')
-    assert "guilty" in closed.get_attribute("class")  # shows the worst of what is inside
+    assert "guilty" in closed.get_attribute("class")  # shows the worst of its layers
     closed.click()
     assert browser.one(".panel h3").text == tiny.CULPRIT
     name = browser.one('button[data-at="mixed.right|-1"]')
@@ -180,11 +180,11 @@ def test_lanes_follow_the_dataflow(browser, file):
     """
     width, rows = browser.run(script)
     assert width == 2
-    assert rows["mixed"][0] is False  # what is inside flows, not an open block
+    assert rows["mixed"][0] is False  # its layers are in the flow, the open block isn't
     left, pool, right = rows["mixed.left.conv"], rows["mixed.right.pool"], rows[tiny.CULPRIT]
-    assert (left[1], pool[1], right[1]) == (1, 0, 0)  # the branches have lanes of their own
+    assert (left[1], pool[1], right[1]) == (1, 0, 0)  # each branch has a lane of its own
     into = [line for line in rows["mixed.concat"][2] if line[3] == 1]
-    assert sorted(line[0] for line in into) == [0, 1]  # and both go into the concatenation
+    assert sorted(line[0] for line in into) == [0, 1]  # and all of them end in the concatenation
     assert rows["logits"][2] == [[0, 0, 0, 1]]
 
 
@@ -252,7 +252,7 @@ def test_narrow_screens_scroll_down_only(browser, file, width):
     assert browser.run("return document.documentElement.scrollWidth") <= width
     browser.one('[data-at="fc|1"]').click()
     assert browser.run("return document.documentElement.scrollWidth") <= width
-    if width < 600:  # one column: the panel comes into view
+    if width < 600:  # in one column, the panel scrolls into view
         script = "return document.querySelector('.panel').getBoundingClientRect().top"
         assert -1 <= browser.run(script) < 100
     clean_log(browser)

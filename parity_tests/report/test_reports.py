@@ -1,4 +1,4 @@
-"""Reports for programs: JSON against its schema, JUnit's XML against the rules of Ant's schema."""
+"""Reports for programs: JSON against its schema, JUnit XML against the rules of Ant's."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DOCUMENTED = (ROOT / "docs" / "json.md").read_text()
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> CheckResult:
-    """Return a check with all that can be: agreement, errors, a crash, a dtype that isn't there."""
+    """Return a check with all that can occur: agreement, errors, a crash, a missing dtype."""
     _, (right, bad) = tiny.reports(tmp_path_factory.mktemp("traces"))
     bad.report.loader.append("stem.conv.weight: 1 of 9 elements are not as loaded & more")
     bad.report.endpoints[0].verdict = UNJUDGED
@@ -115,7 +115,7 @@ def test_schema_refuses(result, where, value):
         validate(found)
 
 
-# JUnit. The rules are those of the schema of Apache Ant's JUnit task, as published by Windy Road.
+# JUnit. The rules are those of the schema for Apache Ant's JUnit task, as published by Windy Road.
 
 SUITE = {"name", "timestamp", "hostname", "tests", "failures", "errors", "time", "package", "id"}
 CASE = {"name", "classname", "time"}

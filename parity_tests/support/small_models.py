@@ -18,6 +18,16 @@ def images(seed: int = 0) -> np.ndarray[Any, Any]:
     return np.random.default_rng(seed).standard_normal(SHAPE)
 
 
+def mxnet_module() -> Any:
+    """Return MXNet, which needs names that NumPy has since removed."""
+    for name in ("bool", "object", "int", "float", "complex", "str"):
+        if name not in vars(np):
+            setattr(np, name, getattr(builtins, name))
+    import mxnet
+
+    return mxnet
+
+
 def torch_net(
     pad: int = 3, eps: float = 1e-3, activation: str = "relu", surplus: bool = False,
     reverse: bool = False,
@@ -83,7 +93,7 @@ def keras_net(same: bool = False, eps: float = 1e-3) -> Any:
             super().__init__()
             self.pad = layers.ZeroPadding2D(3)
             self.conv = layers.Conv2D(8, 7, strides=2, padding="same" if same else "valid")
-            self.norm = layers.BatchNormalization(epsilon=eps)
+            self.norm = layers.BatchNormalization(epsilon=eps, momentum=0.9)
             self.pad2 = layers.ZeroPadding2D(1)
             self.pool = layers.MaxPooling2D(3, strides=2)
             self.block = Block()
@@ -107,7 +117,7 @@ def functional_keras_net() -> Any:
     keras.utils.set_random_seed(0)
     given = keras.Input((SHAPE[2], SHAPE[3], 3))
     x = layers.Conv2D(8, 7, strides=2, name="conv")(layers.ZeroPadding2D(3)(given))
-    x = layers.ReLU()(layers.BatchNormalization(epsilon=1e-3)(x))
+    x = layers.ReLU()(layers.BatchNormalization(epsilon=1e-3, momentum=0.9)(x))
     x = layers.MaxPooling2D(3, strides=2)(layers.ZeroPadding2D(1)(x))
     left = layers.Activation("relu")(layers.Conv2D(6, 1)(x))
     right = layers.Conv2D(6, 3, padding="same", activation="relu")(
@@ -119,10 +129,7 @@ def functional_keras_net() -> Any:
 
 
 def gluon_net(hybridize: bool = True, counts_padding: bool = False) -> Any:
-    for name in ("bool", "object", "int", "float", "complex", "str"):  # since removed from NumPy
-        if name not in vars(np):
-            setattr(np, name, getattr(builtins, name))
-    import mxnet
+    mxnet = mxnet_module()
     from mxnet.gluon import nn
 
     class Net(mxnet.gluon.HybridBlock):

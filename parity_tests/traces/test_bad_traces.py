@@ -1,4 +1,4 @@
-"""A trace that was tampered with, or comes from another run than it says, is refused."""
+"""A trace that was tampered with, or isn't of the run that it claims, is refused."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def copy(made):
-    """Return a copy of the trace, in the current folder."""
+    """Return a copy of the trace in the current folder."""
     return Path(shutil.copytree(made, "copy"))
 
 
 def rewrite(folder: Path, change, *, seal: bool = True) -> None:
-    """Let `change` have a trace's record, and write it anew, with a seal that fits."""
+    """Pass a trace's record to `change`, and write it again with a seal that fits."""
     file = folder / "trace.json"
     record = json.loads(file.read_text())
     change(record)

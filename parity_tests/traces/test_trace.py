@@ -1,4 +1,4 @@
-"""Traces: whole or not there, refused when changed, copies of what was computed."""
+"""Traces are complete or absent, refused when changed, and copies of what was computed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def written(folder, **arrays):
 
 
 def edited(trace, change):
-    """Change trace.json, and read the trace again."""
+    """Change trace.json and read the trace again."""
     file = trace.folder / "trace.json"
     record = json.loads(file.read_text())
     change(record)
@@ -254,7 +254,7 @@ def test_graph_of_the_oracle_is_that_of_the_source(oracle_trace):
 
 
 def test_captures_are_copies(load_adapter, monkeypatch, tmp_path):
-    """An activation in place overwrites the convolution's output after it was seen."""
+    """An in-place activation overwrites the convolution's output after it was recorded."""
     adapter = load_adapter("pt")
     from torch import nn
 

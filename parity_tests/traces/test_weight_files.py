@@ -1,4 +1,4 @@
-"""Seeded weights, and weight files: whole, checked, refused when anything is wrong."""
+"""Seeded weights, and weight files: complete, verified, refused when anything is wrong."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def file(tmp_path, arrays):
 
 
 def rewrite(path, arrays=None, **metadata):
-    """Write the file anew with other arrays or metadata; a metadatum of None goes."""
+    """Rewrite the file with other arrays or metadata; metadata of None are removed."""
     from safetensors import safe_open
 
     with safe_open(path, "np") as opened:
@@ -100,7 +100,7 @@ def test_photographs_get_several_classes(classes, least):
     inception_np.set_weights(net, shared.arrays)
     logits = net(photos.load(photos.photographs(), (128, 128), 3))
     assert len(set(logits.argmax(axis=1))) >= least
-    # What tells images apart is not small beside what tells classes apart.
+    # Differences between images aren't small beside differences between classes.
     assert logits.std(axis=0).mean() > 0.5 * logits.std(axis=1).mean()
 
 

@@ -34,7 +34,7 @@ BROKEN = (
 
 
 def random_weights(network, options, dtype):
-    """Return values with every bit of the mantissa in use; variances positive."""
+    """Return values that use every bit of the mantissa; variances are positive."""
     rng = np.random.default_rng(3)
     return {
         name: rng.uniform(0.5, 1.5, shape).astype(dtype)
@@ -43,7 +43,7 @@ def random_weights(network, options, dtype):
 
 
 def broken_weights(arrays):
-    """Return `arrays` with one array wrong in each way of BROKEN."""
+    """Return `arrays` with one array wrong in each of the ways of BROKEN."""
     arrays = {name: array.copy() for name, array in arrays.items()}
     del arrays["b1.0.conv.bias"]
     arrays["b2.0.conv.bias"] = arrays["b2.0.conv.bias"][1:]
@@ -82,7 +82,7 @@ def assert_same(found, expected):
 
 
 def quick_round_trip(p):
-    """Every network in every backend, in one dtype; the smallest in both."""
+    """Every network in every backend, in one dtype; the smallest in both dtypes."""
     usual = "float64" if p["backend"] == catalogue.ORACLE else "float32"
     return p["variant"] == 0 and (p["network"] == "googlenet" or p["dtype"] == usual)
 
@@ -165,7 +165,7 @@ def test_saved_network_loads_into_every_backend(load_adapter, backend, batch_nor
         loaded = load(file, other.name)
         found = other.get_weights(loaded)
         assert_same({n: a.astype(np.float32) for n, a in found.items()}, given)
-        # Float32 rounding alone; another network's logits are off by about 1.
+        # Float32 rounding only; another network's logits are off by about 1.
         assert relative_l2(forward(other, loaded, x), expected) < 1e-3
 
 

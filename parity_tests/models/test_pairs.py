@@ -1,0 +1,47 @@
+"""Small models of other people's kinds: right ports pass, and faulty ones are explained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from inception_parity.models import compare
+
+from ..conftest import chosen_backends
+from .pairs import Fault, Pair, all_pairs, judged
+
+pytestmark = pytest.mark.skipif(
+    not {"pt", "tf", "mx"} <= set(chosen_backends()), reason="holds three frameworks together"
+)
+PAIRS = list(all_pairs())
+FAULTS = [pytest.param(p, f, id=f"{p}-{f.name}") for p in PAIRS for f in p.faults]
+# Where a right port is more or fewer operations than the original's layer.
+OTHERWISE = ("gru-initial-state-pt-tf",)
+
+
+@pytest.mark.parametrize("pair", [p for p in PAIRS if str(p) not in OTHERWISE], ids=str)
+def test_a_right_port_passes(pair: Pair) -> None:
+    outcome = judged(pair)
+    assert not outcome.fails, outcome.text
+
+
+@pytest.mark.parametrize(("pair", "fault"), FAULTS)
+def test_a_faulty_port_is_explained_at_the_right_layer(pair: Pair, fault: Fault) -> None:
+    outcome = judged(pair, fault)
+    assert outcome.fails
+    assert outcome.place == fault.place, outcome.text
+    assert fault.cause in outcome.causes, outcome.text
+
+
+WITH_WEIGHTS = [p for p in PAIRS if not p.options.get("copy_weights")]
+
+
+@pytest.mark.parametrize("pair", [p for p in WITH_WEIGHTS if str(p) not in OTHERWISE], ids=str)
+def test_copied_weights_are_what_a_right_port_holds(pair: Pair) -> None:
+    made: Any = compare(
+        pair.original(), pair.port(), pair.inputs(), copy_weights=True, **pair.options
+    )
+    assert not made.fails, made.text()
+    assert made.copied is not None
+    assert not made.copied.left
