@@ -41,7 +41,8 @@ class SuspectLayer:
     - max_pool: kernel, stride, pads, dilation, ceil False
     - avg_pool: kernel, stride, pads, count_include_pad, ceil False
     - adaptive_pool: output; global_pool
-    - act: function "relu" (others: `activations.ACTIVATIONS`)
+    - act: function "relu" (others: `activations.ACTIVATIONS`), with slope, axis, low and high
+      where it has them; prelu: weight, for each channel, or as an input without its batch
     - add: residual_scale 1, the factor of all inputs but the first, which is the shortcut
     - concat, flatten, dropout (p), lrn (size, alpha, beta, k), affine (scale, shift)
     - layer_norm, rms_norm: eps, axes (-1,), whose sizes weight and bias have; group_norm: eps,
