@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .activations import activated
+from .interpolation import resize_weights
 from .normalisations import normalised
 from .recurrences import recurrent
 from .suspect import Array, Pads, SuspectLayer
@@ -340,6 +341,15 @@ def _slice(layer: SuspectLayer, x: Array) -> Array:
     return np.take(x, index, axis=where)
 
 
+def _resize(layer: SuspectLayer, x: Array) -> Array:
+    rule = layer.get("rule")
+    rows, columns = (
+        resize_weights(rule, size, have, bool(layer.get("single")))
+        for size, have in zip(layer.get("size"), x.shape[2:], strict=True)
+    )
+    return np.array(rows @ x @ columns.T)
+
+
 def _identity(layer: SuspectLayer, inputs: Inputs, channels: Channels) -> Array:
     return take(inputs[0] if inputs else layer.reference, channels)
 
@@ -359,7 +369,8 @@ def _whole(function: Callable[..., Array]) -> _Function:
 
 
 def _add(layer: SuspectLayer, first: Array, *others: Array) -> Array:
-    total: Array = first + layer.get("residual_scale") * np.sum(others, axis=0)
+    shortcut, residual = layer.get("shortcut_scale"), layer.get("residual_scale")
+    total: Array = shortcut * first + residual * np.sum(others, axis=0)
     return total
 
 
@@ -386,6 +397,7 @@ _LAYERS: dict[str, _Function] = {
     "rnn": _whole(recurrent),
     "slice": _whole(_slice),
     "affine": _whole(_affine),
+    "resize": _by_channel(_resize),
     "dropout": _identity,
     "input": _identity,
     "output": _identity,

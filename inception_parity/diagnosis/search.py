@@ -23,6 +23,7 @@ from . import (
     pools,
     precision,
     recurrent,
+    resizing,
     windows,
     wiring,
 )
@@ -55,6 +56,7 @@ BY_KIND: dict[str, tuple[Explanation, ...]] = {
     "slice": recurrent.SLICE,
     "dropout": (outputs.dropout_scale,),
     "affine": inputs.AFFINE,
+    "resize": resizing.RESIZE,
     "input": inputs.INPUT,
 }
 # Kinds of which frameworks compute something in float32 even in a float64 run: a constant, a

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from inception_parity.models import compare
-
 from ..conftest import chosen_backends
-from .pairs import Fault, Pair, all_pairs, judged
+from .pairs import Fault, Pair, all_pairs, compared, judged
 
 pytestmark = pytest.mark.skipif(
     not {"pt", "tf", "mx"} <= set(chosen_backends()), reason="holds three frameworks together"
@@ -43,9 +39,7 @@ WITH_WEIGHTS = [p for p in PAIRS if not p.options.get("copy_weights")]
 
 @pytest.mark.parametrize("pair", [p for p in WITH_WEIGHTS if str(p) not in OTHERWISE], ids=str)
 def test_copied_weights_are_what_a_right_port_holds(pair: Pair) -> None:
-    made: Any = compare(
-        pair.original(), pair.port(), pair.inputs(), copy_weights=True, **pair.options
-    )
+    made = compared(pair, pair.port, copy_weights=True)
     assert not made.fails, made.text()
     assert made.copied is not None
     assert not made.copied.left
