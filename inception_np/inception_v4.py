@@ -12,9 +12,11 @@ from .layers import (
     Module,
     Sequential,
     conv_norm_act,
+    require_classes,
     require_heads,
     require_positive,
 )
+from .network import Network
 from .pools import AvgPool, GlobalAvgPool, MaxPool
 
 BN_EPS = 1e-3  # the same in TF-slim, timm and pytorchcv
@@ -62,7 +64,8 @@ class Mixed4a(Module):
     """Two parallel branches that end in a 3x3 without padding, one with 1x7 and 7x1 before it.
 
     Source: Szegedy et al. 2016, arXiv:1602.07261, figure 3; TF-slim's inception_v4.
-    Deviation: 1x7 comes before 7x1, as in all implementations; not in the figure.
+    Deviation: 1x7 comes before 7x1, as in TF-slim, timm and pytorchcv; the figure has
+    them the other way round.
 
     Args:
         in_channels: channels of the input.
@@ -246,8 +249,9 @@ class InceptionV4B(Module):
     """Four parallel branches on the 17 x 17 grid, with 1x7 and 7x1 in place of 7x7.
 
     Source: Szegedy et al. 2016, arXiv:1602.07261, figure 5; TF-slim's inception_v4.
-    Deviation: the longer branch begins with 7x1, the shorter with 1x7, as in all
-    implementations; the figure has another order.
+    Deviation: the longer branch is 7x1, 1x7, 7x1, 1x7 and the shorter 1x7, 7x1, as in
+    TF-slim, timm and pytorchcv. In the figure the longer begins with 1x7, and the
+    shorter has 1x7 twice.
 
     Args:
         in_channels: channels of the input.
@@ -349,7 +353,8 @@ class InceptionV4C(Module):
     """Four parallel branches on the 8 x 8 grid, two of which end in parallel 1x3 and 3x1.
 
     Source: Szegedy et al. 2016, arXiv:1602.07261, figure 6; TF-slim's inception_v4.
-    Deviation: 3x1 comes before 1x3, as in all implementations; not in the figure.
+    Deviation: 3x1 comes before 1x3, as in TF-slim, timm and pytorchcv; the figure has
+    them the other way round.
 
     Args:
         in_channels: channels of the input.
@@ -402,19 +407,20 @@ class InceptionV4C(Module):
         return "Inception-v4 block C"
 
 
-class InceptionV4(Module):
+class InceptionV4(Network):
     """Inception-v4.
 
     Source: Szegedy et al. 2016, arXiv:1602.07261, figures 3 to 9, as in TF-slim.
     Deviation: set by the arguments; the order of 1x7 and 7x1, and of 1x3 and 3x1, is
-    TF-slim's. timm's and pytorchcv's networks have no head and
-    no dropout by default. TF-slim's weights have no batch-norm weight, and 1001
-    classes. In training this returns (logits, aux); in inference the logits, unless
-    `return_aux`.
+    TF-slim's, not that of figures 3, 5 and 6. timm's and pytorchcv's networks have no
+    head and no dropout by default. TF-slim's weights have no batch-norm weight, and
+    1001 classes. In training this returns (logits, aux); in inference the logits,
+    unless `return_aux`.
 
     Args:
         in_channels: channels of the input.
-        num_classes: length of the logits.
+        num_classes: length of the logits; 0 for no classifier,
+            with `use_aux=False`.
         use_aux: whether there is an auxiliary head, on the last 17 x 17 grid.
         count_include_pad: whether average pools count their padding.
         bn_scale: whether batch norm has a weight; TF-slim's has not.
@@ -430,6 +436,12 @@ class InceptionV4(Module):
             without `use_aux`.
     """
 
+    classifier = "fc"
+    head_classifiers = ("AuxLogits.fc",)
+    grid_layer = "Mixed_7d"
+    pooled_layer = "flatten"
+    num_features = 1536
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -441,7 +453,8 @@ class InceptionV4(Module):
         return_aux: bool = False,
     ) -> None:
         super().__init__()
-        require_positive(in_channels=in_channels, num_classes=num_classes)
+        require_positive(in_channels=in_channels)
+        require_classes(num_classes, use_aux)
         require_heads(use_aux, return_aux)
         self.options = {
             "in_channels": in_channels,
@@ -482,7 +495,7 @@ class InceptionV4(Module):
         self.avgpool = GlobalAvgPool()  # 1536 x 1 x 1
         self.dropout = Dropout(0.2)
         self.flatten = Flatten()  # 1536
-        self.fc = Linear(1536, num_classes)  # num_classes
+        self.fc = Linear(1536, num_classes) if num_classes else None  # num_classes
 
     def forward(self, x: Array) -> Array | tuple[Array, ...]:
         heads = self.training or self.return_aux
@@ -493,5 +506,6 @@ class InceptionV4(Module):
         x = self.Mixed_6h(self.Mixed_6g(self.Mixed_6f(self.Mixed_6e(x))))
         aux = self.AuxLogits(x) if heads and self.AuxLogits is not None else None
         x = self.Mixed_7d(self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x))))
-        logits = self.fc(self.flatten(self.dropout(self.avgpool(x))))
+        x = self.flatten(self.dropout(self.avgpool(x)))
+        logits = x if self.fc is None else self.fc(x)
         return logits if aux is None else (logits, aux)

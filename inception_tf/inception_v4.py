@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import KerasTensor
 
-from ._graph import Block, Network
+from ._graph import Block
 from .inception_v3 import InceptionAux
 from .layers import (
     Concat,
@@ -16,9 +16,11 @@ from .layers import (
     Linear,
     Sequential,
     conv_norm_act,
+    require_classes,
     require_heads,
     require_positive,
 )
+from .network import Network
 from .pools import AvgPool, GlobalAvgPool, MaxPool
 
 BN_EPS = 1e-3  # the same in TF-slim, timm and pytorchcv
@@ -66,7 +68,8 @@ class Mixed4a(Block):
     """Two parallel branches that end in a 3x3 without padding, one with 1x7 and 7x1 before it.
 
     Source: Szegedy et al. 2016, arXiv:1602.07261, figure 3; TF-slim's inception_v4.
-    Deviation: 1x7 comes before 7x1, as in all implementations; not in the figure.
+    Deviation: 1x7 comes before 7x1, as in TF-slim, timm and pytorchcv; the figure has
+    them the other way round.
 
     Args:
         in_channels: channels of the input.
@@ -246,8 +249,9 @@ class InceptionV4B(Block):
     """Four parallel branches on the 17 x 17 grid, with 1x7 and 7x1 in place of 7x7.
 
     Source: Szegedy et al. 2016, arXiv:1602.07261, figure 5; TF-slim's inception_v4.
-    Deviation: the longer branch begins with 7x1, the shorter with 1x7, as in all
-    implementations; the figure has another order.
+    Deviation: the longer branch is 7x1, 1x7, 7x1, 1x7 and the shorter 1x7, 7x1, as in
+    TF-slim, timm and pytorchcv. In the figure the longer begins with 1x7, and the
+    shorter has 1x7 twice.
 
     Args:
         in_channels: channels of the input.
@@ -347,7 +351,8 @@ class InceptionV4C(Block):
     """Four parallel branches on the 8 x 8 grid, two of which end in parallel 1x3 and 3x1.
 
     Source: Szegedy et al. 2016, arXiv:1602.07261, figure 6; TF-slim's inception_v4.
-    Deviation: 3x1 comes before 1x3, as in all implementations; not in the figure.
+    Deviation: 3x1 comes before 1x3, as in TF-slim, timm and pytorchcv; the figure has
+    them the other way round.
 
     Args:
         in_channels: channels of the input.
@@ -404,14 +409,15 @@ class InceptionV4(Network):
 
     Source: Szegedy et al. 2016, arXiv:1602.07261, figures 3 to 9, as in TF-slim.
     Deviation: set by the arguments; the order of 1x7 and 7x1, and of 1x3 and 3x1, is
-    TF-slim's. timm's and pytorchcv's networks have no head and
-    no dropout by default. TF-slim's weights have no batch-norm weight, and 1001
-    classes. In training this returns (logits, aux); in inference the logits, unless
-    `return_aux`.
+    TF-slim's, not that of figures 3, 5 and 6. timm's and pytorchcv's networks have no
+    head and no dropout by default. TF-slim's weights have no batch-norm weight, and
+    1001 classes. In training this returns (logits, aux); in inference the logits,
+    unless `return_aux`.
 
     Args:
         in_channels: channels of the input.
-        num_classes: length of the logits.
+        num_classes: length of the logits; 0 for no classifier,
+            with `use_aux=False`.
         use_aux: whether there is an auxiliary head, on the last 17 x 17 grid.
         count_include_pad: whether average pools count their padding.
         bn_scale: whether batch norm has a weight; TF-slim's has not.
@@ -427,6 +433,12 @@ class InceptionV4(Network):
             without `use_aux`.
     """
 
+    classifier = "fc"
+    head_classifiers = ("AuxLogits.fc",)
+    grid_layer = "Mixed_7d"
+    pooled_layer = "flatten"
+    num_features = 1536
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -438,7 +450,8 @@ class InceptionV4(Network):
         return_aux: bool = False,
         **kwargs: Any,
     ) -> None:
-        require_positive(in_channels=in_channels, num_classes=num_classes)
+        require_positive(in_channels=in_channels)
+        require_classes(num_classes, use_aux)
         require_heads(use_aux, return_aux)
         self.options = {
             "in_channels": in_channels,
@@ -479,7 +492,7 @@ class InceptionV4(Network):
         self.avgpool = GlobalAvgPool()  # 1536 x 1 x 1
         self.dropout = Dropout(0.2)
         self.flatten = Flatten()  # 1536
-        self.fc = Linear(1536, num_classes)  # num_classes
+        self.fc = Linear(1536, num_classes) if num_classes else None  # num_classes
         super().__init__(**kwargs)
 
     def call(self, x: KerasTensor, training: bool = False) -> KerasTensor | tuple[KerasTensor, ...]:
@@ -491,5 +504,6 @@ class InceptionV4(Network):
         x = self.Mixed_6h(self.Mixed_6g(self.Mixed_6f(self.Mixed_6e(x))))
         aux = self.AuxLogits(x) if heads and self.AuxLogits is not None else None
         x = self.Mixed_7d(self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x))))
-        logits = self.fc(self.flatten(self.dropout(self.avgpool(x))))
+        x = self.flatten(self.dropout(self.avgpool(x)))
+        logits = x if self.fc is None else self.fc(x)
         return logits if aux is None else (logits, aux)

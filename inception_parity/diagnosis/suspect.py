@@ -41,9 +41,11 @@ class SuspectLayer:
     - max_pool: kernel, stride, pads, dilation, ceil False
     - avg_pool: kernel, stride, pads, count_include_pad, ceil False
     - adaptive_pool: output; global_pool
-    - act: function "relu" (others: `activations.ACTIVATIONS`)
-    - add: residual_scale 1, the factor of all inputs but the first, which is the shortcut
+    - act: function "relu" (others: `activations.ACTIVATIONS`), with slope, axis, low and high
+      where it has them; prelu: weight, for each channel, or as an input without its batch
+    - add: shortcut_scale 1, the factor of the first input; residual_scale 1, of all others
     - concat, flatten, dropout (p), lrn (size, alpha, beta, k), affine (scale, shift)
+    - resize: size; rule, one of `interpolation.RULES`
     - layer_norm, rms_norm: eps, axes (-1,), whose sizes weight and bias have; group_norm: eps,
       groups; instance_norm: eps; weights weight and bias
     - lstm, gru, rnn: one direction of one layer (`recurrences`): function "tanh", reverse False,
@@ -143,6 +145,7 @@ _DEFAULTS: dict[str, Any] = {
     "fill": None,  # value of the padding; None: 0, or -infinity in max pools
     "pad_mode": "constant",  # or reflect, edge, wrap, as NumPy calls them
     "function": "relu",
+    "shortcut_scale": 1.0,
     "residual_scale": 1.0,
     "recurrent_function": "sigmoid",
     "reset_after": True,
