@@ -89,14 +89,17 @@ class TensorReport:
         names = self._both(first.name)
         say(f"first:  {names} {self._shape(first.name)}   {first.numbers(limit)}", "bold")
         say(f"        {place} before it agree; {len(failing) - 1} of those after it differ")
+        groups: dict[str, list[str]] = {}
         for name, cause in self.causes.items():
-            where = f" [{self._both(name)}]" if len(self.causes) > 1 else ""
-            if cause is None:
-                say(f"cause:  not found{where}: no simple one")
-                continue
-            before = "shapes differ" if cause.before is None else f"{cause.before:.1e}"
-            say(f"cause:  {cause.text}{where}")
-            say(f"        relative L2 {before}, with this explanation {cause.after:.1e}")
+            text = "not found: no simple one" if cause is None else cause.text
+            groups.setdefault(text, []).append(name)
+        for text, names_of in groups.items():
+            where = f" [{few(names_of)}]" if len(self.causes) > 1 else ""
+            say(f"cause:  {text}{where}")
+            cause = self.causes[names_of[0]]
+            if cause is not None:
+                before = "shapes differ" if cause.before is None else f"{cause.before:.1e}"
+                say(f"        relative L2 {before}, with this explanation {cause.after:.1e}")
 
     def _show_verdict(self, say: Any) -> None:
         count = len(self.arrays)
