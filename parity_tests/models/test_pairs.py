@@ -16,11 +16,9 @@ pytestmark = pytest.mark.skipif(
 )
 PAIRS = list(all_pairs())
 FAULTS = [pytest.param(p, f, id=f"{p}-{f.name}") for p in PAIRS for f in p.faults]
-# Where a right port is more or fewer operations than the original's layer.
-OTHERWISE = ("gru-initial-state-pt-tf",)
 
 
-@pytest.mark.parametrize("pair", [p for p in PAIRS if str(p) not in OTHERWISE], ids=str)
+@pytest.mark.parametrize("pair", PAIRS, ids=str)
 def test_a_right_port_passes(pair: Pair) -> None:
     outcome = judged(pair)
     assert not outcome.fails, outcome.text
@@ -34,9 +32,7 @@ def test_a_faulty_port_is_explained_at_the_right_layer(pair: Pair, fault: Fault)
     assert fault.cause in outcome.causes, outcome.text
 
 
-@pytest.mark.parametrize(
-    "pair", [p for p in PAIRS if p.faults and str(p) not in OTHERWISE], ids=str
-)
+@pytest.mark.parametrize("pair", [p for p in PAIRS if p.faults], ids=str)
 def test_copied_weights_mend_a_port_whose_weights_are_wrong(pair: Pair) -> None:
     """Into the right port: what is copied has to be what it holds."""
     made: Any = compare(
