@@ -15,7 +15,8 @@ def load_pretrained(path: str | Path, verify: bool = True, **options: Any) -> An
     it imports by name when it is called.
 
     Args:
-        path: the file.
+        path: the file, or a name that `inception-parity pretrained` lists, such as
+            `torchvision/inception_v3`; its file is downloaded the first time.
         verify: whether a network from another library is first run there, if that
             library is installed, and compared with this one; otherwise a warning
             says that the conversion is unverified.

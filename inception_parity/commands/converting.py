@@ -81,7 +81,8 @@ def inspect_command(file: Path, given: SourceOptions, as_json: bool = False) -> 
 
         inception-parity inspect inception_v3.pth
     """
-    found = identify(file, given.claim())
+    with progress() as say:
+        found = identify(file, given.claim(), say)
     wrong = found.wrong()
     arrays = {} if wrong else {name: found.array(name) for name in found.names}
     fits = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +61,8 @@ class NetworkOptions:
     def arrays(self) -> Arrays:
         """Return the weights of the file, or seeded ones."""
         if self.weights is not None:
-            return network_weights(self.weights)
+            with progress() as say:
+                return network_weights(self.weights, say)
         return seeding.seeded(NETWORK, {}, self.seed).arrays
 
     def extractor(self, arrays: Arrays) -> Extractor:
@@ -72,13 +74,13 @@ class NetworkOptions:
             )  # fmt: skip
 
 
-def network_weights(path: Path) -> Arrays:
+def network_weights(path: Path, say: Callable[[str], None] = lambda text: None) -> Arrays:
     """Return the weights of the FID's network, from pytorch-fid's, torch-fidelity's or our file.
 
     Raises:
         InputError: it can't be read, or isn't of that network.
     """
-    return read(identify(path, Claim(network=NETWORK, settings={"in_channels": 3}))).arrays
+    return read(identify(path, Claim(network=NETWORK, settings={"in_channels": 3}), say)).arrays
 
 
 @command("fid")

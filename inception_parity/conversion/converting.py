@@ -44,7 +44,7 @@ class Wanted:
     """What is to be converted, and into what.
 
     Args:
-        source: a file of any format in `formats`.
+        source: a file of any format in `formats`, or a name of the index in `pretrained`.
         target: the file to write; for a library its suffix says in which format.
         to: `shared`, `onnx`, or one of `libraries.LIBRARIES`.
         claim: what is said about the source.
@@ -117,7 +117,7 @@ def convert(wanted: Wanted, progress: Callable[[str], None] = lambda text: None)
     info = wanted.library()
     names = wanted.chosen_backends() if info is None else [info.backend]
     progress("reading")
-    found = identify(wanted.source, wanted.claim)
+    found = identify(wanted.source, wanted.claim, progress)
     shared = read(found)
     if info is not None:
         require_room(found, shared, info)

@@ -10,41 +10,59 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .. import formats, libraries
+from .. import formats, libraries, pretrained
 from ..errors import InputError, reading
 from ..formats import Content
 from ..libraries import ONNX, SHARED, Library
 from ..networks import catalogue
+from ..pretrained.fetching import on_stderr
 from ..traces import weights
 from .found import Claim, Found
 
 BACKGROUND = 1001  # ImageNet's classes, and one before them
 
 
-def identify(path: Path, claim: Claim = Claim()) -> Found:  # noqa: B008  it is immutable
+def identify(
+    path: Path,
+    claim: Claim = Claim(),  # noqa: B008  it is immutable
+    say: Callable[[str], None] = on_stderr,
+) -> Found:
     """Find out what a file is.
 
     Args:
-        path: a file of any format in `formats`.
+        path: a file of any format in `formats`, or a name of the index in `pretrained`.
         claim: what is said about it.
+        say: told in lines how far a download is.
 
     Raises:
-        InputError: the file can't be read, is nothing that is known here, or isn't
+        InputError: the file can't be had or read, is nothing that is known here, or isn't
             what it was said to be.
     """
     if claim.library not in (None, SHARED, ONNX):
         libraries.library(str(claim.library))
     if claim.network is not None:
         catalogue.network(claim.network)
+    named = pretrained.known(path)
+    if named is not None:
+        path, claim = pretrained.local_file(named.name, say), _completed(claim, named)
     content = formats.read(path)
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return Identification(path, content, sha256, claim).found()
+
+
+def _completed(claim: Claim, named: pretrained.Entry) -> Claim:
+    """Add what the index says of a file to what the user says, who has the last word."""
+    return Claim(
+        claim.library or named.library,
+        claim.network or named.network,
+        {**named.options, **claim.settings},
+    )
 
 
 @dataclass(frozen=True)

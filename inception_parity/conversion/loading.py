@@ -24,7 +24,8 @@ def load_pretrained(path: str | Path, backend: str, verify: bool = True, **optio
     `libraries.LIBRARIES`; its content decides.
 
     Args:
-        path: the file.
+        path: the file, or a name that `inception-parity pretrained` lists; its file is downloaded
+            the first time.
         backend: `pt`, `tf`, `mx` or `np`: which package's network.
         verify: whether to run another library's network first, if that library is installed,
             and compare it with this one; where that isn't possible, a warning says that nothing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tarfile
 import time
@@ -25,14 +26,27 @@ FASHION_MNIST_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/
 CIFAR_10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 CIFAR_10_HASH = "md5:c32a1d4ab5d03f1284b67883e8d87530"  # which is what its authors publish
 
+CACHE, OFFLINE = "INCEPTION_PARITY_CACHE", "INCEPTION_PARITY_OFFLINE"  # environment variables
+
 LINE_SECONDS = 5.0  # between lines that say how far a download is
 
 Say = Callable[[str], None]
 
 
+def cache_root() -> Path:
+    """Return the folder for all downloads: that of INCEPTION_PARITY_CACHE, or the user's own."""
+    own = os.environ.get(CACHE)
+    return Path(own).absolute() if own else Path(platformdirs.user_cache_dir("inception-parity"))
+
+
+def is_offline() -> bool:
+    """Return whether nothing may be downloaded."""
+    return os.environ.get(OFFLINE, "").lower() not in ("", "0", "false", "no")
+
+
 def cache() -> Path:
-    """Return the folder for downloads."""
-    return Path(platformdirs.user_cache_dir("inception-parity")) / "data"
+    """Return the folder for data sets."""
+    return cache_root() / "data"
 
 
 def fashion_mnist(say: Say) -> Path:
@@ -73,6 +87,8 @@ def cifar_10(say: Say) -> Path:
 
 
 def _fetch(url: str, known_hash: str | None, folder: Path, say: Say) -> Path:
+    if is_offline():
+        raise InputError(f"{url}: not in the cache, and {OFFLINE} is set; give --data-folder")
     with needs("downloads need pooch", "data", instead=", or give --data-folder"):
         import pooch
     say(f"downloading {url}")
