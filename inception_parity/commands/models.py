@@ -66,9 +66,9 @@ def compare_models(
 
     Or two files of arrays (.npz, .safetensors, a folder of .npy), from whatever made them.
 
-    Layers are matched by what they are and by their place in the graph, arrays by their names,
-    values and order. Exit code 0: they agree. 1: they differ, or a layer has no counterpart.
-    2: bad usage or input.
+    Layers are matched by what they are, by their place in the graph and by their values, arrays
+    by their names, values and order. Exit code 0: all outputs and matched layers agree. 1: they
+    differ. 2: bad usage or input.
 
     Example:
 

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ..comparison.comparing import IDENTICAL, ROUNDING, WRONG, Comparison, measure, value_problem
 from ..comparison.limits import LIMIT_TENSORS
-from ..errors import InputError
+from ..errors import InputError, few
 from .causes import TensorCause, find_cause
 from .matching import NAME, PLACE, TOLD, VALUES, TensorMatch, match_tensors
 from .reading import EXPECTED, Tensors, read, tensors_of
