@@ -66,7 +66,8 @@ class Mixed4a(Block):
     """Two parallel branches that end in a 3x3 without padding, one with 1x7 and 7x1 before it.
 
     Source: Szegedy et al. 2016, arXiv:1602.07261, figure 3; TF-slim's inception_v4.
-    Deviation: 1x7 comes before 7x1, as in all implementations; not in the figure.
+    Deviation: 1x7 comes before 7x1, as in TF-slim, timm and pytorchcv; the figure has
+    them the other way round.
 
     Args:
         in_channels: channels of the input.
@@ -246,8 +247,9 @@ class InceptionV4B(Block):
     """Four parallel branches on the 17 x 17 grid, with 1x7 and 7x1 in place of 7x7.
 
     Source: Szegedy et al. 2016, arXiv:1602.07261, figure 5; TF-slim's inception_v4.
-    Deviation: the longer branch begins with 7x1, the shorter with 1x7, as in all
-    implementations; the figure has another order.
+    Deviation: the longer branch is 7x1, 1x7, 7x1, 1x7 and the shorter 1x7, 7x1, as in
+    TF-slim, timm and pytorchcv. In the figure the longer begins with 1x7, and the
+    shorter has 1x7 twice.
 
     Args:
         in_channels: channels of the input.
@@ -347,7 +349,8 @@ class InceptionV4C(Block):
     """Four parallel branches on the 8 x 8 grid, two of which end in parallel 1x3 and 3x1.
 
     Source: Szegedy et al. 2016, arXiv:1602.07261, figure 6; TF-slim's inception_v4.
-    Deviation: 3x1 comes before 1x3, as in all implementations; not in the figure.
+    Deviation: 3x1 comes before 1x3, as in TF-slim, timm and pytorchcv; the figure has
+    them the other way round.
 
     Args:
         in_channels: channels of the input.
@@ -404,10 +407,10 @@ class InceptionV4(Network):
 
     Source: Szegedy et al. 2016, arXiv:1602.07261, figures 3 to 9, as in TF-slim.
     Deviation: set by the arguments; the order of 1x7 and 7x1, and of 1x3 and 3x1, is
-    TF-slim's. timm's and pytorchcv's networks have no head and
-    no dropout by default. TF-slim's weights have no batch-norm weight, and 1001
-    classes. In training this returns (logits, aux); in inference the logits, unless
-    `return_aux`.
+    TF-slim's, not that of figures 3, 5 and 6. timm's and pytorchcv's networks have no
+    head and no dropout by default. TF-slim's weights have no batch-norm weight, and
+    1001 classes. In training this returns (logits, aux); in inference the logits,
+    unless `return_aux`.
 
     Args:
         in_channels: channels of the input.

@@ -1,4 +1,4 @@
-"""Words that stand for somebody's model, its inputs, or pairs of layers."""
+"""Words that stand for somebody's model, or for pairs of layers."""
 
 from __future__ import annotations
 
@@ -12,16 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..backends.quiet import import_tensorflow
-from ..data import images
-from ..data.images import parse_size
 from ..errors import InputError, nearest
-
-MOST_VALUES = 2**28  # of a random input: 2 GB
-PHOTOGRAPHS = "photographs"
 
 
 def build(text: str) -> Any:
@@ -113,36 +105,6 @@ def _module(place: str) -> Any:
         raise InputError(f"{place} needs {missing!r}, which isn't installed") from error
     except (Exception, SystemExit) as error:
         raise InputError(f"{place} can't be imported: {_where(error)}") from error
-
-
-def parse_input(text: str, size: str) -> NDArray[Any]:
-    """Return the array that `--input` stands for.
-
-    Raises:
-        InputError: it is neither a shape nor something that can be read.
-    """
-    if re.fullmatch(r"\d+(x\d+)+", text):
-        shape = tuple(int(side) for side in text.split("x"))
-        if min(shape) < 1 or int(np.prod(shape, dtype=np.float64)) > MOST_VALUES:
-            raise InputError(f"--input {text}: sides of 1 or more, and at most 2^28 values")
-        return np.random.default_rng(0).standard_normal(shape)
-    if text == PHOTOGRAPHS:
-        return images.load(images.photographs(), parse_size(size), 3)
-    path = Path(text)
-    if path.suffix == ".npy":
-        try:
-            array = np.load(path, allow_pickle=False)
-        except FileNotFoundError as error:
-            raise InputError(f"{path}: no such file") from error
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{path}: not an array that can be read ({error})") from error
-        return np.asarray(array)
-    if not path.exists():
-        raise InputError(
-            f"--input {text}: neither a shape such as 1x3x224x224, nor an image, a folder of "
-            f"images, an .npy file or {PHOTOGRAPHS!r}"
-        )
-    return images.load(images.find(path), parse_size(size), 3)
 
 
 def parse_match(texts: Sequence[str]) -> dict[str | None, Any]:

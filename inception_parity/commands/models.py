@@ -12,9 +12,9 @@ from typing import Any
 import typer
 
 from .. import errors, files
-from ..errors import InputError
 from . import err, out, progress, write_json
-from .model_arguments import build, parse_input, parse_match
+from .model_arguments import build, parse_match
+from .model_inputs import parse_inputs
 from .option_groups import command
 from .options import Reports
 
@@ -36,11 +36,8 @@ class ModelInputs:
     size: str = "224"
 
     def arrays(self) -> Any:
-        """Return one array, or a list of several."""
-        found = [parse_input(text, self.size) for text in self.inputs or []]
-        if not found:
-            raise InputError("no --input; give a shape, as in --input 1x3x224x224")
-        return found[0] if len(found) == 1 else found
+        """Return them as `capture` takes them."""
+        return parse_inputs(self.inputs or [], self.size)
 
 
 @dataclass(frozen=True)

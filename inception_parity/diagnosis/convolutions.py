@@ -82,11 +82,11 @@ def input_channels(layer: SuspectLayer) -> Iterator[Candidate]:
             orders[tuple(np.roll(range(count), by))] = "rolled by one"
     orders.pop(tuple(range(count)), None)
     for order, what in orders.items():
-        bgr = count == 3 and what == "reversed"
+        bgr = count == 3 and w.ndim == 4 and what == "reversed"
         text = f"input channels {what}{' (BGR for RGB)' if bgr else ''}"
         cost = 1 if what == "reversed" and count <= 4 else 2
         taken = layer.weighing(weight=w[:, list(order)])
-        line = fix(layer, "rgb") if bgr else fix(layer, "kernel")
+        line = fix(layer, "rgb") if bgr else _load_kernel(layer)
         yield Candidate("channel-order", text, taken, cost, fix=line)
 
 

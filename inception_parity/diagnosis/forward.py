@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from .activations import ACTIVATIONS, softmax
+from .interpolation import resize_weights
+from .normalisations import normalised
 from .recurrences import recurrent
 from .suspect import Array, Pads, SuspectLayer
 
@@ -200,6 +202,8 @@ def _few_channels(layer: SuspectLayer, x: Array, weight: Array) -> Array:
 
 def _dense(layer: SuspectLayer, inputs: Inputs, channels: Channels) -> Array:
     weight = layer.weights["weight"]
+    if inputs[0].ndim > 2:  # the features are along the last axis, and the channels steps
+        return take(inputs[0] @ weight.T + layer.weights.get("bias", 0.0), channels)
     rows = list(range(len(weight)) if channels is None else channels)
     return _with_bias(layer, inputs[0] @ weight[rows].T, rows)
 
@@ -331,6 +335,15 @@ def _slice(layer: SuspectLayer, x: Array) -> Array:
     return np.take(x, index, axis=where)
 
 
+def _resize(layer: SuspectLayer, x: Array) -> Array:
+    rule = layer.get("rule")
+    rows, columns = (
+        resize_weights(rule, size, have, bool(layer.get("single")))
+        for size, have in zip(layer.get("size"), x.shape[2:], strict=True)
+    )
+    return np.array(rows @ x @ columns.T)
+
+
 def _identity(layer: SuspectLayer, inputs: Inputs, channels: Channels) -> Array:
     return take(inputs[0] if inputs else layer.reference, channels)
 
@@ -350,7 +363,8 @@ def _whole(function: Callable[..., Array]) -> _Function:
 
 
 def _add(layer: SuspectLayer, first: Array, *others: Array) -> Array:
-    total: Array = first + layer.get("residual_scale") * np.sum(others, axis=0)
+    shortcut, residual = layer.get("shortcut_scale"), layer.get("residual_scale")
+    total: Array = shortcut * first + residual * np.sum(others, axis=0)
     return total
 
 
@@ -366,12 +380,17 @@ _LAYERS: dict[str, _Function] = {
     "concat": _whole(lambda layer, *xs: np.concatenate(xs, axis=int(layer.get("axis") or 1))),
     "add": _whole(_add),
     "flatten": _whole(_flatten),
+    "layer_norm": _whole(normalised),
+    "rms_norm": _whole(normalised),
+    "group_norm": _whole(normalised),
+    "instance_norm": _whole(normalised),
     "lrn": _whole(_lrn),
     "lstm": _whole(recurrent),
     "gru": _whole(recurrent),
     "rnn": _whole(recurrent),
     "slice": _whole(_slice),
     "affine": _whole(_affine),
+    "resize": _by_channel(_resize),
     "dropout": _identity,
     "input": _identity,
     "output": _identity,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import permutations, product
 from pathlib import Path
@@ -73,13 +74,9 @@ def affine(layer: SuspectLayer) -> Iterator[Candidate]:
         if found is None:
             continue
         scale, shift = found
-        same = np.ptp(scale) < 1e-8 * abs(scale[0]) and np.ptp(shift) < 1e-8 * max(
-            abs(shift[0]), abs(scale[0])
-        )
-        shown = [f"{s:.6g}" for s in (scale[:1] if same else scale)]
-        moved = [f"{s:.6g}" for s in (shift[:1] if same else shift)]
+        same, said = _said(scale, shift)
         bgr = "" if order == orders[0] else "BGR, and "
-        text = f"the images are {bgr}times {', '.join(shown)} plus {', '.join(moved)}"
+        text = f"the images are {bgr}{said}"
         plain = np.abs(shift).max() < 1e-9 * np.abs(scale).max()
         cost = (2 if plain and same else 3 if same else 4) + (0 if order == orders[0] else 1)
         fed = layer.fed(x * per_channel(scale, 4) + per_channel(shift, 4))
@@ -87,12 +84,23 @@ def affine(layer: SuspectLayer) -> Iterator[Candidate]:
         yield Candidate(cause, text, fed, cost, fix=fix(layer, "preprocessing"))
 
 
+def _said(scale: Array, shift: Array) -> tuple[bool, str]:
+    """Return whether all channels have the same scale and shift, and both in words."""
+    same = np.ptp(scale) < 1e-8 * abs(scale[0]) and np.ptp(shift) < 1e-8 * max(
+        abs(shift[0]), abs(scale[0])
+    )
+    shift = np.where(np.abs(shift) < 1e-12 * np.abs(scale), 0.0, shift)
+    shown = [f"{s:.6g}" for s in (scale[:1] if same else scale)]
+    moved = [f"{s:.6g}" for s in (shift[:1] if same else shift)]
+    return bool(same), f"times {', '.join(shown)} plus {', '.join(moved)}"
+
+
 def _solved(layer: SuspectLayer, x: Array) -> tuple[Array, Array] | None:
     """Return scale and shift per channel by least squares over what the layer makes of each."""
     count = x.shape[1]
     if count > 4 or layer.post:
         return None
-    if layer.kind not in ("conv", "input", "affine"):
+    if layer.kind not in ("conv", "input", "affine", "resize"):
         return None
     try:
         nothing = compute(layer.fed(np.zeros_like(x)))
@@ -133,6 +141,7 @@ def geometry(layer: SuspectLayer) -> Iterator[Candidate]:
     for changed in (x.reshape(n, h, w, c).transpose(0, 3, 1, 2),
                     x.transpose(0, 2, 3, 1).reshape(x.shape)):  # fmt: skip
         yield mistake("layout", layout, layer.fed(changed), 2)
+    mistake = partial(Candidate, fix=fix(layer, "image-position"))
     for down, right in product((-1, 0, 1), repeat=2):
         if down or right:
             text = f"the images are moved by {down} rows and {right} columns, round the edge"
@@ -222,24 +231,68 @@ def _plain_bilinear(
 
 def transform(layer: SuspectLayer) -> Iterator[Candidate]:
     """A fixed scale and shift that is inverted, halved, or in another order."""
-    scale, shift = np.asarray(layer.get("scale")), np.asarray(layer.get("shift"))
-    mistake = partial(Candidate, "input-transform", fix=fix(layer, "transform"))
+    scale, shift = np.atleast_1d(layer.get("scale")), np.atleast_1d(layer.get("shift"))
+    mistake = partial(Candidate, "input-transform", fix=_transform_fix(layer))
     options = {
         "only scaled, nothing added": layer.but(shift=np.zeros_like(shift)),
         "only shifted, not scaled": layer.but(scale=np.ones_like(scale)),
         "the inverse": layer.but(scale=1 / scale, shift=-shift / scale),
-        "its numbers in the order B, G, R": layer.but(scale=scale[::-1], shift=shift[::-1]),
         "shift and scale exchanged": layer.but(scale=shift, shift=scale),
         "shifted first, then scaled": layer.but(shift=shift * scale),
         "subtracted, not added": layer.but(shift=-shift),
     }
+    if max(scale.size, shift.size) > 1:
+        turned = layer.but(scale=scale[::-1], shift=shift[::-1])
+        options["its numbers in the order B, G, R"] = turned
     for text, changed in options.items():
         yield mistake(f"the input transform is {text}", changed)
 
 
+def rescaled(layer: SuspectLayer) -> Iterator[Candidate]:
+    """Another scale and shift: those of a convention for images, or any, which are solved for."""
+    x = layer.inputs[0]
+    if x.ndim != 4 or not layer.same_shape:
+        return
+    mistake = partial(Candidate, "input-transform", fix=_transform_fix(layer))
+    right = _one_for_all(layer)
+    if right:  # such a layer takes images in 0 … 1
+        text = "images in 0 … 255 are given to a layer for 0 … 1"
+        yield mistake(text, layer.fed(255 * x), 2)
+        text = "images in 0 … 1 are given to a layer for 0 … 255"
+        yield mistake(text, layer.fed(x / 255), 2)
+        for what, scale, shift in CONVENTIONS:
+            if max(np.size(scale), np.size(shift)) in (1, x.shape[1]):
+                changed = layer.but(scale=np.multiply(255, scale), shift=shift)
+                yield mistake(f"images in 0 … 1 come out as: {what}", changed)
+    found = _solved(replace(layer, kind="input", attributes={}), x)
+    if found is not None:
+        same, said = _said(*found)
+        text = f"the input transform is {said}"
+        if right:
+            text += ", but should be times {:g} plus {:g}".format(*right)
+        changed = layer.but(scale=found[0], shift=found[1])
+        yield mistake(text, changed, 3 if same else 4)
+
+
+def _one_for_all(layer: SuspectLayer) -> tuple[float, ...]:
+    """Return an affine layer's scale and shift, or nothing if channels have their own."""
+    numbers = [np.atleast_1d(layer.get(name)) for name in ("scale", "shift")]
+    one = all(array.size == 1 for array in numbers)
+    return tuple(float(array[0]) for array in numbers) if one else ()
+
+
+def _transform_fix(layer: SuspectLayer) -> str:
+    right = _one_for_all(layer)
+    if not right:
+        return fix(layer, "transform")
+    scale, shift = right
+    formula = f"{scale:g} * x {'-' if shift < 0 else '+'} {abs(shift):g}"
+    return fix(layer, "rescale", formula=formula, scale=scale, shift=shift)
+
+
 INPUT = (colours, convention, affine, geometry, quantised, resized)
 FIRST_LAYER = (colours, affine, geometry)
-AFFINE = (transform, colours)
+AFFINE = (transform, rescaled, colours)
 
 
 def is_first(layer: SuspectLayer) -> bool:

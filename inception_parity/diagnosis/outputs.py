@@ -70,6 +70,10 @@ _MISSING = {  # kind -> cause, and what it is called
     "act": ("activation-missing", "the activation"),
     "norm": ("norm-missing", "batch norm"),
     "lrn": ("lrn-missing", "local response norm"),
+    "layer_norm": ("norm-missing", "layer norm"),
+    "rms_norm": ("norm-missing", "RMS norm"),
+    "group_norm": ("norm-missing", "group norm"),
+    "instance_norm": ("norm-missing", "instance norm"),
 }
 
 

@@ -14,7 +14,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import convolutions, inputs, norms, outputs, pools, precision, recurrent, windows, wiring
+from . import (
+    convolutions,
+    inputs,
+    layer_norms,
+    norms,
+    outputs,
+    pools,
+    precision,
+    recurrent,
+    resizing,
+    windows,
+    wiring,
+)
 from .forward import CannotComputeError, compute, output_of, take
 from .suspect import Candidate, Diagnosis, Explanation, Finding, SuspectLayer, distance
 
@@ -24,6 +36,10 @@ BY_KIND: dict[str, tuple[Explanation, ...]] = {
     "conv": (*windows.EVERY, *convolutions.CONVOLUTION),
     "dense": convolutions.DENSE,
     "norm": (*norms.NORM, convolutions.held),
+    "layer_norm": layer_norms.NORMS,
+    "rms_norm": layer_norms.NORMS,
+    "group_norm": layer_norms.NORMS,
+    "instance_norm": layer_norms.NORMS,
     "max_pool": (*windows.EVERY, *pools.MAX),
     "avg_pool": (*windows.EVERY, *pools.AVERAGE),
     "adaptive_pool": pools.WHOLE,
@@ -39,6 +55,7 @@ BY_KIND: dict[str, tuple[Explanation, ...]] = {
     "slice": recurrent.SLICE,
     "dropout": (outputs.dropout_scale,),
     "affine": inputs.AFFINE,
+    "resize": resizing.RESIZE,
     "input": inputs.INPUT,
 }
 FARFETCHED = 6  # from this cost on, two simple mistakes are likelier than one

@@ -42,8 +42,11 @@ class SuspectLayer:
     - avg_pool: kernel, stride, pads, count_include_pad, ceil False
     - adaptive_pool: output; global_pool
     - act: function "relu" (others: `activations.ACTIVATIONS`)
-    - add: residual_scale 1, the factor of all inputs but the first, which is the shortcut
+    - add: shortcut_scale 1, the factor of the first input; residual_scale 1, of all others
     - concat, flatten, dropout (p), lrn (size, alpha, beta, k), affine (scale, shift)
+    - resize: size; rule, one of `interpolation.RULES`
+    - layer_norm, rms_norm: eps, axes (-1,), whose sizes weight and bias have; group_norm: eps,
+      groups; instance_norm: eps; weights weight and bias
     - lstm, gru, rnn: one direction of one layer (`recurrences`): function "tanh", reverse False,
       recurrent_function "sigmoid", reset_after True; inputs x (N, T, features), then the first
       states, if any; weights weight_ih, weight_hh, bias_ih, bias_hh
@@ -141,6 +144,7 @@ _DEFAULTS: dict[str, Any] = {
     "fill": None,  # value of the padding; None: 0, or -infinity in max pools
     "pad_mode": "constant",  # or reflect, edge, wrap, as NumPy calls them
     "function": "relu",
+    "shortcut_scale": 1.0,
     "residual_scale": 1.0,
     "recurrent_function": "sigmoid",
     "reset_after": True,

@@ -27,7 +27,8 @@ _KINDS = {
     "Conv2d": "conv", "BatchNorm2d": "norm", "ReLU": "act", "MaxPool": "max_pool",
     "AvgPool": "avg_pool", "AdaptiveAvgPool": "adaptive_pool", "GlobalAvgPool": "global_pool",
     "Concat": "concat", "Flatten": "flatten", "Linear": "dense", "LocalResponseNorm": "lrn",
-    "Dropout": "dropout", "TransformInput": "affine", "ScaledAdd": "add",
+    "Dropout": "dropout", "TransformInput": "affine", "Rescale": "affine", "Resize": "resize",
+    "ScaledAdd": "add",
 }  # fmt: skip
 
 
@@ -168,6 +169,8 @@ class _Suspects:
                 found[ours] = getattr(module, theirs)
         if kind == "add":
             found["residual_scale"] = found.pop("scale")
+        if kind == "resize":
+            found["rule"] = "centres" if module.half_pixel_centres else "corners"
         if kind == "dense":
             found["grid"] = self._grid(name)
         return found

@@ -60,16 +60,17 @@ def addends(layer: SuspectLayer) -> Iterator[Candidate]:
     if len(layer.inputs) < 2:
         return
     mistake = partial(Candidate, fix=fix(layer, "add"))
+    rectified = partial(Candidate, "activation-surplus", fix=fix(layer, "relu-after-add"))
     for i, x in enumerate(layer.inputs):
         without = _with_input(layer, i, np.zeros_like(x))
         yield mistake("branch-missing", f"term {i + 1} of the sum is missing", without)
         yield mistake("branch-sign", f"term {i + 1} is subtracted", _with_input(layer, i, -x), 2)
         text = f"a ReLU on term {i + 1} before the sum"
-        yield mistake("activation-surplus", text, _with_input(layer, i, np.maximum(x, 0)), 2)
+        yield rectified(text, _with_input(layer, i, np.maximum(x, 0)), 2)
 
 
 def residual_scale(layer: SuspectLayer) -> Iterator[Candidate]:
-    """A residual with another factor or none, or the factor on the shortcut."""
+    """A residual with another factor or none, or a factor on the shortcut."""
     if len(layer.inputs) != 2:
         return
     shortcut, residual = layer.inputs
@@ -82,6 +83,8 @@ def residual_scale(layer: SuspectLayer) -> Iterator[Candidate]:
         text = f"shortcut and residual exchanged: {scale:g} multiplies the shortcut"
         exchanged = layer.fed(residual, shortcut)
         yield Candidate("shortcut-exchanged", text, exchanged, fix=line)
+        text = f"the whole sum is multiplied by {scale:g}, but should be the residual alone"
+        yield mistake(text, layer.but(shortcut_scale=scale))
     size = float(np.vdot(residual, residual))
     if not layer.same_shape or shortcut.shape != layer.seen.shape or not size:
         return
@@ -90,6 +93,21 @@ def residual_scale(layer: SuspectLayer) -> Iterator[Candidate]:
         shown = f"{found:.12g}"
         text = f"the residual is multiplied by {shown}, but should be by {scale:g}"
         yield mistake(text, layer.but(residual_scale=found), 2)
+    both = _factors(shortcut, residual, layer.seen)
+    if both is not None:
+        text = f"shortcut and residual are multiplied by {both[0]:.12g} and {both[1]:.12g}, "
+        text += f"but should be by 1 and {scale:g}"
+        changed = layer.but(shortcut_scale=both[0], residual_scale=both[1])
+        yield mistake(text, changed, 3)
+
+
+def _factors(shortcut: Array, residual: Array, seen: Array) -> tuple[float, float] | None:
+    """Return the factors of both terms that come nearest to what was observed."""
+    if not np.isfinite(seen).all():
+        return None
+    terms = np.stack([shortcut.reshape(-1), residual.reshape(-1)])
+    solved, _, rank, _ = np.linalg.lstsq(terms @ terms.T, terms @ seen.reshape(-1), rcond=None)
+    return (float(solved[0]), float(solved[1])) if rank == 2 else None
 
 
 def flattened(layer: SuspectLayer) -> Iterator[Candidate]:

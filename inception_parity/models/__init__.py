@@ -5,7 +5,8 @@ Importing this package imports no framework; capturing a model imports the model
 
 from .capturing import CannotRunError, capture
 from .comparing import compare
+from .inputs import Arguments
 from .recorder import ModelTrace
 from .report import ModelReport
 
-__all__ = ["CannotRunError", "ModelReport", "ModelTrace", "capture", "compare"]
+__all__ = ["Arguments", "CannotRunError", "ModelReport", "ModelTrace", "capture", "compare"]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .inputs import Arguments, Parameters
 from .recorder import Recorder
 
 Array = NDArray[Any]
@@ -21,27 +22,26 @@ class Conditions:
     """How a model is run.
 
     Args:
-        layout: of the model's images, NCHW or NHWC.
-        dtype: of floating-point values, `float64` or `float32`.
+        dtype: of floating-point values, one of `DTYPES`.
+        turned: of each input whether the model takes it channels-last.
+        layout: of the images inside the model, NCHW or NHWC.
         training: whether in training mode.
         replaced: a slot's key -> a value in the framework's layout, instead of the model's own.
     """
 
-    layout: str
     dtype: str
+    turned: tuple[bool, ...]
+    layout: str = "NCHW"
     training: bool = False
     replaced: Mapping[Any, Array] = field(default_factory=dict)
 
-    def arrays(self, inputs: Sequence[Array]) -> list[Array]:
-        """Return copies of inputs as the model takes them."""
+    def arguments(self, given: Arguments) -> Arguments:
+        """Return copies of the arguments as the model takes them."""
         found = []
-        for array in inputs:
-            if self.layout == "NHWC" and array.ndim > 2:
-                array = np.moveaxis(array, 1, -1)
-            found.append(
-                np.array(array, self.dtype if array.dtype.kind == "f" else None, order="C")
-            )
-        return found
+        for array, turned in zip(given.leaves(), self.turned, strict=True):
+            dtype = self.dtype if array.dtype.kind == "f" else None
+            found.append(np.array(np.moveaxis(array, 1, -1) if turned else array, dtype, order="C"))
+        return given.filled(found)
 
 
 class Capturer(Protocol):
@@ -61,11 +61,15 @@ class Capturer(Protocol):
     def title(self, model: Any) -> str:
         """Return what a model is called."""
 
-    def layout(self, model: Any) -> str:
-        """Return the layout of a model's images: NCHW or NHWC."""
-        return "NCHW"
+    @abstractmethod
+    def parameters(self, model: Any) -> Parameters:
+        """Return what a model takes."""
 
-    def build(self, model: Any, inputs: Sequence[Array]) -> None:
+    def channels_last(self, model: Any) -> frozenset[int]:
+        """Return how many axes those images have that a model takes channels-last: 4, 5, …"""
+        return frozenset()
+
+    def build(self, model: Any, given: Arguments) -> None:
         """Give a model its parameters, if it creates them when it is first called.
 
         Raises:
@@ -74,12 +78,12 @@ class Capturer(Protocol):
         return
 
     @abstractmethod
-    def run(self, model: Any, inputs: Sequence[Array], how: Conditions, recorder: Recorder) -> None:
+    def run(self, model: Any, given: Arguments, how: Conditions, recorder: Recorder) -> None:
         """Run the model, and tell the recorder what it does.
 
         Args:
             model: the model.
-            inputs: in the model's layout and dtype.
+            given: its arguments, in its layout and dtype.
             how: the dtype, the mode and the parameters that it is run with.
             recorder: is told of every computation.
         """

@@ -7,10 +7,10 @@ import importlib
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
@@ -19,10 +19,13 @@ from ..networks.catalogue import BACKENDS
 from ..traces.trace import Run, TraceWriter
 from ..versions import recorded
 from .capturer import Capturer, Conditions
+from .inputs import Arguments, arranged, given, shapes_of
+from .layouts import possible_turns
 from .recorder import Home, ModelTrace, Recorder
 
 LAYOUTS = ("NCHW", "NHWC")
 DTYPES = ("float64", "float32")
+DEFAULT_DTYPES = ("float64", "float32")  # the first in which the model can be run
 
 _MODELS = "a PyTorch module, a Keras 3 model, a Gluon block, or the path of an ONNX file"
 
@@ -67,12 +70,18 @@ def capture(
     Args:
         model: a PyTorch module, a Keras 3 model (functional, sequential or subclassed), a
             Gluon block (hybridized or not), or an ONNX file.
-        inputs: an array, or a sequence of arrays if the model takes several. Images are
-            (N, C, H, W), whatever the model's own layout. Floating-point values are
-            rounded to float32 once, so that every dtype starts from the same numbers.
+        inputs: an array; a sequence of arrays if the model takes several; a dictionary of
+            arrays by the names of the model's parameters (`a/b`: `a`, or `b` in a model that
+            has no `a`); lists and dictionaries of arrays where the model takes these; or
+            `Arguments`, for some by position and some by name. Images are (N, C, H, W),
+            whatever the model's own layout. Floating-point values are rounded to float32 once,
+            so that every dtype starts from the same numbers; integers and booleans stay.
         dtype: `float64` or `float32`, in which the model is run; by default float64 if
             possible, else float32, and `notes` says so.
-        layout: the model's own, `NCHW` or `NHWC`; by default what its layers say.
+        layout: `NHWC` if the model takes its inputs channels-last, `NCHW` if as they are given.
+            By default what shapes its inputs state; else images, with four axes, are turned
+            for a model whose layers are channels-last, and nothing else is. If the model can't
+            be run so but can with its inputs in the other layout, it is, and `notes` says so.
         training: run in training mode. Batch norm then uses the batch's statistics and
             dropout is random; statistics that it updates are thrown away.
         weights: (layer, role) -> values in the shared layout, to be used in this run instead
@@ -88,40 +97,57 @@ def capture(
         InputError: not a model, wrong inputs, or the model can't be run.
     """
     capturer = _capturer(model)
-    arrays = _arrays(inputs)
+    arguments = given(inputs)
     if dtype is not None and dtype not in DTYPES:
         raise InputError(f"dtype {dtype!r}, but should be one of {', '.join(DTYPES)}")
     if layout is not None and layout not in LAYOUTS:
         raise InputError(f"layout {layout!r}, but should be one of {', '.join(LAYOUTS)}")
-    layout = layout or capturer.layout(model)
-    with _attempt(capturer.title(model), arrays):
-        capturer.build(model, Conditions(layout, "float32").arrays(arrays))
+    title = capturer.title(model)
+    parameters = capturer.parameters(model)
+    arguments, notes = arranged(arguments, parameters, title)
+    last = capturer.channels_last(model) if layout is None else frozenset()
+    ways = possible_turns(arguments.leaves(), shapes_of(arguments, parameters), last, layout)
+    inside = layout or ("NHWC" if last or any(ways[0]) else "NCHW")
     replaced = _replaced(weights or {}, like)
 
-    def run(dtype: str, *notes: str) -> ModelTrace:
-        how = Conditions(layout, dtype, training, replaced)
-        return _run(capturer, model, arrays, how, notes, out, progress)
+    def run(dtype: str, turned: tuple[bool, ...], *more: str) -> ModelTrace:
+        how = Conditions(dtype, turned, inside, training, replaced)
+        with _attempt(title, arguments.leaves()):
+            capturer.build(model, replace(how, dtype="float32").arguments(arguments))
+        return _run(capturer, model, arguments, how, (*notes, *more), out, progress)
 
-    if dtype is not None:
-        return run(dtype)
+    errors: dict[str, CannotRunError] = {}
     try:
-        return run("float64")
-    except CannotRunError as error:
-        return run("float32", f"run in float32: in float64 {error}")
+        for wanted in DEFAULT_DTYPES if dtype is None else (dtype,):
+            said = [f"run in {wanted}: in {tried} {error}" for tried, error in errors.items()]
+            for turned in ways:
+                told = said if turned is ways[0] else [*said, _otherwise(turned)]
+                try:
+                    return run(wanted, turned, *told)
+                except CannotRunError as error:
+                    errors.setdefault(wanted, error)
+        raise list(errors.values())[-1]
+    finally:
+        errors.clear()  # as they hold this frame, and it them; and what was recorded goes with it
+
+
+def _otherwise(turned: tuple[bool, ...]) -> str:
+    how = "turned to channels-last" if any(turned) else "left channels-first"
+    return f"inputs {how}, since it can't be run otherwise"
 
 
 def _run(
-    capturer: Capturer, model: Any, inputs: list[NDArray[Any]], how: Conditions,
+    capturer: Capturer, model: Any, arguments: Arguments, how: Conditions,
     notes: Sequence[str], out: Path | str | None, progress: Callable[[str], None],
 ) -> ModelTrace:  # fmt: skip
     folder, home = _place(out)
-    title = capturer.title(model)
+    title, inputs = capturer.title(model), arguments.leaves()
     with TraceWriter(folder) as writer:
-        recorder = Recorder(writer, capturer.convert, progress, how.layout)
+        recorder = Recorder(writer, capturer.convert, progress, how.turned)
         recorder.notes += notes
         start = time.perf_counter()
         with _attempt(title, inputs):
-            capturer.run(model, how.arrays(inputs), how, recorder)
+            capturer.run(model, how.arguments(arguments), how, recorder)
         if not recorder.outputs:
             raise InputError(f"{title}: it returns no array, so that there is nothing to compare")
         recorder.save()
@@ -180,27 +206,6 @@ def _load(module: str, name: str) -> Capturer:
         info = BACKENDS.get(module)
         hint = f"; pip install 'inception-parity[{info.extra if info else module}]'"
         raise InputError(f"{info.title if info else module}: {error}{hint}") from error
-    return found
-
-
-def _arrays(inputs: Any) -> list[NDArray[Any]]:
-    """Return the inputs as arrays; floating-point ones as float64 that float32 holds exactly."""
-    several = isinstance(inputs, (list, tuple)) and len(inputs) > 0 and hasattr(inputs[0], "shape")
-    found = []
-    for given in inputs if several else [inputs]:
-        array = np.asarray(given.detach().cpu() if hasattr(given, "detach") else given)
-        if array.dtype == object or array.dtype.kind not in "fiub" or array.ndim < 1:
-            raise InputError(
-                f"an input of type {type(given).__name__}, but should be an array of numbers, "
-                "(N, C, H, W) for images"
-            )
-        if array.size == 0:
-            raise InputError(f"an input of shape {array.shape}, which is empty")
-        if array.dtype.kind == "f":
-            if not np.isfinite(array).all():
-                raise InputError("an input with NaN or infinite values, which would show nothing")
-            array = array.astype(np.float32).astype(np.float64)
-        found.append(array)
     return found
 
 

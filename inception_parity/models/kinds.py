@@ -138,6 +138,20 @@ def zero_pad(
     return "pad", {"pads": spatial, "mode": mode, "fill": number(fill)}
 
 
+def group_norm(groups: int, eps: float, call: Call) -> Described:
+    """Return a group norm, or an instance norm if every channel is a group of its own."""
+    channels = int(call.x.shape[-1 if call.tag == LAST else 1])
+    if groups in (-1, channels):
+        return "instance_norm", {"eps": eps}
+    return "group_norm", {"groups": groups, "eps": eps}
+
+
+def last_axes(call: Call, count: int) -> tuple[int, ...]:
+    """Return the last so many axes of the first activation, in the shared layout."""
+    ndim = len(call.x.shape)
+    return tuple(sorted(call.axis(axis) for axis in range(ndim - count, ndim)))
+
+
 def indexed(key: Any, call: Call) -> Described:
     """Return a Python index: one element along an axis, or a range along each."""
     shape = call.x.shape

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# These pass values on: dropout does so in inference, and reshaping only moves them.
-TRANSPARENT = frozenset({"cast", "dropout", "flatten", "identity", "permute", "reshape"})
+# These pass values on: dropout does so in inference, and reshaping only moves them. An `index` is
+# what is computed in integers or booleans, positions and masks, before a layer uses it.
+TRANSPARENT = frozenset({"cast", "dropout", "flatten", "identity", "index", "permute", "reshape"})
 
 Settings = dict[str, Any]
 

@@ -6,13 +6,14 @@ followed through layers that keep it, through flattening and through transpositi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Shape = tuple[int | None, ...]  # None: any size
 
 LAST = "last"  # (N, …, C)
 FIRST = "first"  # (N, C, …), or without channels
@@ -54,3 +55,44 @@ def shared_axis(axis: int, axes: int, tag: Tag) -> int:
     if tag != LAST or axes < 3 or axis == 0:
         return axis
     return 1 if axis == axes - 1 else axis + 1
+
+
+def possible_turns(
+    arrays: Sequence[Array],
+    stated: Sequence[Shape | None],
+    last: Container[int],
+    layout: str | None,
+) -> list[tuple[bool, ...]]:
+    """Return which of a model's inputs to give it channels-last, the likeliest first.
+
+    Args:
+        arrays: the inputs, (N, C, …).
+        stated: the shapes that the model states for them.
+        last: how many axes those inputs have that it takes channels-last.
+        layout: what the user says, NCHW or NHWC, if anything.
+    """
+    can = [array.ndim > 2 and array.dtype.kind in "fu" for array in arrays]
+    if layout is not None:
+        return [tuple(layout == "NHWC" and each for each in can)]
+    sure: list[bool | None] = []
+    for array, shape, able in zip(arrays, stated, can, strict=True):
+        as_is = fits(array.shape, shape)
+        turned = able and fits(np.moveaxis(array, 1, -1).shape, shape)
+        sure.append(turned if as_is != turned else None)
+    first = tuple(
+        able and array.ndim in last if known is None else known
+        for known, able, array in zip(sure, can, arrays, strict=True)
+    )
+    other = tuple(
+        able and not mine if known is None else known
+        for known, able, mine in zip(sure, can, first, strict=True)
+    )
+    return [first] if other == first else [first, other]
+
+
+def fits(shape: Sequence[int], stated: Shape | None) -> bool:
+    """Return whether an array of a shape is one that a model says it takes."""
+    return stated is None or (
+        len(stated) == len(shape)
+        and all(own is None or own == side for own, side in zip(stated, shape, strict=True))
+    )

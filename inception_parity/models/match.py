@@ -21,6 +21,8 @@ LEAST = 3.0  # two layers with less in common are no pair
 # Kinds that may have been confused with each other by mistake.
 _FAMILIES = {
     "max_pool": "pool", "avg_pool": "pool", "adaptive_pool": "pool", "global_pool": "pool",
+    "norm": "norm", "layer_norm": "norm", "rms_norm": "norm", "group_norm": "norm",
+    "instance_norm": "norm",
     "add": "join", "mul": "join", "concat": "join",
 }  # fmt: skip
 

@@ -6,7 +6,8 @@ import contextlib
 import ctypes
 import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 # Errors surface where they happen, and operations run in the order of the source.
@@ -15,10 +16,12 @@ os.environ.setdefault("MXNET_ENGINE_TYPE", "NaiveEngine")
 # Not through `inception_mx`, which turns on `mx.np` for the whole process: here the
 # process is the user's, and MXNet is loaded already, since there is a block of it.
 import mxnet
+import numpy as np
 
 from ..errors import InputError
 from . import mx_recurrent
 from .capturer import Array, Capturer, Conditions, Watch, flattened
+from .inputs import Arguments, Parameters, parameters_of
 from .mx_ops import OPERATIONS, short, value_of
 from .operations import ROLES, Call
 from .recorder import Recorder, Slot
@@ -35,7 +38,17 @@ class GluonCapturer(Capturer):
     def title(self, model: Any) -> str:
         return type(model).__name__
 
-    def build(self, model: Any, inputs: Sequence[Array]) -> None:
+    def parameters(self, model: Any) -> Parameters:
+        """Return those of `forward`, or of `hybrid_forward` without the weights."""
+        if type(model).forward is not mxnet.gluon.HybridBlock.forward:
+            return parameters_of(model.forward)
+        if type(model).hybrid_forward is mxnet.gluon.HybridBlock.hybrid_forward:
+            return Parameters(several=True)
+        found = parameters_of(model.hybrid_forward, skip=1)
+        names = tuple(name for name in found.names if name not in model._reg_params)
+        return replace(found, names=names, required=min(found.required, len(names)), any_name=False)
+
+    def build(self, model: Any, given: Arguments) -> None:
         parameters = model.collect_params().values()
         for path, block in _blocks(model):
             if isinstance(block, mxnet.gluon.SymbolBlock):
@@ -51,18 +64,18 @@ class GluonCapturer(Capturer):
             )
         if any(p._data is None for p in parameters):
             with _imperative(model):
-                _either(lambda: model(*_arguments(model, inputs)))
+                _either(lambda: model(*self._call(model, _arrays(given, model))))
 
-    def run(self, model: Any, inputs: Sequence[Array], how: Conditions, recorder: Recorder) -> None:
+    def run(self, model: Any, given: Arguments, how: Conditions, recorder: Recorder) -> None:
         with _held(model, how), _imperative(model):
-            tensors = _arguments(model, inputs)
-            for tensor in tensors:
+            given = _arrays(given, model)
+            for tensor in given.leaves():
                 recorder.input(tensor)
 
             def run() -> Any:
                 watch = _Watch(model, recorder)
                 with watch.attached(), mxnet.autograd.pause(train_mode=how.training):
-                    return model(*tensors)
+                    return model(*self._call(model, given))
 
             try:
                 output = run()
@@ -72,6 +85,10 @@ class GluonCapturer(Capturer):
                 output = _other(run)  # of the older interface, or of the newer one
             for tensor in flattened(output, mxnet.nd.NDArray):
                 recorder.output(tensor)
+
+    def _call(self, model: Any, given: Arguments) -> list[Any]:
+        """Return the arguments by position, as Gluon takes them."""
+        return given.by_position(self.parameters(model).names)
 
     def convert(self, tensor: Any) -> Array:
         array: Array = tensor.asnumpy()
@@ -141,11 +158,13 @@ def _attribute(owner: Any, name: str, child: Any) -> str:
     return next((k for k, v in vars(owner).items() if v is child), str(name))
 
 
-def _arguments(model: Any, inputs: Sequence[Array]) -> list[Any]:
+def _arrays(given: Arguments, model: Any) -> Arguments:
+    """Return the arguments as MXNet's arrays."""
     context = next(iter(model.collect_params().values()), None)
     where = mxnet.cpu() if context is None or context._data is None else context.list_ctx()[0]
     make = mxnet.np.array if mxnet.util.is_np_array() else mxnet.nd.array
-    return [make(array, dtype=array.dtype, ctx=where) for array in inputs]
+    leaves = given.leaves()
+    return given.filled([make(array, dtype=array.dtype, ctx=where) for array in leaves])
 
 
 @functools.cache
@@ -259,7 +278,7 @@ class _Watch(Watch):
                 return
         unused = "weight" if arguments.get("fix_gamma") in (True, 1) else ""
         weights = {
-            role: Slot(self.parameters[id(array)], array.asnumpy())
+            role: _slot(name, self.parameters[id(array)], array.asnumpy(), given[0])
             for role, array in arguments.items()
             if role in ROLES and role != unused and id(array) in self.parameters
         }
@@ -270,6 +289,15 @@ class _Watch(Watch):
         own_name = own.lower().removeprefix("_npi_").removeprefix("_npx_").removeprefix("_np_")
         path, block = self.name(own_name.strip("_"), part is not None and _is_layer(part))
         self.recorder.layer(path, kind, settings, fed, outputs, weights, block, own)
+
+
+def _slot(operation: str, key: str, array: Array, x: Any) -> Slot:
+    """Return a parameter's slot; a group norm here has one weight for each group."""
+    channels = int(x.shape[1]) if len(x.shape) > 1 else 0
+    if operation == "groupnorm" and channels > len(array):
+        each = channels // len(array)
+        return Slot(key, np.repeat(array, each), lambda shared: shared[::each])
+    return Slot(key, array)
 
 
 def _is_layer(block: Any) -> bool:

@@ -87,10 +87,19 @@ OPERATIONS = Operations({
        for name, kind in _ARITHMETIC.items()},
     "convolution deconvolution": Op(_convolution, "data weight bias"),
     "pooling": _pool,
-    "batchnorm": Op("norm", f"{_NORM} running_mean running_var", eps=arg("eps", 1e-3)),
-    "layernorm": Op("layer_norm", _NORM, eps=arg("eps", 1e-5)),
-    "groupnorm": Op("group_norm", _NORM, eps=arg("eps", 1e-5)),
-    "instancenorm": Op("instance_norm", _NORM, eps=arg("eps", 1e-5)),
+    "batchnorm": Op(
+        "norm", f"{_NORM} running_mean running_var", eps=arg("eps", 1e-3),
+        momentum=lambda call: 1 - float(call.get("momentum", 0.9)),
+    ),
+    "layernorm": Op(
+        "layer_norm", _NORM, eps=arg("eps", 1e-5),
+        axes=lambda call: (call.axis(call.get("axis", -1)),),
+    ),
+    "groupnorm": Op(
+        lambda call: kinds.group_norm(int(call.get("num_groups", 1)), call.get("eps", 1e-5), call),
+        _NORM,
+    ),
+    "instancenorm": Op("instance_norm", _NORM, eps=arg("eps", 1e-3)),
     "fullyconnected fully_connected": Op("dense", "data weight bias"),
     "embedding": Op("embedding", "data weight"),
     "activation": _activation,

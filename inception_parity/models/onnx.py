@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..onnx.running import as_float64, meant, reference, session_options  # first
+from ..onnx.running import as_dtype, meant, reference, session_options  # first
 
 # isort: split
 import numpy as np
@@ -15,8 +15,9 @@ import onnxruntime
 from onnx import numpy_helper
 
 from ..errors import InputError
-from . import onnx_recurrent
+from . import onnx_files, onnx_recurrent
 from .capturer import Array, Capturer, Conditions
+from .inputs import Arguments, Parameters
 from .onnx_ops import OPERATORS
 from .operations import ROLES, Call
 from .recorder import Recorder, Slot
@@ -38,30 +39,35 @@ class OnnxCapturer(Capturer):
             str(model) if isinstance(model, (str, Path)) else str(model.graph.name or "ONNX model")
         )
 
-    def layout(self, model: Any) -> str:
-        """Return NHWC for images whose last axis, not the second, is a number of channels."""
-        for given in _inputs(self._load(model)):
-            sides = [d.dim_value for d in given.type.tensor_type.shape.dim]
-            if len(sides) == 4 and sides[3] in (1, 3, 4) and sides[1] not in (1, 3, 4):
-                return "NHWC"
-        return "NCHW"
+    def parameters(self, model: Any) -> Parameters:
+        wanted = onnx_files.inputs(self._load(model))
+        names = tuple(given.name for given in wanted)
+        return Parameters(names, len(names), shapes=tuple(map(onnx_files.shape, wanted)))
 
-    def build(self, model: Any, inputs: Sequence[Array]) -> None:
-        wanted = _inputs(self._load(model))
-        if len(wanted) != len(inputs):
-            names = ", ".join(given.name for given in wanted)
-            raise InputError(f"{self.title(model)}: {len(inputs)} inputs, but it takes {names}")
+    def channels_last(self, model: Any) -> frozenset[int]:
+        """Return 4 if images' last axis, not the second, is stated as a number of channels."""
+        for shape in map(onnx_files.shape, onnx_files.inputs(self._load(model))):
+            if shape and len(shape) == 4 and shape[3] in (1, 3, 4) and shape[1] not in (1, 3, 4):
+                return frozenset({4})
+        return frozenset()
 
-    def run(self, model: Any, inputs: Sequence[Array], how: Conditions, recorder: Recorder) -> None:
+    def run(self, model: Any, given: Arguments, how: Conditions, recorder: Recorder) -> None:
         if how.training:
             raise InputError("an ONNX file has no training mode")
-        proto = _as_dtype(self._load(model), how)
-        names = [given.name for given in _inputs(proto)]
-        arrays = dict(zip(names, inputs, strict=True))
-        values = dict(arrays)
-        for value in values.values():
-            recorder.input(value)
-        found = _everything(proto, arrays, how.dtype)
+        loaded, title = self._load(model), self.title(model)
+        names = [each.name for each in onnx_files.inputs(loaded)]
+        # In the order in which they were given, as those of the other model are.
+        places = [*names[: len(given.positional)], *given.named]
+        fed = dict(zip(places, given.leaves(), strict=True))
+        proto = _as_dtype(onnx_files.runnable(loaded, fed, title), how)
+        values = {
+            each.name: onnx_files.typed(each, fed[each.name], title)
+            for each in onnx_files.inputs(proto)
+            if each.name in fed
+        }
+        for name in places:
+            recorder.input(values[name])
+        found = _everything(proto, dict(values), how.dtype)
         constants = _constants(proto)
         for node in proto.graph.node:
             _record(node, found, values, constants, recorder)
@@ -76,31 +82,13 @@ class OnnxCapturer(Capturer):
         if not isinstance(model, (str, Path)):
             return model
         if self._read[0] != model:
-            file = Path(model)
-            if not file.is_file():
-                raise InputError(f"{file}: no such ONNX file")
-            try:
-                proto = onnx.load(file)
-                onnx.checker.check_model(str(file))
-            except Exception as error:  # protobuf raises its own, of no common base
-                text = " ".join(str(error).split())[:300]
-                raise InputError(f"{file}: not an ONNX file that can be read ({text})") from error
-            self._read = (model, proto)
+            self._read = (model, onnx_files.read(Path(model)))
         return self._read[1]
-
-
-def _inputs(proto: Any) -> list[Any]:
-    held = {tensor.name for tensor in proto.graph.initializer}
-    return [given for given in proto.graph.input if given.name not in held]
 
 
 def _as_dtype(proto: Any, how: Conditions) -> Any:
     """Return a copy that computes in a dtype, with some weights replaced."""
-    if how.dtype == "float64":
-        copy = as_float64(proto)
-    else:
-        copy = onnx.ModelProto()
-        copy.CopyFrom(proto)
+    copy = as_dtype(proto, how.dtype)
     for tensor in copy.graph.initializer:
         if tensor.name in how.replaced:
             wide = np.ascontiguousarray(how.replaced[tensor.name], dtype=how.dtype)
@@ -147,10 +135,14 @@ def _record(
     if output not in found:
         return
     array = found[output]
-    if not fed or array.dtype.kind != "f":  # a constant being made, or a size
+    if not fed or node.op_type in ("Shape", "Size"):  # a constant being made, or a size
         constants[output] = array
         return
     value = values[output] = array.view()  # what is recorded is known by its id
+    if array.dtype.kind != "f":  # indices or a mask, of which something may also read settings
+        constants[output] = array
+        recorder.whole(str(node.op_type), fed, value)
+        return
     own = node.op_type
     attributes = {a.name: _attribute(a) for a in node.attribute}
     if own in onnx_recurrent.KINDS:
@@ -160,6 +152,8 @@ def _record(
             onnx_recurrent.record(recorder, called)
             return
     named = OPERATORS.named(own, node.input)
+    if own == "Add":
+        named = _as_bias(node, constants) or named
     weights = {
         role: _slot(own, role, name, constants[name], attributes)
         for role, name in named.items()
@@ -171,6 +165,16 @@ def _record(
     name = _name(node, weights)
     block = name.rpartition(".")[0]
     recorder.layer(name, kind, settings, fed, [value], weights, block, own)
+
+
+def _as_bias(node: Any, constants: Mapping[str, Array]) -> dict[str, str]:
+    """Return the inputs of an addition of one number per channel, or nothing."""
+    held = [name for name in node.input if name in constants]
+    if len(held) != 1 or constants[held[0]].size < 2:
+        return {}
+    sides = [side for side in constants[held[0]].shape if side != 1]
+    other = next(name for name in node.input if name != held[0])
+    return {"x": other, "bias": held[0]} if len(sides) == 1 else {}
 
 
 def _attribute(attribute: Any) -> Any:
@@ -185,6 +189,8 @@ def _slot(op: str, role: str, name: str, array: Array, attributes: Mapping[str, 
         return Slot.transposed(name, array, range(array.ndim)[::-1])
     if role == "weight" and op == "ConvTranspose":
         return Slot.transposed(name, array, (1, 0, *range(2, array.ndim)))
+    if role == "bias" and array.ndim > 1 and op == "Add":
+        return Slot(name, array.reshape(-1), lambda shared: shared.reshape(array.shape))
     return Slot(name, array)
 
 

@@ -16,6 +16,14 @@ def _scalar(call: Call) -> float | None:
     return kinds.number(constants[0]) if len(constants) == 1 and constants[0].size == 1 else None
 
 
+def _add(call: Call) -> Described:
+    """Return a sum; of a constant for every channel it is a bias."""
+    if "bias" in call.weights:
+        return "bias", {}
+    scalar = _scalar(call)
+    return "add", {} if scalar is None else {"scalar": scalar}
+
+
 def _hard_sigmoid(call: Call) -> Described:
     slope = call.get("alpha", 0.2)
     if abs(slope - 1 / 6) < 1e-6:
@@ -71,10 +79,16 @@ def _gather(call: Call) -> Described:
     return kinds.taken(where, int(indices), call)
 
 
+def _axes_from(call: Call) -> tuple[int, ...]:
+    ndim = len(call.x.shape)
+    return kinds.last_axes(call, ndim - int(call.get("axis", -1)) % ndim)
+
+
 _NORM = "x weight bias"
 
 OPERATORS = Operations({
     **{name: Op(kind, "a b", scalar=_scalar) for name, kind in _ARITHMETIC.items()},
+    "Add": Op(_add, "a b"),
     "Max": "maximum", "Min": "minimum",
     "Flatten": "flatten", "Squeeze Unsqueeze": "reshape", "Reshape": kinds.reshape,
     "Identity": "identity", "Slice": "slice", "Dropout": "dropout", "Cast": "cast",
@@ -92,10 +106,16 @@ OPERATORS = Operations({
     "Gemm": Op(kinds.dense, "x weight bias"),
     "MatMul": Op(kinds.dense, "x weight"),
     "BatchNormalization": Op(
-        "norm", f"{_NORM} running_mean running_var", eps=arg("epsilon", 1e-5)
+        "norm", f"{_NORM} running_mean running_var", eps=arg("epsilon", 1e-5),
+        momentum=lambda call: 1 - call.get("momentum", 0.9),
     ),
-    "LayerNormalization": Op("layer_norm", _NORM, eps=arg("epsilon", 1e-5)),
-    "InstanceNormalization": Op("InstanceNormalization", _NORM),
+    "LayerNormalization": Op("layer_norm", _NORM, eps=arg("epsilon", 1e-5), axes=_axes_from),
+    "RMSNormalization": Op("rms_norm", _NORM, eps=arg("epsilon", 1e-5), axes=_axes_from),
+    "InstanceNormalization": Op("instance_norm", _NORM, eps=arg("epsilon", 1e-5)),
+    "GroupNormalization": Op(
+        lambda call: kinds.group_norm(call.given["num_groups"], call.get("epsilon", 1e-5), call),
+        _NORM,
+    ),
     "PRelu": Op("PRelu", "x weight"),
     "Gather": Op(_gather, "weight indices"),
     "LRN": Op("lrn", size=arg("size"), k=arg("bias", 1.0), alpha=arg("alpha", 1e-4),

@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from ..errors import InputError
 from . import pt_recurrent
 from .capturer import Array, Capturer, Conditions, Watch, flattened
+from .inputs import Arguments, Parameters, parameters_of
 from .operations import ROLES, Call
 from .pt_functions import ALIASES, FUNCTIONS
 from .recorder import Recorder, Slot
@@ -30,7 +31,10 @@ class TorchCapturer(Capturer):
     def title(self, model: Any) -> str:
         return type(_eager(model)).__name__
 
-    def build(self, model: Any, inputs: Sequence[Array]) -> None:
+    def parameters(self, model: Any) -> Parameters:
+        return parameters_of(_eager(model).forward)
+
+    def build(self, model: Any, given: Arguments) -> None:
         model = _eager(model)
         for path, module in model.named_modules():
             if isinstance(module, torch.jit.ScriptModule):
@@ -41,17 +45,19 @@ class TorchCapturer(Capturer):
         lazy = torch.nn.parameter.UninitializedParameter
         if any(isinstance(parameter, lazy) for parameter in model.parameters()):
             with _mode(model, False), torch.no_grad():
-                model(*_tensors(inputs, model))
+                given = given.filled(_tensors(given.leaves(), model))
+                model(*given.positional, **given.named)
 
-    def run(self, model: Any, inputs: Sequence[Array], how: Conditions, recorder: Recorder) -> None:
+    def run(self, model: Any, given: Arguments, how: Conditions, recorder: Recorder) -> None:
         model = _eager(model)
         with _mode(model, how.training), _held(model, how), torch.no_grad():
-            tensors = _tensors(inputs, model)
+            tensors = _tensors(given.leaves(), model)
+            given = given.filled(tensors)
             for tensor in tensors:
                 recorder.input(tensor)
             watch = _Watch(model, recorder)
             with watch.hooks(), watch:
-                output = model(*tensors)
+                output = model(*given.positional, **given.named)
             for tensor in flattened(output, torch.Tensor):
                 recorder.output(tensor)
 
@@ -169,9 +175,13 @@ class _Watch(Watch, TorchFunctionMode):
         ]
         given = [*flattened(args, torch.Tensor), *flattened(kwargs, torch.Tensor)]
         fed = [t for t in given if id(t) not in self.slots]
-        if not outputs or not any(self.recorder.producer(t) for t in fed):
+        if not any(self.recorder.producer(t) for t in fed):
             return  # a size, or a constant being made
         own = str(getattr(func, "__name__", func))
+        if not outputs:
+            for tensor in flattened(output, torch.Tensor):  # indices, a mask
+                self.recorder.whole(own.strip("_"), fed, tensor)
+            return
         if own == "__get__":  # `x.T`, `x.data`
             own = "permute" if outputs[0].shape != fed[0].shape else "identity"
         # `relu_` and `__iadd__` are what `relu` and `add` are.

@@ -64,6 +64,22 @@ def _adaptive(call: Call) -> Described:
     return kinds.adaptive_pool(call.given["output_size"], call.x.shape[-_axes(call) :], reduce)
 
 
+def _axes_of(call: Call) -> tuple[int, ...]:
+    return kinds.last_axes(call, len(call.given["normalized_shape"]))
+
+
+def _rms_eps(call: Call) -> float:
+    """Without an eps, torch takes the dtype's own, 1.2e-7 in float32."""
+    usual = {"torch.float64": 2.0**-52, "torch.float32": 2.0**-23}
+    return float(call.get("eps", usual.get(str(call.x.dtype), 2.0**-23)))
+
+
+def _instance_norm(call: Call) -> Described:
+    if call.get("use_input_stats", True):
+        return "instance_norm", {"eps": call.get("eps", 1e-5)}
+    return "norm", {"eps": call.get("eps", 1e-5)}
+
+
 def _gelu(call: Call) -> str:
     return "gelu_tanh" if call.get("approximate") == "tanh" else "gelu"
 
@@ -93,13 +109,22 @@ FUNCTIONS = Operations({
     "linear": Op("dense", "input weight bias"),
     "batch_norm": Op(
         "norm", "input running_mean running_var weight bias training momentum eps",
-        eps=arg("eps", 1e-5),
+        eps=arg("eps", 1e-5), momentum=arg("momentum"),
         statistics=lambda call: "batch" if call.get("training") else None,
     ),
-    "layer_norm": Op(_as_given, "input normalized_shape weight bias eps"),
-    "group_norm": Op(_as_given, "input num_groups weight bias eps"),
+    "layer_norm": Op(
+        "layer_norm", "input normalized_shape weight bias eps", eps=arg("eps", 1e-5), axes=_axes_of
+    ),
+    "rms_norm": Op(
+        "rms_norm", "input normalized_shape weight eps", eps=_rms_eps, axes=_axes_of
+    ),
+    "group_norm": Op(
+        lambda call: kinds.group_norm(int(call.given["num_groups"]), call.get("eps", 1e-5), call),
+        "input num_groups weight bias eps",
+    ),
     "instance_norm": Op(
-        _as_given, "input running_mean running_var weight bias use_input_stats momentum eps"
+        _instance_norm,
+        "input running_mean running_var weight bias use_input_stats momentum eps",
     ),
     "local_response_norm": Op(
         "lrn", "input size alpha beta k",

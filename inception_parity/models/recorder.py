@@ -140,7 +140,7 @@ class Recorder:
         writer: where arrays go.
         convert: a tensor -> its value as a NumPy array, not yet in the shared layout.
         progress: called with the name of each layer.
-        layout: of the model's images, NCHW or NHWC.
+        turned: of each input whether it is channels-last.
     """
 
     def __init__(
@@ -148,12 +148,12 @@ class Recorder:
         writer: TraceWriter,
         convert: Callable[[Any], Array],
         progress: Callable[[str], None] = lambda name: None,
-        layout: str = "NCHW",
+        turned: Sequence[bool] = (),
     ) -> None:
         self.writer = writer
         self.convert = convert
         self.progress = progress
-        self.layout = layout
+        self.turned = turned
         self.unknown: Tag = None  # the layout of a tensor with four axes that isn't known
         self.layers: dict[str, CapturedLayer] = {}
         self.slots: dict[tuple[str, str], Slot] = {}
@@ -186,7 +186,8 @@ class Recorder:
         name = INPUT if not self.inputs else f"{INPUT}.{len(self.inputs)}"
         self.inputs.append(name)
         self.layers[name] = CapturedLayer(name, "input")
-        tag = LAST if self.layout == "NHWC" and len(tensor.shape) > 2 else self.tag(tensor)
+        number = len(self.inputs) - 1
+        tag = LAST if number < len(self.turned) and self.turned[number] else None
         self._write(name, tensor, tag, "images", (), True)
 
     def layer(
@@ -231,6 +232,14 @@ class Recorder:
             leaf = kind not in TRANSPARENT
             self._write(endpoint, output, tag, made.describe(), sources, leaf)
             self.progress(endpoint)
+
+    def whole(self, name: str, inputs: Sequence[Any], output: Any) -> None:
+        """Record integers or booleans that were computed from an input: indices, a mask, …
+
+        They pass on what they come from, and aren't compared.
+        """
+        if self.producer(output) is None:
+            self.layer(name, "index", {}, inputs, [output], own=name)
 
     def block(self, name: str, tensor: Any, kind: str) -> None:
         """Record what a block returned, if it is a layer's output and the name isn't taken."""

@@ -6,7 +6,8 @@ import contextlib
 import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from ..backends.quiet import import_tensorflow
@@ -22,6 +23,7 @@ from tensorflow.python.framework import op_callbacks
 from ..errors import InputError
 from . import tf_layers, tf_ops, tf_recurrent
 from .capturer import Array, Capturer, Conditions, Watch
+from .inputs import Arguments, Parameters, parameters_of
 from .layouts import LAST
 from .operations import ROLES, Call
 from .recorder import Recorder, Slot
@@ -46,30 +48,39 @@ class KerasCapturer(Capturer):
         own = type(model).__name__
         return str(model.name) if own in ("Functional", "Sequential") else own
 
-    def layout(self, model: Any) -> str:
-        """Return what the first layer with a data format says; else what Keras is set to."""
-        for layer in model._flatten_layers(include_self=False):
-            found = getattr(layer, "data_format", None)
-            if found in ("channels_last", "channels_first"):
-                return "NHWC" if found == "channels_last" else "NCHW"
-        return "NHWC" if keras.config.image_data_format() == "channels_last" else "NCHW"
+    def parameters(self, model: Any) -> Parameters:
+        inputs = _stated_inputs(model)
+        if inputs is None:
+            names = parameters_of(model.call)
+            own = tuple(name for name in names.names if name != "training")
+            return replace(names, names=own, required=min(names.required, len(own)), packs=True)
+        shapes = tuple(None if t.shape is None else tuple(t.shape) for t in inputs.values())
+        return Parameters(tuple(inputs), len(inputs), shapes=shapes)
 
-    def build(self, model: Any, inputs: Sequence[Array]) -> None:
+    def channels_last(self, model: Any) -> frozenset[int]:
+        """Return those of the layers that have a data format; without any, Keras' own of images."""
+        stated = _data_formats(model)
+        stated.setdefault(4, keras.config.image_data_format())
+        return frozenset(n for n, own in stated.items() if n > 3 and own == "channels_last")
+
+    def build(self, model: Any, given: Arguments) -> None:
         layers = list(model._flatten_layers())
         if not all(layer.built for layer in layers) or not model.variables:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Keras on models without a build() of their own
-                model(*_arguments(model, inputs), training=False)
+                given = given.filled([tf.constant(array) for array in given.leaves()])
+                _call(model, given, training=False)
 
-    def run(self, model: Any, inputs: Sequence[Array], how: Conditions, recorder: Recorder) -> None:
-        recorder.unknown = LAST if how.layout == "NHWC" else None
+    def run(self, model: Any, given: Arguments, how: Conditions, recorder: Recorder) -> None:
+        images = any(how.turned) or "channels_last" in _data_formats(model).values()
+        recorder.unknown = LAST if how.layout == "NHWC" and images else None
         with _held(model, how):
-            arguments = _arguments(model, inputs)
+            given = given.filled([tf.constant(array) for array in given.leaves()])
             watch = _Watch(model, recorder)
-            for tensor in tf.nest.flatten(arguments):
+            for tensor in given.leaves():
                 recorder.input(tensor)
             with watch.attached():
-                output = model(*arguments, training=how.training)
+                output = _call(model, given, training=how.training)
             for tensor in tf.nest.flatten(output):
                 recorder.output(tensor)
 
@@ -107,11 +118,47 @@ def _held(model: Any, how: Conditions) -> Iterator[None]:
             variable._value, variable._dtype = value, own
 
 
-def _arguments(model: Any, inputs: Sequence[Array]) -> tuple[Any, ...]:
-    """Return the inputs as the model takes them: several of them as a list, if it wants that."""
-    tensors = [tf.constant(array) for array in inputs]
-    functional = isinstance(model, (keras.Sequential, keras.src.models.functional.Functional))
-    return (tensors,) if functional and len(tensors) > 1 else tuple(tensors)
+def _stated_inputs(model: Any) -> dict[str, Any] | None:
+    """Return the inputs that a functional or sequential model states, by name; None elsewhere."""
+    if isinstance(model, keras.Sequential):
+        model = model._functional
+    if not isinstance(model, keras.src.models.functional.Functional):
+        return None
+    struct = model._inputs_struct
+    if isinstance(struct, dict):
+        return dict(struct)
+    return {tensor.name: tensor for tensor in keras.tree.flatten(struct)}
+
+
+def _data_formats(model: Any) -> dict[int, str]:
+    """Return the data format of a model's first convolution or pool, by the axes of its images."""
+    found: dict[int, str] = {}
+    for layer in model._flatten_layers(include_self=False):
+        own = getattr(layer, "data_format", None)
+        if own in ("channels_last", "channels_first") and type(layer).__name__ != "Flatten":
+            found.setdefault(_image_axes(layer), own)
+    return found
+
+
+def _image_axes(layer: Any) -> int:
+    """Return how many axes the images of a convolution or pool have, 4 where it isn't known."""
+    digits = re.search(r"([123])D", type(layer).__name__)
+    return 4 if digits is None else int(digits[1]) + 2
+
+
+def _call(model: Any, given: Arguments, training: bool) -> Any:
+    """Call a model; one that states its inputs gets them nested as it states them."""
+    inputs = _stated_inputs(model)
+    if inputs is None:
+        return model(*given.positional, **given.named, training=training)
+    found = dict(zip(inputs, given.by_position(tuple(inputs)), strict=True))
+    if isinstance(model, keras.Sequential):
+        return model(next(iter(found.values())), training=training)
+    struct = model._inputs_struct
+    packed = found if isinstance(struct, dict) else keras.tree.pack_sequence_as(
+        struct, list(found.values())
+    )  # fmt: skip
+    return model(packed, training=training)
 
 
 def _snake(name: str) -> str:
@@ -221,7 +268,11 @@ class _Watch(Watch):
             self.read[id(output)] = (output, held[0])
             return
         fed = [tensor for tensor in inputs if self.recorder.producer(tensor)]
-        if not output.dtype.is_floating or not fed:
+        if not fed or own in ("Shape", "ShapeN", "Size"):
+            return
+        if not output.dtype.is_floating:
+            if output.dtype.is_integer or output.dtype.is_bool:  # indices, a mask
+                self.recorder.whole(_snake(own), fed, output)
             return
         if own == "ConcatV2":
             given["axis"] = inputs[-1]

@@ -68,6 +68,20 @@ def _transposed(call: Call) -> Described:
     return "conv_transpose", {**settings, "padding": call.get("padding")}
 
 
+def _momentum(call: Call) -> float:
+    """Return the new batch's share of the running statistics, as torch states it."""
+    return 1 - float(call.get("momentum", 0.99))
+
+
+def _axes(call: Call) -> tuple[int, ...]:
+    return tuple(sorted(call.axis(axis) for axis in np.ravel(call.get("axis", -1))))
+
+
+def _layer_norm(call: Call) -> Described:
+    kind = "rms_norm" if call.get("rms_scaling") else "layer_norm"
+    return kind, {"eps": call.given["epsilon"], "axes": _axes(call)}
+
+
 def _reduce(call: Call) -> str:
     return "mean" if "Average" in call.name else "max"
 
@@ -113,9 +127,12 @@ LAYERS = Operations({
     "Softmax": Op("act", function="softmax"),
     "PReLU": "prelu",
     "Dense": "dense",
-    "BatchNormalization": Op("norm", eps=arg("epsilon")),
-    "LayerNormalization": Op("layer_norm", eps=arg("epsilon")),
-    "GroupNormalization": Op("group_norm", eps=arg("epsilon"), num_groups=arg("groups")),
+    "BatchNormalization": Op("norm", eps=arg("epsilon"), momentum=_momentum),
+    "LayerNormalization": _layer_norm,
+    "RMSNormalization": Op("rms_norm", eps=arg("epsilon"), axes=_axes),
+    "GroupNormalization": lambda call: kinds.group_norm(
+        int(call.given["groups"]), call.given["epsilon"], call
+    ),
     "UpSampling2D": Op("interpolate", scale_factor=arg("size"), mode=arg("interpolation")),
     "ZeroPadding#D": _zero_pad,
     "Permute": Op("permute", order=lambda call: (0, *call.given["dims"])),
@@ -125,7 +142,8 @@ LAYERS = Operations({
 })  # fmt: skip
 
 _ROLES = {"bias": "bias", "gamma": "weight", "beta": "bias", "moving_mean": "running_mean",
-          "moving_variance": "running_var", "embeddings": "weight", "alpha": "weight"}  # fmt: skip
+          "moving_variance": "running_var", "embeddings": "weight", "alpha": "weight",
+          "scale": "weight"}  # fmt: skip
 
 
 def weights_of(layer: Any, kind: str, tag: Tag) -> dict[str, Slot]:

@@ -39,6 +39,31 @@ class LRN(OpRun):  # type: ignore[misc]
         return ((x / (bias + alpha / size * total) ** beta).astype(x.dtype),)
 
 
+class BatchNormalization(OpRun):  # type: ignore[misc]
+    """Batch norm as every version of the specification has it.
+
+    onnx's own, up to 1.23.2, mixes in the batch's statistics in opsets 9 to 13, and fails in
+    opsets 7 and 8.
+    """
+
+    def _run(
+        self, x: Any, scale: Any, bias: Any, mean: Any, var: Any, epsilon: Any = None,
+        momentum: Any = None, spatial: Any = None, training_mode: Any = None,
+    ) -> tuple[Any, ...]:  # fmt: skip
+        shape = (-1, *[1] * (x.ndim - 2))
+        own, spread = mean, var
+        if training_mode:
+            axes = (0, *range(2, x.ndim))
+            own, spread = x.mean(axis=axes), x.var(axis=axes)
+        factor = scale / np.sqrt(spread + (1e-5 if epsilon is None else epsilon))
+        y = x * factor.reshape(shape) + (bias - own * factor).reshape(shape)
+        if not training_mode:
+            return (y.astype(x.dtype),)
+        kept = 0.9 if momentum is None else momentum
+        running = (own * (1 - kept) + mean * kept, spread * (1 - kept) + var * kept)
+        return (y.astype(x.dtype), *(array.astype(x.dtype) for array in running))
+
+
 def session_options() -> Any:
     """Return options for ONNX Runtime that leave the neighbours their cores, and the terminal."""
     options = onnxruntime.SessionOptions()
@@ -51,7 +76,7 @@ def session_options() -> Any:
 
 def reference(model: Any) -> Any:
     """Return what runs a model that `as_float64` gave, by the specification."""
-    evaluator = ReferenceEvaluator(model, new_ops=[LRN])
+    evaluator = ReferenceEvaluator(model, new_ops=[LRN, BatchNormalization])
     for node in evaluator.rt_nodes_:
         for attribute in node.onnx_node.attribute:
             if attribute.type == AttributeProto.FLOAT:
@@ -59,28 +84,56 @@ def reference(model: Any) -> Any:
     return evaluator
 
 
+FLOATING = {
+    TensorProto.DOUBLE: "float64", TensorProto.FLOAT: "float32",
+    TensorProto.FLOAT16: "float16", TensorProto.BFLOAT16: "bfloat16",
+}  # fmt: skip
+
+
 def as_float64(model: Any) -> Any:
     """Return the model in float64: weights as they are, constants as the decimals they mean."""
-    wide = onnx.ModelProto()
-    wide.CopyFrom(model)
-    graph = wide.graph
+    return as_dtype(model, "float64")
+
+
+def as_dtype(model: Any, dtype: str) -> Any:
+    """Return the model with all that it computes in floating point computed in one dtype.
+
+    In float64 weights are as they are, and constants the decimals that they mean.
+    """
+    wanted = next(number for number, name in FLOATING.items() if name == dtype)
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    _convert(copy.graph, wanted)
+    return copy
+
+
+def _convert(graph: Any, wanted: int) -> None:
     for tensor in graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT:
-            with np.errstate(invalid="ignore"):  # a NaN in a file is the comparison's to name
-                array = numpy_helper.to_array(tensor).astype(np.float64)
-            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+        _convert_tensor(tensor, wanted, meaning=False)
     for node in graph.node:
         for attribute in node.attribute:
-            if attribute.HasField("t") and attribute.t.data_type == TensorProto.FLOAT:
-                array = decimals(numpy_helper.to_array(attribute.t))
-                attribute.t.CopyFrom(numpy_helper.from_array(array, attribute.t.name))
-            if node.op_type == "Cast" and attribute.i == TensorProto.FLOAT:
-                attribute.i = TensorProto.DOUBLE
+            if attribute.HasField("t"):
+                _convert_tensor(attribute.t, wanted, meaning=True)
+            if attribute.HasField("g"):
+                _convert(attribute.g, wanted)
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i in FLOATING:
+                attribute.i = wanted
     for value in (*graph.input, *graph.output):
-        if value.type.tensor_type.elem_type == TensorProto.FLOAT:
-            value.type.tensor_type.elem_type = TensorProto.DOUBLE
+        if value.type.tensor_type.elem_type in FLOATING:
+            value.type.tensor_type.elem_type = wanted
     del graph.value_info[:]
-    return wide
+
+
+def _convert_tensor(tensor: Any, wanted: int, meaning: bool) -> None:
+    """Convert a tensor in place; `meaning`: to the decimals that it means, in float64."""
+    if tensor.data_type not in FLOATING or tensor.data_type == wanted:
+        return
+    with np.errstate(invalid="ignore", over="ignore"):  # a NaN is the comparison's to name
+        array = numpy_helper.to_array(tensor)
+        if meaning and tensor.data_type == TensorProto.FLOAT and wanted == TensorProto.DOUBLE:
+            array = decimals(array)
+        array = array.astype(onnx.helper.tensor_dtype_to_np_dtype(wanted))
+    tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
 
 
 def decimals(array: Any) -> NDArray[np.float64]:

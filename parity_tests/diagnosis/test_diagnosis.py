@@ -34,7 +34,8 @@ LAYERS = {
     "conv": mistakes.conv, "norm": mistakes.norm, "max_pool": mistakes.max_pool,
     "avg_pool": mistakes.avg_pool, "act": mistakes.act, "dense": mistakes.dense,
     "concat": mistakes.concat, "flatten": mistakes.flatten, "lrn": mistakes.lrn,
-    "input": mistakes.fed,
+    "input": mistakes.fed, "add": mistakes.residual, "resize": mistakes.resize,
+    "affine": mistakes.rescale,
 }  # fmt: skip
 
 

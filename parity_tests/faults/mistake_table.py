@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from .mistakes import (
     away_from_zero,
     b,
     both,
+    by_pillow,
     concat,
     conv,
     convolve,
@@ -46,11 +48,14 @@ from .mistakes import (
     photos,
     pillow,
     pooled,
+    rescale,
     residual,
+    resize,
     rng,
     row,
     single,
     some_nan,
+    taken_at,
     transform,
     w,
     wired,
@@ -156,6 +161,64 @@ def _of_residuals(m: Any) -> Iterator[Mistake]:
     yield m("ReLU on the residual", "activation-surplus", residual,
             lambda s: s.inputs[0] + 0.17 * np.maximum(s.inputs[1], 0), "term 2 before the sum")
     yield m("no shortcut", "branch-missing", residual, summed(0, 0.17), "term 1")
+    yield m("whole sum scaled", "residual-scale", residual, summed(0.17, 0.17), "the whole sum")
+    yield m("shortcut tripled", "residual-scale", residual, summed(3, 0.17),
+            "multiplied by 3 and 0.17")
+
+
+def _of_resizing(m: Any) -> Iterator[Mistake]:
+    def in_single(i: Any, n: int, have: int) -> Any:
+        return i.astype(np.float32) * (np.float32(have) / np.float32(n))
+
+    for size in ((9, 11), (5, 4)):
+        right = partial(resize, size=size)
+        yield m(f"half-pixel centres to {size}", "resize", right,
+                taken_at(lambda i, n, have: (i + 0.5) * have / n - 0.5),
+                "by a bilinear rule with half-pixel centres, but")
+        yield m(f"aligned corners to {size}", "resize", right,
+                taken_at(lambda i, n, have: i * (have - 1) / (n - 1)), "aligned corners")
+        yield m(f"TensorFlow 1's rule to {size}", "resize", partial(resize, True, size),
+                taken_at(lambda i, n, have: i * have / n), "by TensorFlow 1's")
+        yield m(f"nearest pixel to {size}", "resize", right,
+                taken_at(lambda i, n, have: i * have // n), "nearest pixel, by corners")
+        yield m(f"half-pixel centres in float32 to {size}", "resize", right,
+                lambda s: taken_at(lambda i, n, have: (i + 0.5) * have / n - 0.5)(s)
+                .astype(np.float32), "; in float32")
+        yield m(f"positions in float32 to {size}", "downcast", right, taken_at(in_single),
+                "positions of pixels")
+        yield m(f"the right rule in float32 to {size}", "downcast", right,
+                lambda s: taken_at(in_single)(s).astype(np.float32), "resized in float32")
+    shrunk = partial(resize, size=(4, 3))
+    yield m("antialiased", "resize", shrunk, by_pillow(Image.Resampling.BILINEAR),
+            "an antialiased bilinear rule")
+    yield m("bicubic", "resize", shrunk, by_pillow(Image.Resampling.BICUBIC),
+            "an antialiased bicubic rule")
+    yield m("mean of areas", "resize", partial(resize, size=(7, 2)),
+            lambda s: x(s).reshape(2, 3, 7, 2, 3).mean(axis=-1), "the mean over the area")
+    yield m("another size", "resize-size", resize,
+            lambda s: resize(size=(9, 12)).reference,
+            "resized to 9x12, but should be to 9x11")
+    yield m("not resized", "layer-missing", resize, x)
+    yield m("resized, BGR", "channel-order", resize, lambda s: s.reference[:, ::-1], "BGR")
+
+
+def _of_rescaling(m: Any) -> Iterator[Mistake]:
+    yield m("x for 2x - 1", "layer-missing", rescale, x)
+    yield m("2x - 1 twice", "layer-doubled", rescale, lambda s: 4 * x(s) - 3)
+    yield m("2x for 2x - 1", "input-transform", rescale, lambda s: 2 * x(s), "nothing added")
+    yield m("2x - 1 of pixels 0 … 255", "input-transform", rescale, lambda s: 510 * x(s) - 1,
+            "images in 0 … 255 are given to")
+    yield m("pixels over 127.5, less 1", "input-transform", rescale, lambda s: x(s) / 127.5 - 1,
+            "given to a layer for 0 … 255")
+    yield m("ImageNet's for 2x - 1", "input-transform", rescale,
+            lambda s: (x(s) - row(0.485, 0.456, 0.406)) / row(0.229, 0.224, 0.225), "ImageNet's")
+    yield m("255x for 2x - 1", "input-transform", rescale, lambda s: 255 * x(s),
+            "come out as: pixels 0 … 255")
+    yield m("4x + 3 for 2x - 1", "input-transform", rescale, lambda s: 4 * x(s) + 3,
+            "times 4 plus 3, but should be times 2 plus -1")
+    yield m("2x - 1, BGR", "channel-order", rescale, lambda s: 2 * x(s)[:, ::-1] - 1, "BGR")
+    yield m("input transform solved for", "input-transform", transform, lambda s: 4 * x(s) + 3,
+            "times 4 plus 3")
 
 
 def _of_norms(m: Any) -> Iterator[Mistake]:
@@ -279,6 +342,8 @@ def _of_the_rest(m: Any) -> Iterator[Mistake]:
     yield m("all zeros", "constant", output, on_output(np.zeros_like))
     yield m("shortcut missing", "branch-missing", added, x, "term 2")
     yield from _of_residuals(m)
+    yield from _of_resizing(m)
+    yield from _of_rescaling(m)
 # fmt: on
 
 

@@ -237,6 +237,19 @@ def residual() -> SuspectLayer:
     return SuspectLayer("s", "add", xs, y, y, {"residual_scale": 0.17}, backend="tf")
 
 
+def resize(half_pixel_centres: bool = False, size: Any = (9, 11)) -> SuspectLayer:
+    x = images(3, 7, 6)
+    y = layers.Resize(size, half_pixel_centres)(x)
+    rule = "centres" if half_pixel_centres else "corners"
+    return SuspectLayer("z", "resize", (x,), y, y, {"size": size, "rule": rule}, backend="pt")
+
+
+def rescale() -> SuspectLayer:
+    x = 1 / (1 + np.exp(-images(3, 5, 6, 34)))
+    y = layers.Rescale(2.0, -1.0)(x)
+    return SuspectLayer("u", "affine", (x,), y, y, {"scale": 2.0, "shift": -1.0}, backend="mx")
+
+
 # The mistakes.
 
 
@@ -315,6 +328,42 @@ def one_less(a: Any) -> Any:
 def dropped(y: Any, p: float, channels: bool = False) -> Any:
     shape = (*y.shape[:2], 1, 1) if channels else y.shape
     return y * (rng(40).random(shape) >= p) / (1 - p)
+
+
+def taken_at(source: Callable[[Any, int, int], Any]) -> Callable[[SuspectLayer], Any]:
+    """Interpolate linearly between two pixels, along one axis after the other.
+
+    Args:
+        source: takes the numbers of the result's pixels, how many there are and how many
+            the image has, and returns their positions in the image; weights have their dtype.
+    """
+
+    def compute(s: SuspectLayer) -> Any:
+        y = x(s)
+        for axis, size in ((2, s.get("size")[0]), (3, s.get("size")[1])):
+            have = y.shape[axis]
+            at = np.clip(source(np.arange(size), size, have), 0, have - 1)
+            first = at.astype(int)
+            second, share = (
+                np.minimum(first + 1, have - 1),
+                (at % 1).reshape(-1, *(1,) * (3 - axis)),
+            )
+            y = np.take(y, first, axis) * (1 - share) + np.take(y, second, axis) * share
+        return y
+
+    return compute
+
+
+def by_pillow(how: Any) -> Callable[[SuspectLayer], Any]:
+    """Resize each channel with Pillow, in float32."""
+
+    def compute(s: SuspectLayer) -> Any:
+        height, width = s.get("size")
+        planes = x(s).reshape(-1, *x(s).shape[2:]).astype(np.float32)
+        done = [np.asarray(Image.fromarray(p).resize((width, height), how)) for p in planes]
+        return np.stack(done).reshape(*x(s).shape[:2], height, width)
+
+    return compute
 
 
 def row(*values: float) -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inception_parity.models import compare
+from inception_parity import InputError
+from inception_parity.models import capture, compare
 
 from ..conftest import chosen_backends
 
@@ -137,3 +138,107 @@ def test_local_response_norm_goes_over_the_channels_in_float64_too(tmp_path: Pat
     assert not made.fails, made.text()
     assert made.report.worst is not None
     assert made.report.worst.rel_l2 <= 1e-13
+
+
+def small_file(file: Path, opset: int, shapes: bool = True, dtype: str = "FLOAT") -> Path:
+    """Write a convolution, batch norm, pool and dense layer as an exporter of that time did."""
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    rng = np.random.default_rng(0)
+    number = getattr(TensorProto, dtype)
+    to = helper.tensor_dtype_to_np_dtype(number)
+    held = [
+        numpy_helper.from_array(rng.uniform(0.5, 1.5, shape).astype(to), name)
+        for name, shape in (("w", (4, 3, 3, 3)), ("s", 4), ("b", 4), ("m", 4), ("v", 4),
+                            ("fc", (80, 5)), ("fb", 5))
+    ]  # fmt: skip
+    norm: dict[str, Any] = {"consumed_inputs": [0, 0, 0, 1, 1]} if opset < 6 else {}
+    norm |= {"is_test": 1} if opset < 7 else {}
+    old = {"consumed_inputs": [0]} if opset < 6 else {}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], kernel_shape=[3, 3], pads=[1] * 4),
+        helper.make_node("BatchNormalization", [*"csbmv"], ["n"], epsilon=1e-3, **norm),
+        helper.make_node("Relu", ["n"], ["r"], **old),
+        helper.make_node("AveragePool", ["r"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node(
+            "Gemm", ["f", "fc", "fb"], ["y"], **({"broadcast": 1} if opset < 7 else {})
+        ),
+    ]
+    given = [helper.make_tensor_value_info("x", number, ["n", 3, 8, 10] if shapes else None)]
+    if opset < 9:  # weights were inputs too
+        given += [helper.make_tensor_value_info(t.name, number, list(t.dims)) for t in held]
+    outputs = [helper.make_tensor_value_info("y", number, ["n", 5] if shapes else None)]
+    graph = helper.make_graph(nodes, "small", given, outputs, held)
+    opsets = [helper.make_opsetid("", opset)]
+    save(helper.make_model(graph, opset_imports=opsets, ir_version=3 if opset < 9 else 10), file)
+    return file
+
+
+@pytest.mark.parametrize("opset", [1, 5, 6, 7, 8, 9, 13, 18, 21])
+def test_files_of_every_age_give_the_same(tmp_path: Path, opset: int) -> None:
+    first, second = tmp_path / "17.onnx", tmp_path / f"{opset}.onnx"
+    made = compare(small_file(first, 17), small_file(second, opset), X)
+    assert not made.fails, made.text()
+    assert made.report.dtype == "float64"
+    assert made.arrays == 7
+    assert [layer.kind for layer in made.b.layers.values()][1:-1] == [
+        "conv", "norm", "act", "avg_pool", "flatten", "dense",
+    ]  # fmt: skip
+
+
+def test_the_newest_opset_is_read(tmp_path: Path) -> None:
+    from onnx.defs import onnx_opset_version
+
+    file = small_file(tmp_path / "newest.onnx", onnx_opset_version())
+    assert not compare(small_file(tmp_path / "17.onnx", 17), file, X).fails
+
+
+def test_a_file_without_shapes_is_read(tmp_path: Path) -> None:
+    file = small_file(tmp_path / "bare.onnx", 17, shapes=False)
+    for dtype in ("float64", "float32"):
+        made = compare(small_file(tmp_path / "17.onnx", 17), file, X, dtype=dtype)
+        assert not made.fails, made.text()
+
+
+@pytest.mark.parametrize("dtype", ["FLOAT16", "DOUBLE", "BFLOAT16"])
+def test_files_of_other_dtypes_are_compared_in_float64(tmp_path: Path, dtype: str) -> None:
+    """Values are those of the file's dtype; what is computed with them is float64."""
+    file = small_file(tmp_path / "file.onnx", 22, dtype=dtype)
+    trace = capture(file, X)
+    assert trace.run.dtype == "float64"
+    weight = trace.weight("w", "weight") if "w" in trace.layers else trace.weight("c", "weight")
+    assert weight.dtype == np.float64
+    assert not compare(trace, capture(file, X)).fails
+
+
+def test_inputs_get_the_type_that_the_file_states(tmp_path: Path) -> None:
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    table = numpy_helper.from_array(np.arange(20, dtype=np.float32).reshape(10, 2), "table")
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["e"]),
+        helper.make_node("Where", ["keep", "e", "zero"], ["y"]),
+    ]
+    given = [
+        helper.make_tensor_value_info("ids", TensorProto.INT32, [2, 3]),
+        helper.make_tensor_value_info("keep", TensorProto.BOOL, [2, 3, 1]),
+        helper.make_tensor_value_info("zero", TensorProto.FLOAT, [1]),
+    ]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 3, 2])]
+    graph = helper.make_graph(nodes, "table", given, outputs, [table])
+    file = tmp_path / "table.onnx"
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), file)
+    ids, keep = np.array([[1, 2, 3], [4, 5, 6]]), np.ones((2, 3, 1), bool)
+    keep[0, 0] = False
+    inputs = {"keep": keep, "ids": ids, "zero": np.zeros(1)}
+    for dtype in ("float64", "float32"):
+        output = capture(file, inputs, dtype=dtype).array("output")
+        np.testing.assert_array_equal(output[1, 2], [12, 13])
+        np.testing.assert_array_equal(output[0, 0], [0, 0])
+    with pytest.raises(InputError, match="its input ids is int32, but was given fractions"):
+        capture(file, {**inputs, "ids": ids + 0.5})
+    with pytest.raises(InputError, match="its input ids is int32, which can't hold"):
+        capture(file, {**inputs, "ids": ids + 2**40})
+    with pytest.raises(InputError, match="takes ids, keep, zero, but zero isn't given"):
+        capture(file, {"ids": ids, "keep": keep})

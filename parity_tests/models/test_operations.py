@@ -102,11 +102,43 @@ POOL = {"kernel": (3, 2), "stride": (2, 2), "pads": ((0, 0), (0, 0)), "ceil": Fa
             onnx_input=("onnx", "ReduceMean", np.array([2, 3])),
         ),
         *across(
-            "norm", {"eps": 1e-3},
-            torch=("torch", "batch_norm", {"eps": 1e-3}),
-            keras=("keras", "BatchNormalization", {"epsilon": 1e-3}),
-            mxnet=("mxnet", "batchnorm"),  # its default
-            onnx=("onnx", "BatchNormalization", {"epsilon": 1e-3}),
+            "norm", {"eps": 1e-3, "momentum": 0.25},
+            torch=("torch", "batch_norm", {"eps": 1e-3, "momentum": 0.25}),
+            keras=("keras", "BatchNormalization", {"epsilon": 1e-3, "momentum": 0.75}),
+            mxnet=("mxnet", "batchnorm", {"momentum": 0.75}),  # its default eps
+            onnx=("onnx", "BatchNormalization", {"epsilon": 1e-3, "momentum": 0.75}),
+        ),
+        *across(
+            "layer_norm", {"eps": 1e-6, "axes": (1,)},
+            keras=("keras", "LayerNormalization", {"epsilon": 1e-6, "axis": -1}),
+            mxnet=("mxnet", "layernorm", {"eps": 1e-6, "axis": 1}),
+        ),
+        *across(
+            "layer_norm", {"eps": 1e-5, "axes": (2, 3)},
+            torch=("torch", "layer_norm", (9, 8)),
+            keras=("keras", "LayerNormalization", {"epsilon": 1e-5, "axis": [1, 2]}),
+            onnx=("onnx", "LayerNormalization", {"axis": 2}),
+        ),
+        *across(
+            "rms_norm", {"eps": 1e-6, "axes": (3,)},
+            torch=("torch", "rms_norm", (8,), None, 1e-6),
+            keras=("keras", "RMSNormalization", {"epsilon": 1e-6, "axis": 2}),
+            onnx=("onnx", "RMSNormalization", {"epsilon": 1e-6}),
+        ),
+        *across(
+            "group_norm", {"groups": 3, "eps": 1e-3},
+            torch=("torch", "group_norm", 3, {"eps": 1e-3}),
+            keras=("keras", "GroupNormalization", {"groups": 3, "epsilon": 1e-3}),
+            mxnet=("mxnet", "groupnorm", {"num_groups": 3, "eps": 1e-3}),
+            onnx=("onnx", "GroupNormalization", {"num_groups": 3, "epsilon": 1e-3}),
+        ),
+        *across(
+            "instance_norm", {"eps": 1e-3},
+            torch=("torch", "instance_norm", {"eps": 1e-3}),
+            group=("torch", "group_norm", 6, {"eps": 1e-3}),
+            keras=("keras", "GroupNormalization", {"groups": -1, "epsilon": 1e-3}),
+            mxnet=("mxnet", "instancenorm"),  # its default
+            onnx=("onnx", "InstanceNormalization", {"epsilon": 1e-3}),
         ),
         *across(
             "concat", {"axis": 1},

@@ -51,7 +51,7 @@ def engine_modules():
     for path in sorted((ROOT / "inception_parity").rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
         apart = parts[1] in ("backends", "onnx", "models")
-        adapter = apart and parts[-1] in (*catalogue.BACKENDS, "running")
+        adapter = apart and parts[-1] in (*catalogue.BACKENDS, "running", "onnx_files")
         adapter = adapter or (parts[1:3] == ("backends", "libraries") and len(parts) == 4)
         if parts[-1] == "__init__":
             parts, adapter = parts[:-1], False

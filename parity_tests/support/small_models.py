@@ -93,7 +93,7 @@ def keras_net(same: bool = False, eps: float = 1e-3) -> Any:
             super().__init__()
             self.pad = layers.ZeroPadding2D(3)
             self.conv = layers.Conv2D(8, 7, strides=2, padding="same" if same else "valid")
-            self.norm = layers.BatchNormalization(epsilon=eps)
+            self.norm = layers.BatchNormalization(epsilon=eps, momentum=0.9)
             self.pad2 = layers.ZeroPadding2D(1)
             self.pool = layers.MaxPooling2D(3, strides=2)
             self.block = Block()
@@ -117,7 +117,7 @@ def functional_keras_net() -> Any:
     keras.utils.set_random_seed(0)
     given = keras.Input((SHAPE[2], SHAPE[3], 3))
     x = layers.Conv2D(8, 7, strides=2, name="conv")(layers.ZeroPadding2D(3)(given))
-    x = layers.ReLU()(layers.BatchNormalization(epsilon=1e-3)(x))
+    x = layers.ReLU()(layers.BatchNormalization(epsilon=1e-3, momentum=0.9)(x))
     x = layers.MaxPooling2D(3, strides=2)(layers.ZeroPadding2D(1)(x))
     left = layers.Activation("relu")(layers.Conv2D(6, 1)(x))
     right = layers.Conv2D(6, 3, padding="same", activation="relu")(

@@ -10,7 +10,7 @@ from importlib import import_module
 
 from .pair import Fault, Outcome, Pair, judged
 
-FAMILIES = ("recurrences",)
+FAMILIES = ("recurrences", "norms")
 
 __all__ = ["FAMILIES", "Fault", "Outcome", "Pair", "all_pairs", "judged"]
 
