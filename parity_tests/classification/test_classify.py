@@ -240,7 +240,7 @@ needs_all = pytest.mark.skipif(
 def test_all_frameworks_and_torchvision_see_the_same(
     capsys: pytest.CaptureFixture[str], torchvisions: Path, dtype: str, limit: float
 ) -> None:
-    """A seeded network's logits are far apart, and so its probabilities more exact in float64."""
+    """In float32, 4.6e-6 was measured: a seeded network has large logits."""
     torch = pytest.importorskip("torch")
     models = pytest.importorskip("inception_parity.backends.libraries.torchvision").models()
     net = models.googlenet(transform_input=True, aux_logits=True, init_weights=False)
