@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,10 +36,16 @@ def erf(x: Array) -> Array:
     return np.array(np.sign(x) * y)
 
 
-def softmax(x: Array) -> Array:
-    """Return the softmax along the channels."""
-    e = np.exp(x - x.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
+def softmax(x: Array, axis: int = 1) -> Array:
+    """Return the softmax along an axis, by default the channels."""
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return np.array(e / e.sum(axis=axis, keepdims=True))
+
+
+def log_softmax(x: Array, axis: int = 1) -> Array:
+    """Return the logarithm of the softmax along an axis."""
+    apart = x - x.max(axis=axis, keepdims=True)
+    return np.array(apart - np.log(np.exp(apart).sum(axis=axis, keepdims=True)))
 
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -60,6 +66,34 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "softsign": lambda x: x / (1 + np.abs(x)),
     "hard_sigmoid": lambda x: np.clip(x / 6 + 0.5, 0.0, 1.0),
     "hard_swish": lambda x: x * np.clip(x / 6 + 0.5, 0.0, 1.0),
+    "mish": lambda x: x * np.tanh(np.logaddexp(0.0, x)),
+    "log_sigmoid": lambda x: -np.logaddexp(0.0, -x),
     "abs": np.abs,
     "linear": lambda x: x,
 }  # fmt: skip
+
+# Those with a number: the slope below 0, what an exponential is multiplied with, a factor.
+SLOPED: dict[str, Callable[[Array, float], Array]] = {
+    "leaky_relu": lambda x, slope: np.where(x < 0, slope * x, x),
+    "elu": lambda x, slope: np.where(x > 0, x, slope * np.expm1(np.minimum(x, 0.0))),
+    "celu": lambda x, slope: np.where(x > 0, x, slope * np.expm1(np.minimum(x, 0.0) / slope)),
+    "hard_sigmoid": lambda x, slope: np.clip(slope * x + 0.5, 0.0, 1.0),
+    "silu": lambda x, slope: x / (1 + np.exp(-slope * x)),
+}
+SLOPES = {"leaky_relu": 0.01, "elu": 1.0, "celu": 1.0, "hard_sigmoid": 1 / 6, "silu": 1.0}
+
+
+def activated(x: Array, settings: Mapping[str, Any]) -> Array | None:
+    """Return an activation with its settings, or None if it isn't known."""
+    name = settings.get("function", "relu")
+    if name in ("softmax", "log_softmax"):
+        along = softmax if name == "softmax" else log_softmax
+        return along(x, int(settings.get("axis", 1)))
+    if name == "clip":
+        low, high = settings.get("low"), settings.get("high")
+        return np.clip(x, -np.inf if low is None else low, np.inf if high is None else high)
+    if name == "leaky_relu" and (settings.get("threshold") or settings.get("high") is not None):
+        return None
+    if name in SLOPED and settings.get("slope", SLOPES[name]) is not None:
+        return SLOPED[name](x, float(settings.get("slope", SLOPES[name])))
+    return ACTIVATIONS[name](x) if name in ACTIVATIONS else None

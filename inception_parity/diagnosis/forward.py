@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .activations import ACTIVATIONS, softmax
+from .activations import activated
 from .interpolation import resize_weights
 from .normalisations import normalised
 from .recurrences import recurrent
@@ -292,12 +292,18 @@ def _global_pool(layer: SuspectLayer, x: Array) -> Array:
 
 
 def _act(layer: SuspectLayer, inputs: Inputs, channels: Channels) -> Array:
-    name = layer.get("function")
-    if name == "softmax":
-        return take(softmax(inputs[0]), channels)
-    if name not in ACTIVATIONS:
-        raise CannotComputeError(f"no activation {name!r}")
-    return ACTIVATIONS[name](take(inputs[0], channels))
+    whole = layer.get("function") in ("softmax", "log_softmax")
+    x = inputs[0] if whole else take(inputs[0], channels)
+    y = activated(x, layer.attributes)
+    if y is None:
+        raise CannotComputeError(f"no activation {layer.get('function')!r}")
+    return take(y, channels) if whole else y
+
+
+def _prelu(layer: SuspectLayer, x: Array) -> Array:
+    weight = layer.weights["weight"]
+    slope = per_channel(weight, x.ndim) if weight.ndim == 1 else weight
+    return np.where(x < 0, slope * x, x)
 
 
 def _flatten(layer: SuspectLayer, x: Array) -> Array:
@@ -377,6 +383,7 @@ _LAYERS: dict[str, _Function] = {
     "adaptive_pool": _by_channel(_adaptive_pool),
     "global_pool": _by_channel(_global_pool),
     "act": _act,
+    "prelu": _whole(_prelu),
     "concat": _whole(lambda layer, *xs: np.concatenate(xs, axis=int(layer.get("axis") or 1))),
     "add": _whole(_add),
     "flatten": _whole(_flatten),

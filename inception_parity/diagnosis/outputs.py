@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from .activations import ACTIVATIONS, softmax
+from .activations import ACTIVATIONS, SLOPED, SLOPES, softmax
 from .fixes import fix
 from .forward import matching_output, output_of
 from .suspect import Array, Candidate, SuspectLayer
@@ -34,24 +34,95 @@ def activations(layer: SuspectLayer) -> Iterator[Candidate]:
 
 def other_activation(layer: SuspectLayer) -> Iterator[Candidate]:
     """The wrong activation."""
-    mistake = partial(Candidate, "other-activation", fix=fix(layer, "as-reference"))
     right = layer.get("function")
+    line = fix(layer, "as-reference" if right == "relu" else "activation", function=right)
+    mistake = partial(Candidate, "other-activation", fix=line)
     for name in ACTIVATIONS:
         if name not in (right, "linear"):
             text = f"{name}, but should be {right}"
-            yield mistake(text, layer.but(function=name), 1 if name == "relu6" else 2)
-    if not layer.same_shape or not layer.inputs:
+            other = layer.but(function=name, slope=SLOPES.get(name))
+            yield mistake(text, other, 1 if name in _ALIKE.get(right, ()) else 2)
+    if not layer.same_shape or not layer.inputs or right == "leaky_relu":
         return
+    slope = _slope_below(layer)
+    if slope and np.isfinite(slope):
+        slope = float(f"{slope:.6g}")
+        leaky = layer.but(function="leaky_relu", slope=slope)
+        yield mistake(f"a leaky ReLU of slope {slope:g}, but should be {right}", leaky, 2)
+
+
+# What is most often taken for another.
+_ALIKE = {
+    "relu": ("relu6",), "gelu": ("gelu_tanh",), "gelu_tanh": ("gelu",), "silu": ("hard_swish",),
+    "hard_swish": ("silu",), "sigmoid": ("hard_sigmoid",), "hard_sigmoid": ("sigmoid",),
+    "leaky_relu": ("relu",), "elu": ("selu",), "softmax": ("sigmoid",),
+}  # fmt: skip
+
+
+def _slope_below(layer: SuspectLayer) -> float:
+    """Return the slope of a line through what became of negative numbers."""
     x, y = layer.inputs[0], layer.seen
     below = x < 0
     power = float((x[below] ** 2).sum())
-    slope = float((x[below] * y[below]).sum()) / power if power else 0.0
-    if slope and np.isfinite(slope):
-        slope = float(f"{slope:.6g}")
-        leaky = replace(layer, kind="output", attributes={}).then(
-            "leaky", lambda z: np.where(z < 0, slope * z, z)
-        )
-        yield mistake(f"a leaky ReLU of slope {slope:g}, but should be {right}", leaky, 2)
+    return float((x[below] * y[below]).sum()) / power if power else 0.0
+
+
+def slopes(layer: SuspectLayer) -> Iterator[Candidate]:
+    """Another slope, or factor, of an activation that has one."""
+    name = str(layer.get("function"))
+    if name not in SLOPED:
+        return
+    right = float(layer.attributes.get("slope") or SLOPES[name])
+    line = fix(layer, "slope", slope=right)
+    known = {"hard_sigmoid": (0.2, 1 / 6), "leaky_relu": (0.01, 0.1, 0.2, 0.25, 0.3)}
+    values = dict.fromkeys(known.get(name, (0.25, 0.5, 1.0, 1.702)), 1)
+    fitted = _slope_below(layer) if name == "leaky_relu" and layer.same_shape else 0.0
+    if np.isfinite(fitted) and fitted:
+        values = {fitted: 2, float(f"{fitted:.6g}"): 1, **values}
+    for slope, cost in values.items():
+        if abs(slope - right) > 1e-12 * right:
+            near = abs(slope / right - 1) < 1e-5
+            text = f"slope {slope:{'.12g' if near else 'g'}}, but should be {right:g}"
+            yield Candidate("slope", text, layer.but(slope=slope), cost, fix=line)
+
+
+def other_axis(layer: SuspectLayer) -> Iterator[Candidate]:
+    """A softmax along another axis."""
+    if layer.get("function") not in ("softmax", "log_softmax"):
+        return
+    right = int(layer.attributes.get("axis", 1))
+    line = fix(layer, "axis", axis=right)
+    for axis in range(layer.inputs[0].ndim):
+        if axis != right:
+            text = f"softmax along axis {axis}, but should be along axis {right}"
+            yield Candidate("softmax-axis", text, layer.but(axis=axis), fix=line)
+    both = {"softmax": "log_softmax", "log_softmax": "softmax"}
+    other = both[str(layer.get("function"))]
+    text = f"{other}, but should be {layer.get('function')}"
+    line = fix(layer, "activation", function=layer.get("function"))
+    yield Candidate("other-activation", text, layer.but(function=other), fix=line)
+
+
+def prelu(layer: SuspectLayer) -> Iterator[Candidate]:
+    """PReLU's slopes shared, or for other channels than they should be; or another activation."""
+    weight = layer.weights["weight"]
+    line = fix(layer, "prelu-weight")
+    mistake = partial(Candidate, "prelu-slopes", fix=line)
+    text = "one slope for all channels, their mean"
+    yield mistake(text, layer.weighing(weight=np.full_like(weight, weight.mean())))
+    text = "the first channel's slope for all channels"
+    yield mistake(text, layer.weighing(weight=np.full_like(weight, weight.flat[0])))
+    for value in (0.25, 0.0, 0.01):
+        text = f"the slopes stay {value:g}, as they are before they are loaded"
+        yield mistake(text, layer.weighing(weight=np.full_like(weight, value)))
+    if weight.ndim == 1 and weight.size > 1:
+        yield mistake("the slopes in reverse order", layer.weighing(weight=weight[::-1]), 2)
+        x = layer.inputs[0]
+        for axis in range(2, x.ndim):
+            if x.shape[axis] == weight.size:
+                text = f"the slopes along axis {axis}, but should be along axis 1"
+                sides = [weight.size if i == axis else 1 for i in range(x.ndim)]
+                yield mistake(text, layer.weighing(weight=weight.reshape(sides)))
 
 
 def clipped(layer: SuspectLayer) -> Iterator[Candidate]:
@@ -68,6 +139,7 @@ def clipped(layer: SuspectLayer) -> Iterator[Candidate]:
 
 _MISSING = {  # kind -> cause, and what it is called
     "act": ("activation-missing", "the activation"),
+    "prelu": ("activation-missing", "the activation"),
     "norm": ("norm-missing", "batch norm"),
     "lrn": ("lrn-missing", "local response norm"),
     "layer_norm": ("norm-missing", "layer norm"),

@@ -41,7 +41,8 @@ class SuspectLayer:
     - max_pool: kernel, stride, pads, dilation, ceil False
     - avg_pool: kernel, stride, pads, count_include_pad, ceil False
     - adaptive_pool: output; global_pool
-    - act: function "relu" (others: `activations.ACTIVATIONS`)
+    - act: function "relu" (others: `activations.ACTIVATIONS`), with slope, axis, low and high
+      where it has them; prelu: weight, for each channel, or as an input without its batch
     - add: shortcut_scale 1, the factor of the first input; residual_scale 1, of all others
     - concat, flatten, dropout (p), lrn (size, alpha, beta, k), affine (scale, shift)
     - resize: size; rule, one of `interpolation.RULES`

@@ -109,7 +109,19 @@ def _arrays(
                 mine = recurrent.comparable(one.kind, other.settings, _held(match.a, one))["bias"]
             elif role == "bias_hh" and role not in other.weights:
                 continue  # it is part of the other one
-            yield one, other, role, mine, match.b.array(other, role)
+            theirs = match.b.array(other, role)
+            if one.kind == "prelu" and mine is not None and theirs is not None:
+                mine = _shared_by(mine, theirs.shape)
+            yield one, other, role, mine, theirs
+
+
+def _shared_by(slopes: Array, shape: tuple[int, ...]) -> Array:
+    """Return PReLU's slopes for all that share them: one for all, or one for each channel."""
+    first = slopes.reshape(-1, *(1,) * (len(shape) - 1)) if slopes.ndim == 1 else slopes
+    if slopes.size == 1 or (first.ndim == len(shape) and first.shape[0] == shape[0]):
+        return np.broadcast_to(first, shape) if first.ndim == len(shape) else slopes
+    few = np.unique(slopes)
+    return few if shape == (1,) and few.size == 1 else slopes
 
 
 def _compared(
@@ -122,7 +134,11 @@ def _compared(
             for graph, node in ((match.a, one), (match.b, other))
         )
         for role in dict.fromkeys((*mine, *theirs)):
-            yield one, other, role, mine.get(role), theirs.get(role)
+            first, second = mine.get(role), theirs.get(role)
+            if one.kind == "prelu" and first is not None and second is not None:
+                larger = max(first.shape, second.shape, key=lambda s: (len(s), s))
+                first, second = _shared_by(first, larger), _shared_by(second, larger)
+            yield one, other, role, first, second
 
 
 def _held(graph: ModelGraph, node: ComparedLayer) -> dict[str, Array]:

@@ -59,8 +59,10 @@ def _leaky(call: Call) -> Described:
     function = str(call.get("act_type", "leaky"))
     if function == "prelu":
         return "prelu", {}
-    function = "leaky_relu" if function == "leaky" else function
-    return "act", {"function": function, "slope": float(call.get("slope", 0.25))}
+    if function in ("leaky", "elu"):
+        name = "leaky_relu" if function == "leaky" else "elu"
+        return "act", {"function": name, "slope": float(call.get("slope", 0.25))}
+    return "act", {"function": function}
 
 
 def _adaptive(call: Call) -> Described:
@@ -103,8 +105,10 @@ OPERATIONS = Operations({
     "fullyconnected fully_connected": Op("dense", "data weight bias"),
     "embedding": Op("embedding", "data weight"),
     "activation": _activation,
-    "leakyrelu": _leaky,
-    "hard_sigmoid": "hard_sigmoid",  # its slope is an argument, and not 1/6 by default
+    "leakyrelu": Op(_leaky, "data weight"),
+    "hard_sigmoid": Op("act", function="hard_sigmoid", slope=arg("alpha", 0.2)),
+    "softmax": Op("act", function="softmax", axis=axis("axis", -1)),
+    "log_softmax": Op("act", function="log_softmax", axis=axis("axis", -1)),
     "clip": lambda call: kinds.clip(float(call.given["a_min"]), float(call.given["a_max"])),
     "lrn": Op("lrn", size=arg("nsize", int), k=arg("knorm", 2.0), alpha=arg("alpha", 1e-4),
               beta=arg("beta", 0.75)),

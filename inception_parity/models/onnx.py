@@ -189,7 +189,8 @@ def _slot(op: str, role: str, name: str, array: Array, attributes: Mapping[str, 
         return Slot.transposed(name, array, range(array.ndim)[::-1])
     if role == "weight" and op == "ConvTranspose":
         return Slot.transposed(name, array, (1, 0, *range(2, array.ndim)))
-    if role == "bias" and array.ndim > 1 and op == "Add":
+    flat = array.size == array.shape[0] if array.ndim else False
+    if ((role == "bias" and op == "Add") or (op == "PRelu" and flat)) and array.ndim > 1:
         return Slot(name, array.reshape(-1), lambda shared: shared.reshape(array.shape))
     return Slot(name, array)
 

@@ -24,11 +24,8 @@ def _add(call: Call) -> Described:
     return "add", {} if scalar is None else {"scalar": scalar}
 
 
-def _hard_sigmoid(call: Call) -> Described:
-    slope = call.get("alpha", 0.2)
-    if abs(slope - 1 / 6) < 1e-6:
-        return "act", {"function": "hard_sigmoid"}
-    return "act", {"function": "hard_sigmoid_onnx", "slope": slope}
+def _gelu(call: Call) -> str:
+    return "gelu_tanh" if call.get("approximate", "none") == "tanh" else "gelu"
 
 
 def _window(call: Call) -> Settings:
@@ -92,11 +89,13 @@ OPERATORS = Operations({
     "Max": "maximum", "Min": "minimum",
     "Flatten": "flatten", "Squeeze Unsqueeze": "reshape", "Reshape": kinds.reshape,
     "Identity": "identity", "Slice": "slice", "Dropout": "dropout", "Cast": "cast",
-    "LeakyRelu": Op("act", function="leaky_relu", slope=arg("alpha")),
-    "Elu": Op("act", function="elu", slope=arg("alpha")),
-    "Celu": Op("act", function="celu", slope=arg("alpha")),
-    "Selu": Op("act", function="selu", slope=arg("alpha")),
-    "HardSigmoid": _hard_sigmoid,
+    "LeakyRelu": Op("act", function="leaky_relu", slope=arg("alpha", 0.01)),
+    "Elu": Op("act", function="elu", slope=arg("alpha", 1.0)),
+    "Celu": Op("act", function="celu", slope=arg("alpha", 1.0)),
+    "HardSigmoid": Op("act", function="hard_sigmoid", slope=arg("alpha", 0.2)),
+    "Softmax": Op("act", function="softmax", axis=axis("axis", -1)),
+    "LogSoftmax": Op("act", function="log_softmax", axis=axis("axis", -1)),
+    "Gelu": Op("act", function=_gelu),
     "Conv ConvTranspose": Op(_convolution, "x weight bias"),
     "MaxPool AveragePool": _pool,
     "GlobalAveragePool": Op("global_pool", reduce="mean"),
@@ -116,7 +115,7 @@ OPERATORS = Operations({
         lambda call: kinds.group_norm(call.given["num_groups"], call.get("epsilon", 1e-5), call),
         _NORM,
     ),
-    "PRelu": Op("PRelu", "x weight"),
+    "PRelu": Op("prelu", "x weight"),
     "Gather": Op(_gather, "weight indices"),
     "LRN": Op("lrn", size=arg("size"), k=arg("bias", 1.0), alpha=arg("alpha", 1e-4),
               beta=arg("beta", 0.75)),

@@ -236,7 +236,9 @@ class _Watch(Watch):
                     return output
                 self._record(layer, path, fed, tf.nest.flatten(before or output))
                 if before:
-                    settings = tf_layers.activation(fused)
+                    tag = self.recorder.tag(before[0])
+                    called_with = Call("activation", {}, before, output, tag)
+                    settings = tf_layers.activation(fused, called_with)
                     self.recorder.layer(
                         f"{path}.{settings['function']}", "act", settings, before, [output],
                         block=path.rpartition(".")[0], own="activation",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from . import kinds
 from .layers import Settings
-from .layouts import Tag, flat_to_first, flat_to_last
+from .layouts import LAST, Tag, flat_to_first, flat_to_last
 from .operations import Call, Described, Op, Operations, activation_called, arg, axis
 from .recorder import Slot
 
@@ -38,10 +38,18 @@ def fused_activation(layer: Any) -> Callable[[Any], Any] | None:
     return function if plain and callable(function) and not linear else None
 
 
-def activation(function: Any) -> Settings:
-    """Return the settings of an activation function."""
+def activation(function: Any, call: Call | None = None) -> Settings:
+    """Return the settings of an activation function; `call` tells of which axes its input has."""
     name = getattr(function, "__name__", type(function).__name__)
-    return {"function": activation_called(name) or name}
+    shared = activation_called(name) or name
+    if shared in ("softmax", "log_softmax") and call is not None:
+        return {"function": shared, "axis": call.axis(-1)}
+    return {"function": shared, **_SLOPES.get(shared, {})}
+
+
+_SLOPES: Mapping[str, Settings] = {
+    "hard_sigmoid": {"slope": 1 / 6}, "leaky_relu": {"slope": 0.2}, "elu": {"slope": 1.0},
+}  # fmt: skip
 
 
 def _sizes(call: Call) -> tuple[int, ...]:
@@ -120,11 +128,11 @@ LAYERS = Operations({
     "MaxPooling#D AveragePooling#D": _pool,
     "GlobalMaxPooling#D GlobalAveragePooling#D": Op("global_pool", reduce=_reduce),
     "AdaptiveMaxPooling#D AdaptiveAveragePooling#D": _adaptive,
-    "Activation": lambda call: ("act", activation(call.given["activation"])),
+    "Activation": lambda call: ("act", activation(call.given["activation"], call)),
     "ReLU": _relu,
     "LeakyReLU": Op("act", function="leaky_relu", slope=arg("negative_slope", float)),
     "ELU": Op("act", function="elu", slope=arg("alpha", float)),
-    "Softmax": Op("act", function="softmax"),
+    "Softmax": Op("act", function="softmax", axis=axis("axis", -1)),
     "PReLU": "prelu",
     "Dense": "dense",
     "BatchNormalization": Op("norm", eps=arg("epsilon"), momentum=_momentum),
@@ -158,7 +166,19 @@ def weights_of(layer: Any, kind: str, tag: Tag) -> dict[str, Slot]:
         variable = getattr(layer, name, None)
         if variable is not None and hasattr(variable, "_value"):
             found[role] = Slot(id(variable), variable.numpy())
+    if kind == "prelu":
+        found["weight"] = _slopes(layer.alpha, tag)
     return found
+
+
+def _slopes(variable: Any, tag: Tag) -> Slot:
+    """Return PReLU's slopes, for each channel if the other axes share them."""
+    array: Array = variable.numpy()
+    first = np.moveaxis(array, -1, 0) if tag == LAST else array
+    shape = (-1,) if first.size == first.shape[0] else first.shape
+    back = (lambda a: np.moveaxis(a.reshape(first.shape), 0, -1)) if tag == LAST else \
+        (lambda a: a.reshape(first.shape))  # fmt: skip
+    return Slot(id(variable), first.reshape(shape), back)
 
 
 def kernel_slot(variable: Any, own: str, kind: str, tag: Tag) -> Slot:

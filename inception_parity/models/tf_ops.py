@@ -81,6 +81,8 @@ OPERATIONS = Operations({
     "AddN": "add", "Identity": "identity", "Cast": "cast", "Slice": "slice",
     "StridedSlice": Op(_strided, "x begin end strides"),
     "Squeeze ExpandDims": "reshape", "Reshape": kinds.reshape,
+    "Softmax": Op("act", function="softmax", axis=lambda call: call.axis(-1)),
+    "LogSoftmax": Op("act", function="log_softmax", axis=lambda call: call.axis(-1)),
     "LeakyRelu": Op("act", function="leaky_relu", slope=arg("alpha", 0.2)),
     "Elu": Op("act", function="elu", slope=1.0),
     "Conv2D DepthwiseConv2dNative": Op(_convolution, "x weight"),

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib import import_module
 
-from .pair import Fault, Outcome, Pair, judged
+from .pair import Fault, Outcome, Pair, compared, judged
 
-FAMILIES = ("recurrences", "norms")
+FAMILIES = ("recurrences", "norms", "activations")
 
-__all__ = ["FAMILIES", "Fault", "Outcome", "Pair", "all_pairs", "judged"]
+__all__ = ["FAMILIES", "Fault", "Outcome", "Pair", "all_pairs", "compared", "judged"]
 
 
 def all_pairs() -> Iterator[Pair]:

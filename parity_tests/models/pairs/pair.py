@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from inception_parity.models import compare
+from inception_parity.models import ModelReport, compare
+
+from ...support.small_models import mxnet_module
 
 Model = Callable[[], Any]
 
@@ -77,10 +80,19 @@ class Outcome:
     text: str
 
 
+def compared(pair: Pair, port: Model, **options: Any) -> ModelReport:
+    """Return what `compare` says of a port, with MXNet's older interface if it is Gluon's."""
+    with contextlib.ExitStack() as stack:
+        if "mx" in pair.frameworks:
+            util = mxnet_module().util
+            stack.enter_context(util.np_array(False))
+            stack.enter_context(util.np_shape(False))
+        return compare(pair.original(), port(), pair.inputs(), **{**pair.options, **options})
+
+
 def judged(pair: Pair, fault: Fault | None = None) -> Outcome:
     """Return what `compare` says of the right port, or of a faulty one."""
-    port = pair.port() if fault is None else fault.model()
-    made = compare(pair.original(), port, pair.inputs(), **pair.options)
+    made = compared(pair, pair.port if fault is None else fault.model)
     first = "" if made.first is None else made.first.name
     found = made.diagnoses.get(first)
     causes = () if found is None or found.cause is None else found.cause.cause.split(" + ")
