@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .activations import activated
-from .interpolation import resize_weights
+from .interpolation import resized
 from .normalisations import normalised
 from .recurrences import recurrent
 from .suspect import Array, Pads, SuspectLayer
@@ -342,12 +342,7 @@ def _slice(layer: SuspectLayer, x: Array) -> Array:
 
 
 def _resize(layer: SuspectLayer, x: Array) -> Array:
-    rule = layer.get("rule")
-    rows, columns = (
-        resize_weights(rule, size, have, bool(layer.get("single")))
-        for size, have in zip(layer.get("size"), x.shape[2:], strict=True)
-    )
-    return np.array(rows @ x @ columns.T)
+    return resized(x, layer.get("rule"), layer.get("size"), bool(layer.get("single")))
 
 
 def _identity(layer: SuspectLayer, inputs: Inputs, channels: Channels) -> Array:
