@@ -27,7 +27,8 @@ from . import (
     windows,
     wiring,
 )
-from .forward import CannotComputeError, compute, output_of, take
+from .arrays import CannotComputeError, take
+from .forward import compute, output_of
 from .suspect import Candidate, Diagnosis, Explanation, Finding, SuspectLayer, distance
 
 _LOG = logging.getLogger(__name__)
