@@ -21,6 +21,7 @@ from .arrays import (
     take,
     window_views,
 )
+from .attentions import attended, attention, embedding
 from .interpolation import resize_weights
 from .normalisations import normalised
 from .pooling import adaptive_pool, avg_pool, global_pool, max_pool
@@ -269,6 +270,9 @@ _LAYERS: dict[str, _Function] = {
     "group_norm": _whole(normalised),
     "instance_norm": _whole(normalised),
     "lrn": _whole(_lrn),
+    "attention": _whole(attention),
+    "attention_core": _whole(attended),
+    "embedding": _whole(embedding),
     "lstm": _whole(recurrent),
     "gru": _whole(recurrent),
     "rnn": _whole(recurrent),
