@@ -6,7 +6,8 @@ from functools import partial
 from typing import Any
 
 from ._mxnet import gluon
-from .layers import Concat, ConvBlock, Flatten, Linear, require_positive
+from .layers import Concat, ConvBlock, Flatten, Linear, require_classes, require_positive
+from .network import Network
 from .pools import AvgPool, GlobalAvgPool, MaxPool
 
 BN_EPS = 1e-5  # the same in the Caffe model and MXNet's; TF-slim has 1e-3
@@ -125,7 +126,7 @@ class BNInceptionReduction(gluon.HybridBlock):
         return self.concat(branch3x3, double, self.pool(x))
 
 
-class BNInception(gluon.HybridBlock):
+class BNInception(Network):
     """BN-Inception, GoogLeNet with batch norm as its paper has it.
 
     Source: Ioffe and Szegedy 2015, arXiv:1502.03167, figure 5, as in its Caffe model.
@@ -136,7 +137,7 @@ class BNInception(gluon.HybridBlock):
 
     Args:
         in_channels: channels of the images.
-        num_classes: length of the logits.
+        num_classes: length of the logits; 0 for no classifier.
         pool_features: output channels of the pooling branch in 4c and 4d.
         padded_pool: whether the pools of 3c and 4e are padded by 1 (MXNet) or in
             ceil mode (Caffe).
@@ -153,6 +154,11 @@ class BNInception(gluon.HybridBlock):
         ValueError: a channel or class count is not positive.
     """
 
+    classifier = "last_linear"
+    grid_layer = "inception_5b"
+    pooled_layer = "flatten"
+    num_features = 1024
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -164,7 +170,8 @@ class BNInception(gluon.HybridBlock):
         bn_eps: float = BN_EPS,
     ) -> None:
         super().__init__()
-        require_positive(in_channels=in_channels, num_classes=num_classes)
+        require_positive(in_channels=in_channels)
+        require_classes(num_classes)
         self.options = {
             "in_channels": in_channels,
             "num_classes": num_classes,
@@ -214,7 +221,7 @@ class BNInception(gluon.HybridBlock):
         )
         self.global_pool = GlobalAvgPool()  # 1024 x 1 x 1
         self.flatten = Flatten()  # 1024
-        self.last_linear = Linear(1024, num_classes)  # num_classes
+        self.last_linear = Linear(1024, num_classes) if num_classes else None  # num_classes
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         x = self.pool1_3x3_s2(self.conv1_7x7_s2(x))
@@ -223,7 +230,8 @@ class BNInception(gluon.HybridBlock):
         x = self.inception_4b(self.inception_4a(x))
         x = self.inception_4e(self.inception_4d(self.inception_4c(x)))
         x = self.inception_5b(self.inception_5a(x))
-        return self.last_linear(self.flatten(self.global_pool(x)))
+        x = self.flatten(self.global_pool(x))
+        return x if self.last_linear is None else self.last_linear(x)
 
 
 def _conv_block(bias: bool, bn_eps: float) -> partial[ConvBlock]:

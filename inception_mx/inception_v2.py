@@ -12,13 +12,14 @@ from .layers import (
     ConvBlock,
     Dropout,
     Flatten,
-    HeadedBlock,
     Linear,
     ReLU,
     Sequential,
+    require_classes,
     require_heads,
     require_positive,
 )
+from .network import Network
 from .pools import AdaptiveAvgPool, GlobalAvgPool, MaxPool
 
 BN_EPS = 1e-5  # PyTorch's default, which the source keeps
@@ -237,7 +238,7 @@ class InceptionV2Aux(gluon.HybridBlock):
         return self.fc2(self.dropout(self.act2(self.fc1(x))))
 
 
-class InceptionV2(HeadedBlock):
+class InceptionV2(Network):
     """Inception-v2, the network of the paper's table 1.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, table 1 and figures 5, 6, 7
@@ -251,7 +252,8 @@ class InceptionV2(HeadedBlock):
 
     Args:
         in_channels: channels of the images.
-        num_classes: length of the logits; 10 in the tutorial.
+        num_classes: length of the logits; 10 in the tutorial; 0 for no classifier,
+            with `use_aux=False`.
         use_aux: whether there is an auxiliary head, after inception4e.
         return_aux: whether the head runs in inference as well.
 
@@ -264,6 +266,12 @@ class InceptionV2(HeadedBlock):
             without `use_aux`.
     """
 
+    classifier = "fc"
+    head_classifiers = ("aux.fc2",)
+    grid_layer = "inception5b"
+    pooled_layer = "flatten"
+    num_features = 2048
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -272,7 +280,8 @@ class InceptionV2(HeadedBlock):
         return_aux: bool = False,
     ) -> None:
         super().__init__()
-        require_positive(in_channels=in_channels, num_classes=num_classes)
+        require_positive(in_channels=in_channels)
+        require_classes(num_classes, use_aux)
         require_heads(use_aux, return_aux)
         self.options = {
             "in_channels": in_channels,
@@ -305,7 +314,7 @@ class InceptionV2(HeadedBlock):
         self.pool6 = GlobalAvgPool()  # 2048 x 1 x 1
         self.dropout = Dropout(0.4)
         self.flatten = Flatten()  # 2048
-        self.fc = Linear(2048, num_classes)  # num_classes
+        self.fc = Linear(2048, num_classes) if num_classes else None  # num_classes
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         heads = self.heads_run()
@@ -318,5 +327,6 @@ class InceptionV2(HeadedBlock):
         aux = self.aux(x) if heads and self.aux is not None else None
         x = self.inceptionRed2(x)
         x = self.inception5b(self.inception5a(x))
-        logits = self.fc(self.flatten(self.dropout(self.pool6(x))))
+        x = self.flatten(self.dropout(self.pool6(x)))
+        logits = x if self.fc is None else self.fc(x)
         return logits if aux is None else (logits, aux)

@@ -11,12 +11,13 @@ from .layers import (
     ConvBlock,
     Dropout,
     Flatten,
-    HeadedBlock,
     Linear,
     TransformInput,
+    require_classes,
     require_heads,
     require_positive,
 )
+from .network import Network
 from .pools import AvgPool, GlobalAvgPool, MaxPool
 
 BN_EPS = 1e-3  # the same in TF-slim, torchvision and Keras
@@ -311,7 +312,7 @@ class InceptionAux(gluon.HybridBlock):
         return self.fc(self.flatten(self.pool1(x)))
 
 
-class InceptionV3(HeadedBlock):
+class InceptionV3(Network):
     """Inception-v3.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, as in TF-slim and
@@ -323,7 +324,8 @@ class InceptionV3(HeadedBlock):
 
     Args:
         in_channels: channels of the images.
-        num_classes: length of the logits.
+        num_classes: length of the logits; 0 for no classifier,
+            with `use_aux=False`.
         use_aux: whether there is an auxiliary head, after Mixed_6e.
         transform_input: whether images arrive normalised by ImageNet's mean and
             standard deviation and are rescaled to -1 … 1 first (torchvision's
@@ -342,6 +344,12 @@ class InceptionV3(HeadedBlock):
             without `use_aux`, or `transform_input` without three channels.
     """
 
+    classifier = "fc"
+    head_classifiers = ("AuxLogits.fc",)
+    grid_layer = "Mixed_7c"
+    pooled_layer = "flatten"
+    num_features = 2048
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -354,7 +362,8 @@ class InceptionV3(HeadedBlock):
         return_aux: bool = False,
     ) -> None:
         super().__init__()
-        require_positive(in_channels=in_channels, num_classes=num_classes)
+        require_positive(in_channels=in_channels)
+        require_classes(num_classes, use_aux)
         require_heads(use_aux, return_aux)
         if transform_input and in_channels != 3:
             raise ValueError(f"{in_channels=}, but should be 3 with transform_input=True")
@@ -395,7 +404,7 @@ class InceptionV3(HeadedBlock):
         self.avgpool = GlobalAvgPool()  # 2048 x 1 x 1
         self.dropout = Dropout(0.5)
         self.flatten = Flatten()  # 2048
-        self.fc = Linear(2048, num_classes)  # num_classes
+        self.fc = Linear(2048, num_classes) if num_classes else None  # num_classes
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         heads = self.heads_run()
@@ -408,7 +417,8 @@ class InceptionV3(HeadedBlock):
         x = self.Mixed_6e(self.Mixed_6d(self.Mixed_6c(self.Mixed_6b(x))))
         aux = self.AuxLogits(x) if heads and self.AuxLogits is not None else None
         x = self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x)))
-        logits = self.fc(self.flatten(self.dropout(self.avgpool(x))))
+        x = self.flatten(self.dropout(self.avgpool(x)))
+        logits = x if self.fc is None else self.fc(x)
         return logits if aux is None else (logits, aux)
 
 

@@ -15,9 +15,11 @@ from .layers import (
     ReLU,
     Sequential,
     TransformInput,
+    require_classes,
     require_heads,
     require_positive,
 )
+from .network import Network
 from .pools import AdaptiveAvgPool, GlobalAvgPool, MaxPool
 
 
@@ -132,7 +134,7 @@ class CeilInceptionAux(Module):
         return "auxiliary head"
 
 
-class CeilGoogLeNet(Module):
+class CeilGoogLeNet(Network):
     """GoogLeNet with batch norm and ceil-mode pools without padding.
 
     Source: a PyTorch tutorial after Szegedy et al. 2014, arXiv:1409.4842, and
@@ -147,7 +149,8 @@ class CeilGoogLeNet(Module):
 
     Args:
         in_channels: channels of the images.
-        num_classes: length of the logits.
+        num_classes: length of the logits; 0 for no classifier,
+            with `use_aux=False`.
         use_aux: whether there are auxiliary heads.
         transform_input: whether images arrive normalised by ImageNet's mean and
             standard deviation and are rescaled to -1 … 1 first (torchvision's
@@ -167,6 +170,12 @@ class CeilGoogLeNet(Module):
             or `transform_input` without three channels.
     """
 
+    classifier = "h2"
+    head_classifiers = ("h1.fc.3", "h0.fc.3")
+    grid_layer = "sec3.3"
+    pooled_layer = "flatten"
+    num_features = 1024
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -179,7 +188,8 @@ class CeilGoogLeNet(Module):
         return_aux: bool = False,
     ) -> None:
         super().__init__()
-        require_positive(in_channels=in_channels, num_classes=num_classes)
+        require_positive(in_channels=in_channels)
+        require_classes(num_classes, use_aux)
         require_heads(use_aux, return_aux)
         if transform_input and in_channels != 3:
             raise ValueError(f"{in_channels=}, but should be 3 with transform_input=True")
@@ -231,7 +241,7 @@ class CeilGoogLeNet(Module):
             GlobalAvgPool(),  # 1024 x 1 x 1
         )
         self.flatten = Flatten()  # 1024
-        self.h2 = Linear(1024, num_classes)  # num_classes
+        self.h2 = Linear(1024, num_classes) if num_classes else None  # num_classes
 
     def forward(self, x: Array) -> Array | tuple[Array, ...]:
         heads = self.training or self.return_aux
@@ -241,7 +251,8 @@ class CeilGoogLeNet(Module):
         aux1 = self.h0(x) if heads and self.h0 is not None else None
         x = self.sec2(x)
         aux2 = self.h1(x) if heads and self.h1 is not None else None
-        logits = self.h2(self.flatten(self.sec3(x)))
+        x = self.flatten(self.sec3(x))
+        logits = x if self.h2 is None else self.h2(x)
         if aux1 is None or aux2 is None:
             return logits
         return logits, aux2, aux1

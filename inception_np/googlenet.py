@@ -10,8 +10,10 @@ from .layers import (
     Linear,
     Module,
     Sequential,
+    require_classes,
     require_positive,
 )
+from .network import Network
 from .pools import GlobalAvgPool, MaxPool
 
 
@@ -67,7 +69,7 @@ class Inception(Module):
         return "Inception block"
 
 
-class GoogLeNet(Module):
+class GoogLeNet(Network):
     """GoogLeNet, stages b1 to b5 and a linear classifier.
 
     Source: d2l, section 8.4, after Szegedy et al. 2014, arXiv:1409.4842, table 1.
@@ -76,7 +78,7 @@ class GoogLeNet(Module):
 
     Args:
         in_channels: channels of the images, 1 in the book.
-        num_classes: length of the logits, 10 in the book.
+        num_classes: length of the logits, 10 in the book; 0 for no classifier.
         batch_norm: whether every convolution is followed by batch norm (d2l's
             exercise 1; eps 1e-3).
 
@@ -88,6 +90,11 @@ class GoogLeNet(Module):
         ValueError: a channel or class count is not positive.
     """
 
+    classifier = "fc"
+    grid_layer = "b5.1"
+    pooled_layer = "b5"
+    num_features = 1024
+
     def __init__(
         self,
         in_channels: int = 1,
@@ -95,7 +102,8 @@ class GoogLeNet(Module):
         batch_norm: bool = False,
     ) -> None:
         super().__init__()
-        require_positive(in_channels=in_channels, num_classes=num_classes)
+        require_positive(in_channels=in_channels)
+        require_classes(num_classes)
         self.options = {
             "in_channels": in_channels,
             "num_classes": num_classes,
@@ -130,9 +138,9 @@ class GoogLeNet(Module):
             GlobalAvgPool(),  # 1024 x 1 x 1
             Flatten(),  # 1024
         )
-        self.fc = Linear(1024, num_classes)  # num_classes
+        self.fc = Linear(1024, num_classes) if num_classes else None  # num_classes
 
     def forward(self, x: Array) -> Array:
         for stage in (self.b1, self.b2, self.b3, self.b4, self.b5):
             x = stage(x)
-        return self.fc(x)
+        return x if self.fc is None else self.fc(x)

@@ -16,9 +16,11 @@ from .layers import (
     ScaledAdd,
     Sequential,
     conv_norm_act,
+    require_classes,
     require_heads,
     require_positive,
 )
+from .network import Network
 from .pools import AvgPool, GlobalAvgPool, MaxPool
 
 BN_EPS = 1e-3  # the same in TF-slim, Keras, timm, pytorchcv and facenet
@@ -295,7 +297,7 @@ class ResNetReductionB(Module):
         return "grid reduction B"
 
 
-class InceptionResNetV1(Module):
+class InceptionResNetV1(Network):
     """Inception-ResNet-v1.
 
     Source: Szegedy et al. 2016, arXiv:1602.07261, figures 10 to 15; the code of
@@ -307,7 +309,7 @@ class InceptionResNetV1(Module):
 
     Args:
         in_channels: channels of the input.
-        num_classes: length of the logits.
+        num_classes: length of the logits; 0 for no classifier.
         block35_scale: factor of the residuals on the 35 x 35 grid.
         block17_scale: factor of the residuals on the 17 x 17 grid.
         block8_scale: factor of the residuals on the 8 x 8 grid, but for the last.
@@ -326,6 +328,10 @@ class InceptionResNetV1(Module):
         ValueError: a channel or class count is not positive.
     """
 
+    classifier = "fc"
+    grid_layer = "Block8"
+    pooled_layer = "flatten"
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -340,7 +346,8 @@ class InceptionResNetV1(Module):
         bn_eps: float = BN_EPS,
     ) -> None:
         super().__init__()
-        require_positive(in_channels=in_channels, num_classes=num_classes)
+        require_positive(in_channels=in_channels)
+        require_classes(num_classes)
         self.options = {
             "in_channels": in_channels,
             "num_classes": num_classes,
@@ -380,11 +387,12 @@ class InceptionResNetV1(Module):
         self.avgpool = GlobalAvgPool()  # 1792 x 1 x 1
         self.dropout = Dropout(0.2)
         features = 512 if bottleneck else 1792
+        self.num_features = features
         self.Bottleneck = (
             conv(1792, features, 1, activation=False) if bottleneck else None
         )  # 512 x 1 x 1
         self.flatten = Flatten()  # 1792, or 512
-        self.fc = Linear(features, num_classes)  # num_classes
+        self.fc = Linear(features, num_classes) if num_classes else None  # num_classes
 
     def forward(self, x: Array) -> Array:
         x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))
@@ -395,10 +403,11 @@ class InceptionResNetV1(Module):
         x = self.dropout(self.avgpool(x))
         if self.Bottleneck is not None:
             x = self.Bottleneck(x)
-        return self.fc(self.flatten(x))
+        x = self.flatten(x)
+        return x if self.fc is None else self.fc(x)
 
 
-class InceptionResNetV2(Module):
+class InceptionResNetV2(Network):
     """Inception-ResNet-v2.
 
     Source: TF-slim's inception_resnet_v2, by the authors of Szegedy et al. 2016,
@@ -413,7 +422,8 @@ class InceptionResNetV2(Module):
 
     Args:
         in_channels: channels of the input.
-        num_classes: length of the logits.
+        num_classes: length of the logits; 0 for no classifier,
+            with `use_aux=False`.
         use_aux: whether there is an auxiliary head, on the last 17 x 17 grid.
         block35_scale: factor of the residuals on the 35 x 35 grid.
         block17_scale: factor of the residuals on the 17 x 17 grid.
@@ -434,6 +444,12 @@ class InceptionResNetV2(Module):
             without `use_aux`.
     """
 
+    classifier = "fc"
+    head_classifiers = ("AuxLogits.fc",)
+    grid_layer = "Conv2d_7b_1x1"
+    pooled_layer = "flatten"
+    num_features = 1536
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -450,7 +466,8 @@ class InceptionResNetV2(Module):
         return_aux: bool = False,
     ) -> None:
         super().__init__()
-        require_positive(in_channels=in_channels, num_classes=num_classes)
+        require_positive(in_channels=in_channels)
+        require_classes(num_classes, use_aux)
         require_heads(use_aux, return_aux)
         self.options = {
             "in_channels": in_channels,
@@ -497,7 +514,7 @@ class InceptionResNetV2(Module):
         self.avgpool = GlobalAvgPool()  # 1536 x 1 x 1
         self.dropout = Dropout(0.2)
         self.flatten = Flatten()  # 1536
-        self.fc = Linear(1536, num_classes)  # num_classes
+        self.fc = Linear(1536, num_classes) if num_classes else None  # num_classes
 
     def forward(self, x: Array) -> Array | tuple[Array, ...]:
         heads = self.training or self.return_aux
@@ -508,5 +525,6 @@ class InceptionResNetV2(Module):
         aux = self.AuxLogits(x) if heads and self.AuxLogits is not None else None
         x = self.Block8(self.Repeat_2(self.Mixed_7a(x)))
         x = self.avgpool(self.Conv2d_7b_1x1(x))
-        logits = self.fc(self.flatten(self.dropout(x)))
+        x = self.flatten(self.dropout(x))
+        logits = x if self.fc is None else self.fc(x)
         return logits if aux is None else (logits, aux)

@@ -15,9 +15,11 @@ from .layers import (
     Module,
     ReLU,
     Sequential,
+    require_classes,
     require_heads,
     require_positive,
 )
+from .network import Network
 from .pools import AvgPool, GlobalAvgPool, MaxPool
 
 BN_EPS = 1e-5  # PyTorch's default, which the source keeps
@@ -127,7 +129,7 @@ class InceptionV1Aux(Module):
         return "auxiliary head"
 
 
-class InceptionV1(Module):
+class InceptionV1(Network):
     """GoogLeNet with batch norm and auxiliary heads, or as published in 2014.
 
     Source: Szegedy et al. 2014, arXiv:1409.4842, table 1, with batch norm after
@@ -142,7 +144,8 @@ class InceptionV1(Module):
 
     Args:
         in_channels: channels of the images.
-        num_classes: length of the logits.
+        num_classes: length of the logits; 0 for no classifier,
+            with `use_aux=False`.
         use_aux: whether there are auxiliary heads.
         lrn: True for the network of 2014: local response normalisation around
             the stem's two convolutions, biases, and no batch norm.
@@ -157,6 +160,12 @@ class InceptionV1(Module):
             without `use_aux`.
     """
 
+    classifier = "linear"
+    head_classifiers = ("aux2.fc2", "aux1.fc2")
+    grid_layer = "inception_5b"
+    pooled_layer = "flatten"
+    num_features = 1024
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -166,7 +175,8 @@ class InceptionV1(Module):
         return_aux: bool = False,
     ) -> None:
         super().__init__()
-        require_positive(in_channels=in_channels, num_classes=num_classes)
+        require_positive(in_channels=in_channels)
+        require_classes(num_classes, use_aux)
         require_heads(use_aux, return_aux)
         self.options = {
             "in_channels": in_channels,
@@ -204,7 +214,7 @@ class InceptionV1(Module):
         self.avgpool = GlobalAvgPool()  # 1024 x 1 x 1
         self.flatten = Flatten()  # 1024
         self.dropout = Dropout(0.4)
-        self.linear = Linear(1024, num_classes)  # num_classes
+        self.linear = Linear(1024, num_classes) if num_classes else None  # num_classes
 
     def forward(self, x: Array) -> Array | tuple[Array, ...]:
         heads = self.training or self.return_aux
@@ -221,7 +231,8 @@ class InceptionV1(Module):
         aux2 = self.aux2(x) if heads and self.aux2 is not None else None
         x = self.maxpool4(self.inception_4e(x))
         x = self.inception_5b(self.inception_5a(x))
-        logits = self.linear(self.dropout(self.flatten(self.avgpool(x))))
+        x = self.dropout(self.flatten(self.avgpool(x)))
+        logits = x if self.linear is None else self.linear(x)
         if aux1 is None or aux2 is None:
             return logits
         return logits, aux2, aux1

@@ -15,9 +15,11 @@ from .layers import (
     Module,
     ReLU,
     Sequential,
+    require_classes,
     require_heads,
     require_positive,
 )
+from .network import Network
 from .pools import AdaptiveAvgPool, GlobalAvgPool, MaxPool
 
 BN_EPS = 1e-5  # PyTorch's default, which the source keeps
@@ -251,7 +253,7 @@ class InceptionV2Aux(Module):
         return "auxiliary head"
 
 
-class InceptionV2(Module):
+class InceptionV2(Network):
     """Inception-v2, the network of the paper's table 1.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, table 1 and figures 5, 6, 7
@@ -265,7 +267,8 @@ class InceptionV2(Module):
 
     Args:
         in_channels: channels of the images.
-        num_classes: length of the logits; 10 in the tutorial.
+        num_classes: length of the logits; 10 in the tutorial; 0 for no classifier,
+            with `use_aux=False`.
         use_aux: whether there is an auxiliary head, after inception4e.
         return_aux: whether the head runs in inference as well.
 
@@ -278,6 +281,12 @@ class InceptionV2(Module):
             without `use_aux`.
     """
 
+    classifier = "fc"
+    head_classifiers = ("aux.fc2",)
+    grid_layer = "inception5b"
+    pooled_layer = "flatten"
+    num_features = 2048
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -286,7 +295,8 @@ class InceptionV2(Module):
         return_aux: bool = False,
     ) -> None:
         super().__init__()
-        require_positive(in_channels=in_channels, num_classes=num_classes)
+        require_positive(in_channels=in_channels)
+        require_classes(num_classes, use_aux)
         require_heads(use_aux, return_aux)
         self.options = {
             "in_channels": in_channels,
@@ -319,7 +329,7 @@ class InceptionV2(Module):
         self.pool6 = GlobalAvgPool()  # 2048 x 1 x 1
         self.dropout = Dropout(0.4)
         self.flatten = Flatten()  # 2048
-        self.fc = Linear(2048, num_classes)  # num_classes
+        self.fc = Linear(2048, num_classes) if num_classes else None  # num_classes
 
     def forward(self, x: Array) -> Array | tuple[Array, ...]:
         heads = self.training or self.return_aux
@@ -332,5 +342,6 @@ class InceptionV2(Module):
         aux = self.aux(x) if heads and self.aux is not None else None
         x = self.inceptionRed2(x)
         x = self.inception5b(self.inception5a(x))
-        logits = self.fc(self.flatten(self.dropout(self.pool6(x))))
+        x = self.flatten(self.dropout(self.pool6(x)))
+        logits = x if self.fc is None else self.fc(x)
         return logits if aux is None else (logits, aux)

@@ -12,9 +12,11 @@ from .layers import (
     Module,
     Sequential,
     conv_norm_act,
+    require_classes,
     require_heads,
     require_positive,
 )
+from .network import Network
 from .pools import AvgPool, GlobalAvgPool, MaxPool
 
 BN_EPS = 1e-3  # the same in TF-slim, timm and pytorchcv
@@ -405,7 +407,7 @@ class InceptionV4C(Module):
         return "Inception-v4 block C"
 
 
-class InceptionV4(Module):
+class InceptionV4(Network):
     """Inception-v4.
 
     Source: Szegedy et al. 2016, arXiv:1602.07261, figures 3 to 9, as in TF-slim.
@@ -417,7 +419,8 @@ class InceptionV4(Module):
 
     Args:
         in_channels: channels of the input.
-        num_classes: length of the logits.
+        num_classes: length of the logits; 0 for no classifier,
+            with `use_aux=False`.
         use_aux: whether there is an auxiliary head, on the last 17 x 17 grid.
         count_include_pad: whether average pools count their padding.
         bn_scale: whether batch norm has a weight; TF-slim's has not.
@@ -433,6 +436,12 @@ class InceptionV4(Module):
             without `use_aux`.
     """
 
+    classifier = "fc"
+    head_classifiers = ("AuxLogits.fc",)
+    grid_layer = "Mixed_7d"
+    pooled_layer = "flatten"
+    num_features = 1536
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -444,7 +453,8 @@ class InceptionV4(Module):
         return_aux: bool = False,
     ) -> None:
         super().__init__()
-        require_positive(in_channels=in_channels, num_classes=num_classes)
+        require_positive(in_channels=in_channels)
+        require_classes(num_classes, use_aux)
         require_heads(use_aux, return_aux)
         self.options = {
             "in_channels": in_channels,
@@ -485,7 +495,7 @@ class InceptionV4(Module):
         self.avgpool = GlobalAvgPool()  # 1536 x 1 x 1
         self.dropout = Dropout(0.2)
         self.flatten = Flatten()  # 1536
-        self.fc = Linear(1536, num_classes)  # num_classes
+        self.fc = Linear(1536, num_classes) if num_classes else None  # num_classes
 
     def forward(self, x: Array) -> Array | tuple[Array, ...]:
         heads = self.training or self.return_aux
@@ -496,5 +506,6 @@ class InceptionV4(Module):
         x = self.Mixed_6h(self.Mixed_6g(self.Mixed_6f(self.Mixed_6e(x))))
         aux = self.AuxLogits(x) if heads and self.AuxLogits is not None else None
         x = self.Mixed_7d(self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x))))
-        logits = self.fc(self.flatten(self.dropout(self.avgpool(x))))
+        x = self.flatten(self.dropout(self.avgpool(x)))
+        logits = x if self.fc is None else self.fc(x)
         return logits if aux is None else (logits, aux)

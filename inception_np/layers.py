@@ -36,6 +36,7 @@ __all__ = [
     "Sequential",
     "TransformInput",
     "conv_norm_act",
+    "require_classes",
     "require_heads",
     "require_positive",
 ]
@@ -401,6 +402,14 @@ def require_positive(**counts: int) -> None:
     ]
     if wrong:
         raise ValueError("; ".join(wrong))
+
+
+def require_classes(num_classes: int, use_aux: bool = False) -> None:
+    """Raise ValueError unless `num_classes` is positive, or 0 in a network without heads."""
+    if num_classes != 0 or isinstance(num_classes, bool):
+        require_positive(num_classes=num_classes)
+    elif use_aux:
+        raise ValueError("use_aux=True, but should be False with num_classes=0")
 
 
 def require_heads(use_aux: bool, return_aux: bool) -> None:

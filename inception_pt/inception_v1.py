@@ -15,9 +15,11 @@ from .layers import (
     LocalResponseNorm,
     ReLU,
     Sequential,
+    require_classes,
     require_heads,
     require_positive,
 )
+from .network import Network
 from .pools import AvgPool, GlobalAvgPool, MaxPool
 
 BN_EPS = 1e-5  # PyTorch's default, which the source keeps
@@ -121,7 +123,7 @@ class InceptionV1Aux(nn.Module):
         return self.fc2(x)
 
 
-class InceptionV1(nn.Module):
+class InceptionV1(Network):
     """GoogLeNet with batch norm and auxiliary heads, or as published in 2014.
 
     Source: Szegedy et al. 2014, arXiv:1409.4842, table 1, with batch norm after
@@ -136,7 +138,8 @@ class InceptionV1(nn.Module):
 
     Args:
         in_channels: channels of the images.
-        num_classes: length of the logits.
+        num_classes: length of the logits; 0 for no classifier,
+            with `use_aux=False`.
         use_aux: whether there are auxiliary heads.
         lrn: True for the network of 2014: local response normalisation around
             the stem's two convolutions, biases, and no batch norm.
@@ -151,6 +154,12 @@ class InceptionV1(nn.Module):
             without `use_aux`.
     """
 
+    classifier = "linear"
+    head_classifiers = ("aux2.fc2", "aux1.fc2")
+    grid_layer = "inception_5b"
+    pooled_layer = "flatten"
+    num_features = 1024
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -160,7 +169,8 @@ class InceptionV1(nn.Module):
         return_aux: bool = False,
     ) -> None:
         super().__init__()
-        require_positive(in_channels=in_channels, num_classes=num_classes)
+        require_positive(in_channels=in_channels)
+        require_classes(num_classes, use_aux)
         require_heads(use_aux, return_aux)
         self.options = {
             "in_channels": in_channels,
@@ -198,7 +208,7 @@ class InceptionV1(nn.Module):
         self.avgpool = GlobalAvgPool()  # 1024 x 1 x 1
         self.flatten = Flatten()  # 1024
         self.dropout = Dropout(0.4)
-        self.linear = Linear(1024, num_classes)  # num_classes
+        self.linear = Linear(1024, num_classes) if num_classes else None  # num_classes
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:
         heads = self.training or self.return_aux
@@ -215,7 +225,8 @@ class InceptionV1(nn.Module):
         aux2 = self.aux2(x) if heads and self.aux2 is not None else None
         x = self.maxpool4(self.inception_4e(x))
         x = self.inception_5b(self.inception_5a(x))
-        logits = self.linear(self.dropout(self.flatten(self.avgpool(x))))
+        x = self.dropout(self.flatten(self.avgpool(x)))
+        logits = x if self.linear is None else self.linear(x)
         if aux1 is None or aux2 is None:
             return logits
         return logits, aux2, aux1

@@ -24,7 +24,7 @@ class Block(layers.Layer):
         return _like(self.call(*args))
 
 
-class Network(keras.Model):
+class GraphNetwork(keras.Model):
     """A Keras model defined by its `call`, with a functional graph from construction on.
 
     The graph is that of inference, for images of any size. All its layers are named by their
@@ -43,16 +43,25 @@ class Network(keras.Model):
                 f"dtype={kwargs['dtype']!r}, but networks use the global policy: call "
                 "keras.config.set_dtype_policy(…) before building one"
             )
+        self.make_graph(**kwargs)
+
+    def make_graph(self, **kwargs: Any) -> None:
+        """Make the graph of the layers as they are now; Keras forgets what it compiled before."""
         for path, layer in named_layers(self):
             if path:
                 layer.name = path
+                layer._inbound_nodes.clear()
+                layer._outbound_nodes.clear()
         images = keras.Input((None, None, self.options["in_channels"]), name="images")
         outputs = self.call(images, training=True)  # so that the heads get nodes
         heads_run = self.options.get("return_aux", False)
-        tracked = list(self._layers)
         super().__init__(images, outputs if heads_run else _logits(outputs), **kwargs)
-        # Older versions of Keras keep only the layers of the graph; heads are trained, too.
-        self._layers += [layer for layer in tracked if layer not in self._layers]
+        # Older versions of Keras keep only the layers of the graph; heads are trained, too. And
+        # all versions keep a classifier that has been exchanged.
+        own: list[Any] = [layer for path, layer in named_layers(self) if path and "." not in path]
+        own += [layer for layer in self.layers if layer not in own]  # the input
+        if set(map(id, own)) != set(map(id, vars(self)["_layers"])):
+            self._layers = own
         # Names the wrong axis, which the graph's own check doesn't.
         self.input_spec = layers.InputSpec(ndim=4, axes={-1: images.shape[-1]})
 
@@ -60,7 +69,7 @@ class Network(keras.Model):
         return {**super().get_config(), **self.options}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Network:
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> GraphNetwork:
         """Rebuild a network with the dtype that it was saved with."""
         arguments = dict(config)
         current = keras.config.dtype_policy()
@@ -94,7 +103,7 @@ class Network(keras.Model):
         if not isinstance(y_pred, tuple) or isinstance(y, (tuple, list, dict)):
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         logits, *heads = (
-            super(Network, self).compute_loss(x, y, output, sample_weight, training)
+            super(GraphNetwork, self).compute_loss(x, y, output, sample_weight, training)
             for output in y_pred
         )
         return logits + getattr(self.loss, "aux_weight", AUX_WEIGHT) * sum(heads)

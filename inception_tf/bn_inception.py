@@ -8,8 +8,9 @@ from typing import Any
 import keras
 from keras import KerasTensor
 
-from ._graph import Block, Network
-from .layers import Concat, ConvBlock, Flatten, Linear, require_positive
+from ._graph import Block
+from .layers import Concat, ConvBlock, Flatten, Linear, require_classes, require_positive
+from .network import Network
 from .pools import AvgPool, GlobalAvgPool, MaxPool
 
 BN_EPS = 1e-5  # the same in the Caffe model and MXNet's; TF-slim has 1e-3
@@ -144,7 +145,7 @@ class BNInception(Network):
 
     Args:
         in_channels: channels of the images.
-        num_classes: length of the logits.
+        num_classes: length of the logits; 0 for no classifier.
         pool_features: output channels of the pooling branch in 4c and 4d.
         padded_pool: whether the pools of 3c and 4e are padded by 1 (MXNet) or in
             ceil mode (Caffe).
@@ -161,6 +162,11 @@ class BNInception(Network):
         ValueError: a channel or class count is not positive.
     """
 
+    classifier = "last_linear"
+    grid_layer = "inception_5b"
+    pooled_layer = "flatten"
+    num_features = 1024
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -172,7 +178,8 @@ class BNInception(Network):
         bn_eps: float = BN_EPS,
         **kwargs: Any,
     ) -> None:
-        require_positive(in_channels=in_channels, num_classes=num_classes)
+        require_positive(in_channels=in_channels)
+        require_classes(num_classes)
         self.options = {
             "in_channels": in_channels,
             "num_classes": num_classes,
@@ -222,7 +229,7 @@ class BNInception(Network):
         )
         self.global_pool = GlobalAvgPool()  # 1024 x 1 x 1
         self.flatten = Flatten()  # 1024
-        self.last_linear = Linear(1024, num_classes)  # num_classes
+        self.last_linear = Linear(1024, num_classes) if num_classes else None  # num_classes
         super().__init__(**kwargs)
 
     def call(self, x: KerasTensor, training: bool = False) -> KerasTensor:
@@ -232,7 +239,8 @@ class BNInception(Network):
         x = self.inception_4b(self.inception_4a(x))
         x = self.inception_4e(self.inception_4d(self.inception_4c(x)))
         x = self.inception_5b(self.inception_5a(x))
-        return self.last_linear(self.flatten(self.global_pool(x)))
+        x = self.flatten(self.global_pool(x))
+        return x if self.last_linear is None else self.last_linear(x)
 
 
 def _conv_block(bias: bool, bn_eps: float) -> partial[ConvBlock]:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import KerasTensor
 
-from ._graph import Block, Network
+from ._graph import Block
 from .layers import (
     Concat,
     ConvBlock,
@@ -18,9 +18,11 @@ from .layers import (
     ReLU,
     Sequential,
     TransformInput,
+    require_classes,
     require_heads,
     require_positive,
 )
+from .network import Network
 from .pools import AdaptiveAvgPool, GlobalAvgPool, MaxPool
 
 
@@ -149,7 +151,8 @@ class CeilGoogLeNet(Network):
 
     Args:
         in_channels: channels of the images.
-        num_classes: length of the logits.
+        num_classes: length of the logits; 0 for no classifier,
+            with `use_aux=False`.
         use_aux: whether there are auxiliary heads.
         transform_input: whether images arrive normalised by ImageNet's mean and
             standard deviation and are rescaled to -1 … 1 first (torchvision's
@@ -169,6 +172,12 @@ class CeilGoogLeNet(Network):
             or `transform_input` without three channels.
     """
 
+    classifier = "h2"
+    head_classifiers = ("h1.fc.3", "h0.fc.3")
+    grid_layer = "sec3.3"
+    pooled_layer = "flatten"
+    num_features = 1024
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -181,7 +190,8 @@ class CeilGoogLeNet(Network):
         return_aux: bool = False,
         **kwargs: Any,
     ) -> None:
-        require_positive(in_channels=in_channels, num_classes=num_classes)
+        require_positive(in_channels=in_channels)
+        require_classes(num_classes, use_aux)
         require_heads(use_aux, return_aux)
         if transform_input and in_channels != 3:
             raise ValueError(f"{in_channels=}, but should be 3 with transform_input=True")
@@ -233,7 +243,7 @@ class CeilGoogLeNet(Network):
             GlobalAvgPool(),  # 1024 x 1 x 1
         )
         self.flatten = Flatten()  # 1024
-        self.h2 = Linear(1024, num_classes)  # num_classes
+        self.h2 = Linear(1024, num_classes) if num_classes else None  # num_classes
         super().__init__(**kwargs)
 
     def call(self, x: KerasTensor, training: bool = False) -> KerasTensor | tuple[KerasTensor, ...]:
@@ -244,7 +254,8 @@ class CeilGoogLeNet(Network):
         aux1 = self.h0(x) if heads and self.h0 is not None else None
         x = self.sec2(x)
         aux2 = self.h1(x) if heads and self.h1 is not None else None
-        logits = self.h2(self.flatten(self.sec3(x)))
+        x = self.flatten(self.sec3(x))
+        logits = x if self.h2 is None else self.h2(x)
         if aux1 is None or aux2 is None:
             return logits
         return logits, aux2, aux1

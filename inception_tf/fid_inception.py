@@ -8,7 +8,6 @@ from typing import Any
 import keras
 from keras import KerasTensor
 
-from ._graph import Network
 from .inception_v3 import (
     BN_EPS,
     InceptionA,
@@ -23,8 +22,10 @@ from .layers import (
     Linear,
     Rescale,
     Resize,
+    require_classes,
     require_positive,
 )
+from .network import Network
 from .pools import GlobalAvgPool, MaxPool
 
 FEATURES = (64, 192, 768, 2048)  # after maxpool1, maxpool2, Mixed_6e and Mixed_7c
@@ -45,7 +46,7 @@ class FIDInception(Network):
 
     Args:
         in_channels: channels of the images.
-        num_classes: length of the logits.
+        num_classes: length of the logits; 0 for no classifier.
         resize: whether images are resized to 299 x 299.
         half_pixel_centres: whether they are so with half-pixel centres, as in
             pytorch-fid, or without, as in TensorFlow 1 and torch-fidelity.
@@ -58,6 +59,11 @@ class FIDInception(Network):
         ValueError: a channel or class count is not positive.
     """
 
+    classifier = "fc"
+    grid_layer = "Mixed_7c"
+    pooled_layer = "flatten"
+    num_features = 2048
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -66,7 +72,8 @@ class FIDInception(Network):
         half_pixel_centres: bool = False,
         **kwargs: Any,
     ) -> None:
-        require_positive(in_channels=in_channels, num_classes=num_classes)
+        require_positive(in_channels=in_channels)
+        require_classes(num_classes)
         self.options = {
             "in_channels": in_channels,
             "num_classes": num_classes,
@@ -97,21 +104,29 @@ class FIDInception(Network):
         self.Mixed_7c = InceptionE(2048, max_pool=True)  # 2048 x 8 x 8
         self.avgpool = GlobalAvgPool()  # 2048 x 1 x 1
         self.flatten = Flatten()  # 2048
-        self.fc = Linear(2048, num_classes)  # num_classes
+        self.fc = Linear(2048, num_classes) if num_classes else None  # num_classes
         super().__init__(**kwargs)
 
     def call(self, x: KerasTensor, training: bool = False) -> KerasTensor:
-        return self.fc(self.flatten(self.avgpool(self.grid(x, 2048))))
+        x = self.flatten(self.avgpool(self.grid(x, 2048)))
+        return x if self.fc is None else self.fc(x)
 
-    def features(self, x: KerasTensor, width: int = 2048) -> KerasTensor:
+    def features(self, x: KerasTensor, width: int = 2048, *, pooled: bool = True) -> KerasTensor:
         """Return (N, width): the mean over the grid of 64, 192, 768 or 2048 channels.
+
+        Args:
+            x: images.
+            width: number of features.
+            pooled: False for the grid itself.
 
         Raises:
             ValueError: there are no features of that width.
         """
         if width not in FEATURES:
             raise ValueError(f"{width=}, but should be one of {FEATURES}")
-        return self.flatten(self.avgpool(self.grid(x, width)))
+        self.require_floats(x)
+        x = self.grid(x, width)
+        return self.flatten(self.avgpool(x)) if pooled else x
 
     def grid(self, x: KerasTensor, width: int) -> KerasTensor:
         """Return the features of that width before the mean over their grid."""

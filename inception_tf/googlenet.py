@@ -7,15 +7,17 @@ from typing import Any
 import keras
 from keras import KerasTensor
 
-from ._graph import Block, Network
+from ._graph import Block
 from .layers import (
     Concat,
     ConvBlock,
     Flatten,
     Linear,
     Sequential,
+    require_classes,
     require_positive,
 )
+from .network import Network
 from .pools import GlobalAvgPool, MaxPool
 
 
@@ -80,7 +82,7 @@ class GoogLeNet(Network):
 
     Args:
         in_channels: channels of the images, 1 in the book.
-        num_classes: length of the logits, 10 in the book.
+        num_classes: length of the logits, 10 in the book; 0 for no classifier.
         batch_norm: whether every convolution is followed by batch norm (d2l's
             exercise 1; eps 1e-3).
 
@@ -92,6 +94,11 @@ class GoogLeNet(Network):
         ValueError: a channel or class count is not positive.
     """
 
+    classifier = "fc"
+    grid_layer = "b5.1"
+    pooled_layer = "b5"
+    num_features = 1024
+
     def __init__(
         self,
         in_channels: int = 1,
@@ -99,7 +106,8 @@ class GoogLeNet(Network):
         batch_norm: bool = False,
         **kwargs: Any,
     ) -> None:
-        require_positive(in_channels=in_channels, num_classes=num_classes)
+        require_positive(in_channels=in_channels)
+        require_classes(num_classes)
         self.options = {
             "in_channels": in_channels,
             "num_classes": num_classes,
@@ -134,11 +142,11 @@ class GoogLeNet(Network):
             GlobalAvgPool(),  # 1024 x 1 x 1
             Flatten(),  # 1024
         )
-        self.fc = Linear(1024, num_classes)  # num_classes
+        self.fc = Linear(1024, num_classes) if num_classes else None  # num_classes
         super().__init__(**kwargs)
 
     def call(self, x: KerasTensor, training: bool = False) -> KerasTensor:
         # Keras passes `training` on to the layers inside.
         for stage in (self.b1, self.b2, self.b3, self.b4, self.b5):
             x = stage(x)
-        return self.fc(x)
+        return x if self.fc is None else self.fc(x)

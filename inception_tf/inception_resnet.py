@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import KerasTensor
 
-from ._graph import Block, Network
+from ._graph import Block
 from .inception_v3 import InceptionAux
 from .inception_v4 import ReductionA
 from .layers import (
@@ -20,9 +20,11 @@ from .layers import (
     ScaledAdd,
     Sequential,
     conv_norm_act,
+    require_classes,
     require_heads,
     require_positive,
 )
+from .network import Network
 from .pools import AvgPool, GlobalAvgPool, MaxPool
 
 BN_EPS = 1e-3  # the same in TF-slim, Keras, timm, pytorchcv and facenet
@@ -307,7 +309,7 @@ class InceptionResNetV1(Network):
 
     Args:
         in_channels: channels of the input.
-        num_classes: length of the logits.
+        num_classes: length of the logits; 0 for no classifier.
         block35_scale: factor of the residuals on the 35 x 35 grid.
         block17_scale: factor of the residuals on the 17 x 17 grid.
         block8_scale: factor of the residuals on the 8 x 8 grid, but for the last.
@@ -326,6 +328,10 @@ class InceptionResNetV1(Network):
         ValueError: a channel or class count is not positive.
     """
 
+    classifier = "fc"
+    grid_layer = "Block8"
+    pooled_layer = "flatten"
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -340,7 +346,8 @@ class InceptionResNetV1(Network):
         bn_eps: float = BN_EPS,
         **kwargs: Any,
     ) -> None:
-        require_positive(in_channels=in_channels, num_classes=num_classes)
+        require_positive(in_channels=in_channels)
+        require_classes(num_classes)
         self.options = {
             "in_channels": in_channels,
             "num_classes": num_classes,
@@ -380,11 +387,12 @@ class InceptionResNetV1(Network):
         self.avgpool = GlobalAvgPool()  # 1792 x 1 x 1
         self.dropout = Dropout(0.2)
         features = 512 if bottleneck else 1792
+        self.num_features = features
         self.Bottleneck = (
             conv(1792, features, 1, activation=False) if bottleneck else None
         )  # 512 x 1 x 1
         self.flatten = Flatten()  # 1792, or 512
-        self.fc = Linear(features, num_classes)  # num_classes
+        self.fc = Linear(features, num_classes) if num_classes else None  # num_classes
         super().__init__(**kwargs)
 
     def call(self, x: KerasTensor, training: bool = False) -> KerasTensor:
@@ -396,7 +404,8 @@ class InceptionResNetV1(Network):
         x = self.dropout(self.avgpool(x))
         if self.Bottleneck is not None:
             x = self.Bottleneck(x)
-        return self.fc(self.flatten(x))
+        x = self.flatten(x)
+        return x if self.fc is None else self.fc(x)
 
 
 @keras.saving.register_keras_serializable("inception_tf")
@@ -415,7 +424,8 @@ class InceptionResNetV2(Network):
 
     Args:
         in_channels: channels of the input.
-        num_classes: length of the logits.
+        num_classes: length of the logits; 0 for no classifier,
+            with `use_aux=False`.
         use_aux: whether there is an auxiliary head, on the last 17 x 17 grid.
         block35_scale: factor of the residuals on the 35 x 35 grid.
         block17_scale: factor of the residuals on the 17 x 17 grid.
@@ -436,6 +446,12 @@ class InceptionResNetV2(Network):
             without `use_aux`.
     """
 
+    classifier = "fc"
+    head_classifiers = ("AuxLogits.fc",)
+    grid_layer = "Conv2d_7b_1x1"
+    pooled_layer = "flatten"
+    num_features = 1536
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -452,7 +468,8 @@ class InceptionResNetV2(Network):
         return_aux: bool = False,
         **kwargs: Any,
     ) -> None:
-        require_positive(in_channels=in_channels, num_classes=num_classes)
+        require_positive(in_channels=in_channels)
+        require_classes(num_classes, use_aux)
         require_heads(use_aux, return_aux)
         self.options = {
             "in_channels": in_channels,
@@ -499,7 +516,7 @@ class InceptionResNetV2(Network):
         self.avgpool = GlobalAvgPool()  # 1536 x 1 x 1
         self.dropout = Dropout(0.2)
         self.flatten = Flatten()  # 1536
-        self.fc = Linear(1536, num_classes)  # num_classes
+        self.fc = Linear(1536, num_classes) if num_classes else None  # num_classes
         super().__init__(**kwargs)
 
     def call(self, x: KerasTensor, training: bool = False) -> KerasTensor | tuple[KerasTensor, ...]:
@@ -511,5 +528,6 @@ class InceptionResNetV2(Network):
         aux = self.AuxLogits(x) if heads and self.AuxLogits is not None else None
         x = self.Block8(self.Repeat_2(self.Mixed_7a(x)))
         x = self.avgpool(self.Conv2d_7b_1x1(x))
-        logits = self.fc(self.flatten(self.dropout(x)))
+        x = self.flatten(self.dropout(x))
+        logits = x if self.fc is None else self.fc(x)
         return logits if aux is None else (logits, aux)

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import KerasTensor
 
-from ._graph import Block, Network
+from ._graph import Block
 from .layers import (
     Concat,
     ConvBlock,
@@ -18,9 +18,11 @@ from .layers import (
     LocalResponseNorm,
     ReLU,
     Sequential,
+    require_classes,
     require_heads,
     require_positive,
 )
+from .network import Network
 from .pools import AvgPool, GlobalAvgPool, MaxPool
 
 BN_EPS = 1e-5  # PyTorch's default, which the source keeps
@@ -144,7 +146,8 @@ class InceptionV1(Network):
 
     Args:
         in_channels: channels of the images.
-        num_classes: length of the logits.
+        num_classes: length of the logits; 0 for no classifier,
+            with `use_aux=False`.
         use_aux: whether there are auxiliary heads.
         lrn: True for the network of 2014: local response normalisation around
             the stem's two convolutions, biases, and no batch norm.
@@ -159,6 +162,12 @@ class InceptionV1(Network):
             without `use_aux`.
     """
 
+    classifier = "linear"
+    head_classifiers = ("aux2.fc2", "aux1.fc2")
+    grid_layer = "inception_5b"
+    pooled_layer = "flatten"
+    num_features = 1024
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -168,7 +177,8 @@ class InceptionV1(Network):
         return_aux: bool = False,
         **kwargs: Any,
     ) -> None:
-        require_positive(in_channels=in_channels, num_classes=num_classes)
+        require_positive(in_channels=in_channels)
+        require_classes(num_classes, use_aux)
         require_heads(use_aux, return_aux)
         self.options = {
             "in_channels": in_channels,
@@ -206,7 +216,7 @@ class InceptionV1(Network):
         self.avgpool = GlobalAvgPool()  # 1024 x 1 x 1
         self.flatten = Flatten()  # 1024
         self.dropout = Dropout(0.4)
-        self.linear = Linear(1024, num_classes)  # num_classes
+        self.linear = Linear(1024, num_classes) if num_classes else None  # num_classes
         super().__init__(**kwargs)
 
     def call(self, x: KerasTensor, training: bool = False) -> KerasTensor | tuple[KerasTensor, ...]:
@@ -224,7 +234,8 @@ class InceptionV1(Network):
         aux2 = self.aux2(x) if heads and self.aux2 is not None else None
         x = self.maxpool4(self.inception_4e(x))
         x = self.inception_5b(self.inception_5a(x))
-        logits = self.linear(self.dropout(self.flatten(self.avgpool(x))))
+        x = self.dropout(self.flatten(self.avgpool(x)))
+        logits = x if self.linear is None else self.linear(x)
         if aux1 is None or aux2 is None:
             return logits
         return logits, aux2, aux1

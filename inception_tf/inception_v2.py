@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import KerasTensor
 
-from ._graph import Block, Network
+from ._graph import Block
 from .layers import (
     Concat,
     Conv2d,
@@ -18,9 +18,11 @@ from .layers import (
     Linear,
     ReLU,
     Sequential,
+    require_classes,
     require_heads,
     require_positive,
 )
+from .network import Network
 from .pools import AdaptiveAvgPool, GlobalAvgPool, MaxPool
 
 BN_EPS = 1e-5  # PyTorch's default, which the source keeps
@@ -259,7 +261,8 @@ class InceptionV2(Network):
 
     Args:
         in_channels: channels of the images.
-        num_classes: length of the logits; 10 in the tutorial.
+        num_classes: length of the logits; 10 in the tutorial; 0 for no classifier,
+            with `use_aux=False`.
         use_aux: whether there is an auxiliary head, after inception4e.
         return_aux: whether the head runs in inference as well.
 
@@ -272,6 +275,12 @@ class InceptionV2(Network):
             without `use_aux`.
     """
 
+    classifier = "fc"
+    head_classifiers = ("aux.fc2",)
+    grid_layer = "inception5b"
+    pooled_layer = "flatten"
+    num_features = 2048
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -280,7 +289,8 @@ class InceptionV2(Network):
         return_aux: bool = False,
         **kwargs: Any,
     ) -> None:
-        require_positive(in_channels=in_channels, num_classes=num_classes)
+        require_positive(in_channels=in_channels)
+        require_classes(num_classes, use_aux)
         require_heads(use_aux, return_aux)
         self.options = {
             "in_channels": in_channels,
@@ -313,7 +323,7 @@ class InceptionV2(Network):
         self.pool6 = GlobalAvgPool()  # 2048 x 1 x 1
         self.dropout = Dropout(0.4)
         self.flatten = Flatten()  # 2048
-        self.fc = Linear(2048, num_classes)  # num_classes
+        self.fc = Linear(2048, num_classes) if num_classes else None  # num_classes
         super().__init__(**kwargs)
 
     def call(self, x: KerasTensor, training: bool = False) -> KerasTensor | tuple[KerasTensor, ...]:
@@ -327,5 +337,6 @@ class InceptionV2(Network):
         aux = self.aux(x) if heads and self.aux is not None else None
         x = self.inceptionRed2(x)
         x = self.inception5b(self.inception5a(x))
-        logits = self.fc(self.flatten(self.dropout(self.pool6(x))))
+        x = self.flatten(self.dropout(self.pool6(x)))
+        logits = x if self.fc is None else self.fc(x)
         return logits if aux is None else (logits, aux)

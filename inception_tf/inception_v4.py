@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import KerasTensor
 
-from ._graph import Block, Network
+from ._graph import Block
 from .inception_v3 import InceptionAux
 from .layers import (
     Concat,
@@ -16,9 +16,11 @@ from .layers import (
     Linear,
     Sequential,
     conv_norm_act,
+    require_classes,
     require_heads,
     require_positive,
 )
+from .network import Network
 from .pools import AvgPool, GlobalAvgPool, MaxPool
 
 BN_EPS = 1e-3  # the same in TF-slim, timm and pytorchcv
@@ -414,7 +416,8 @@ class InceptionV4(Network):
 
     Args:
         in_channels: channels of the input.
-        num_classes: length of the logits.
+        num_classes: length of the logits; 0 for no classifier,
+            with `use_aux=False`.
         use_aux: whether there is an auxiliary head, on the last 17 x 17 grid.
         count_include_pad: whether average pools count their padding.
         bn_scale: whether batch norm has a weight; TF-slim's has not.
@@ -430,6 +433,12 @@ class InceptionV4(Network):
             without `use_aux`.
     """
 
+    classifier = "fc"
+    head_classifiers = ("AuxLogits.fc",)
+    grid_layer = "Mixed_7d"
+    pooled_layer = "flatten"
+    num_features = 1536
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -441,7 +450,8 @@ class InceptionV4(Network):
         return_aux: bool = False,
         **kwargs: Any,
     ) -> None:
-        require_positive(in_channels=in_channels, num_classes=num_classes)
+        require_positive(in_channels=in_channels)
+        require_classes(num_classes, use_aux)
         require_heads(use_aux, return_aux)
         self.options = {
             "in_channels": in_channels,
@@ -482,7 +492,7 @@ class InceptionV4(Network):
         self.avgpool = GlobalAvgPool()  # 1536 x 1 x 1
         self.dropout = Dropout(0.2)
         self.flatten = Flatten()  # 1536
-        self.fc = Linear(1536, num_classes)  # num_classes
+        self.fc = Linear(1536, num_classes) if num_classes else None  # num_classes
         super().__init__(**kwargs)
 
     def call(self, x: KerasTensor, training: bool = False) -> KerasTensor | tuple[KerasTensor, ...]:
@@ -494,5 +504,6 @@ class InceptionV4(Network):
         x = self.Mixed_6h(self.Mixed_6g(self.Mixed_6f(self.Mixed_6e(x))))
         aux = self.AuxLogits(x) if heads and self.AuxLogits is not None else None
         x = self.Mixed_7d(self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x))))
-        logits = self.fc(self.flatten(self.dropout(self.avgpool(x))))
+        x = self.flatten(self.dropout(self.avgpool(x)))
+        logits = x if self.fc is None else self.fc(x)
         return logits if aux is None else (logits, aux)

@@ -268,9 +268,9 @@ class Flatten(layers.Layer):
 class Linear(layers.Dense):
     """y = x kernel + bias: (N, in_features) -> (N, out_features)."""
 
-    def __init__(self, in_features: int, out_features: int) -> None:
+    def __init__(self, in_features: int, out_features: int, **kwargs: Any) -> None:
         require_positive(in_features=in_features, out_features=out_features)
-        super().__init__(out_features)
+        super().__init__(out_features, **kwargs)
         self.build((None, in_features))
 
 
@@ -288,6 +288,14 @@ def require_positive(**counts: int) -> None:
     ]
     if wrong:
         raise ValueError("; ".join(wrong))
+
+
+def require_classes(num_classes: int, use_aux: bool = False) -> None:
+    """Raise ValueError unless `num_classes` is positive, or 0 in a network without heads."""
+    if num_classes != 0 or isinstance(num_classes, bool):
+        require_positive(num_classes=num_classes)
+    elif use_aux:
+        raise ValueError("use_aux=True, but should be False with num_classes=0")
 
 
 def require_heads(use_aux: bool, return_aux: bool) -> None:

@@ -150,7 +150,8 @@ class _Recorder:
 
         def after(args: tuple[Any, ...], output: Any) -> None:
             outputs = output if isinstance(output, (tuple, list)) else (output,)
-            names = catalogue.network(self.job.network).outputs
+            network = catalogue.network(self.job.network)
+            names = network.outputs_with(self.job.options)
             for name, tensor in zip(names, outputs, strict=False):
                 self._record(name, tensor, "output", (tensor,), leaf=False)
 

@@ -33,7 +33,8 @@ class Collector:
         self.folder = folder
         self.task = task
         self.wanted = settings.cells
-        self.output = catalogue.network(task.weights.network).outputs[0]
+        network, options = catalogue.network(task.weights.network), task.weights.options
+        self.output = network.outputs_with(options)[0]
         self.oracle: Trace | None = None
         self.floors: dict[str, floors.Floors] = {}
         self.keys = {d: floors.key(task.identity, d) for d in settings.dtypes if d != "float64"}

@@ -62,8 +62,8 @@ def compare_models(
 ) -> None:
     """Compare a model with the one that it was made from: any two, of any framework.
 
-    Layers are matched by what they are and by their place in the graph. Exit code 0: they agree.
-    1: they differ, or a layer has no counterpart. 2: bad usage or input.
+    Layers are matched by what they are, by their place in the graph and by their values.
+    Exit code 0: all outputs and matched layers agree. 1: they differ. 2: bad usage or input.
 
     Example:
 

@@ -128,7 +128,8 @@ def _noisy_run(
     outputs = net(fed)
     if mode == "propagated":
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        for name, output in zip(catalogue.network(network).outputs, outputs, strict=False):
+        names = catalogue.network(network).outputs_with(options)
+        for name, output in zip(names, outputs, strict=False):
             errors.append((name, relative_l2(output, oracle.array(name))))
     return errors
 

@@ -267,7 +267,8 @@ def _row(side: Side, ours: Trace, theirs: Trace) -> NetworkComparison:
         problem = problem or f"{lost[0] if lost else 'a stage'}: not in {side.title}"
     logits = 0.0
     if not problem:
-        found, expected = ours.array("logits"), theirs.array("logits")
+        output = catalogue.network(theirs.run.network).outputs_with(theirs.run.options)[0]
+        found, expected = ours.array(output), theirs.array(output)
         logits = float(np.abs(found - expected).max() / np.abs(expected).max())
     size = (int(height), int(width))
     return NetworkComparison(

@@ -13,7 +13,6 @@ from ..comparison.comparing import (
     ROUNDING,
     SUSPICIOUS,
     WRONG,
-    Comparison,
     Report,
 )
 from ..errors import InputError
@@ -23,7 +22,14 @@ from .graph import ComparedLayer, graph_of
 from .judging import Judge
 from .layers import plain
 from .match import Corrections, Match, match_graphs
-from .matched_weights import Copied, count_compared, to_copy, weight_differences
+from .matched_weights import (
+    Copied,
+    WeightDifference,
+    count_compared,
+    to_copy,
+    weight_differences,
+)
+from .points import Points
 from .recorder import ModelTrace
 from .report import ModelReport, SettingDifference
 
@@ -97,19 +103,8 @@ def compare_traces(
     def agree(one: str, other: str) -> bool:
         return not judge.layers(of_a.nodes[one], of_b.nodes[other]).fails
 
-    match = match_graphs(of_a, of_b, corrections, agree)
-    endpoints = [judge.layers(one, other) for one, other in match.layers()]
-    _find_guilty(endpoints, match)
-    endpoints += _unmatched(match)
-    outputs = judge.outputs()
-    if not any(e.fails for e in endpoints):  # an output is wrong in itself only if no layer is
-        for output in outputs:
-            output.guilty = output.fails
-    place = {name: i for i, name in enumerate(of_a.nodes)}
-    endpoints = [*sorted(endpoints, key=lambda e: place.get(e.name, len(place))), *outputs]
-    if not any(e.guilty for e in endpoints):
-        for endpoint in endpoints:
-            endpoint.guilty = endpoint.fails
+    points = Points.of(match_graphs(of_a, of_b, corrections, agree), judge)
+    match, endpoints = points.match, points.all
     order = (WRONG, SUSPICIOUS, ROUNDING, IDENTICAL)
     verdict = min((e.verdict for e in endpoints), key=order.index)
     report = Report(
@@ -117,8 +112,9 @@ def compare_traces(
         versions={**a.versions, **b.versions}, seconds=a.seconds + b.seconds,
     )  # fmt: skip
     made = ModelReport(
-        report, match, weight_differences(match), count_compared(match), _settings(match), copied
-    )
+        report, match, _weights(match), count_compared(match), _settings(match), points,
+        points.regions(), copied,
+    )  # fmt: skip
     if diagnosis:
         explain(made, judge, progress)
     return made
@@ -158,34 +154,18 @@ def _with_copied(
     return made, copied
 
 
-def _find_guilty(endpoints: list[Comparison], match: Match) -> None:
-    """Mark the layers that are wrong although all their inputs agree, on both sides."""
-    fails = {e.name for e in endpoints if e.fails}
-    backwards = match.backwards
-    for endpoint in endpoints:
-        if endpoint.name in fails:
-            before = set(match.a.before(endpoint.name, match.pairs)[0])
-            theirs, _ = match.b.before(match.pairs[endpoint.name], backwards)
-            before |= {backwards[name] for name in theirs}
-            endpoint.guilty = not before & fails
-
-
-def _unmatched(match: Match) -> list[Comparison]:
-    found = []
-    for graph, names, problem in (
-        (match.a, match.only_a, "missing: the second model has none"),
-        (match.b, match.only_b, "surplus: the first model has none"),
-    ):
-        for name in names:
-            if name not in match.accepted and name not in match.folded:
-                kind = graph.nodes[name].describe()
-                found.append(Comparison(name, kind, True, WRONG, problem))
-    return found
+def _weights(match: Match) -> list[WeightDifference]:
+    """Return what differs, except between unlike layers that only their values or place match."""
+    unlike = {one.name for one, other in match.layers()
+              if one.kind != other.kind and not match.matched_by_graph(one.name)}  # fmt: skip
+    return [found for found in weight_differences(match) if found.a not in unlike]
 
 
 def _settings(match: Match) -> list[SettingDifference]:
     found = []
     for one, other in match.layers():
+        if not match.matched_by_graph(one.name) and one.kind != other.kind:
+            continue
         if one.kind == other.kind:
             names = [n for n in one.settings if n in other.settings and not _same(n, one, other)]
             pairs = {n: (plain(one.settings[n]), plain(other.settings[n])) for n in names}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,14 +13,18 @@ from ..comparison.limits import LIMIT_FLOAT64
 from ..diagnosis import SuspectLayer, diagnose
 from ..diagnosis.arrays import CannotComputeError
 from ..diagnosis.forward import compute
-from ..diagnosis.suspect import distance
+from ..diagnosis.suspect import Finding, distance
+from ..errors import few
 from .graph import ComparedLayer, ModelGraph, squeezed
 from .judging import Judge
+from .match import Match
+from .regions import Before, places
 from .report import ModelReport
 
 Array = NDArray[Any]
 
 MOST_DIAGNOSED = 3
+LIKELY = 2  # the cost up to which a mistake in the layer is likelier than one before it
 
 
 def explain(made: ModelReport, judge: Judge, progress: Callable[[str], None]) -> None:
@@ -33,19 +37,16 @@ def explain(made: ModelReport, judge: Judge, progress: Callable[[str], None]) ->
     """
     match, pairs = made.match, made.match.pairs
     a, b = match.a, match.b
-    guilty = [e for e in made.report.guilty if e.name in pairs]
-    for endpoint in guilty[:MOST_DIAGNOSED]:
-        progress(f"looking for the cause at {endpoint.name}")
-        one, other = a.nodes[endpoint.name], b.nodes[pairs[endpoint.name]]
-        between = a.before(one.name, pairs)[1], b.before(other.name, match.backwards)[1]
-        if any(between):
-            made.between[endpoint.name] = between
-        seen = np.asarray(b.trace.array(other.value), dtype=np.float64)
-        suspect = replace(
-            _reference_layer(a, one), observed=_fitted(seen, a.trace.endpoints[one.value].shape),
-            backend=b.trace.run.backend, dtype=b.trace.run.dtype, limit=judge.limit(endpoint),
-        )  # fmt: skip
-        made.diagnoses[endpoint.name] = diagnose(suspect)
+    for endpoint in made.report.guilty[:MOST_DIAGNOSED]:
+        name = endpoint.name
+        before = made.points.before.get(name)
+        if before is None:
+            continue  # an output that only one of the two has
+        progress(f"looking for the cause at {name}")
+        suspect = _suspect(match, name, judge.limit(endpoint))
+        found = made.diagnoses[name] = diagnose(suspect)
+        if (found.cause is None or found.cause.cost > LIKELY) and (before.a or before.b):
+            found.findings[:0] = _region_causes(match, before, suspect)
     differ = {d.a for d in made.settings} | {d.a for d in made.weights}
     for endpoint in made.report.endpoints:
         name = endpoint.name
@@ -54,6 +55,60 @@ def explain(made: ModelReport, judge: Judge, progress: Callable[[str], None]) ->
             apart = _alone(a, a.nodes[name], b, b.nodes[pairs[name]])
             if apart is not None and apart > LIMIT_FLOAT64:
                 made.alone[name] = apart
+
+
+def _suspect(match: Match, name: str, limit: float) -> SuspectLayer:
+    """Return a's layer with what b's gives, or an output of a with b's."""
+    trace = match.b.trace
+    if name in match.pairs:
+        value = match.b.nodes[match.pairs[name]].value
+        layer = _reference_layer(match.a, match.a.nodes[name])
+    else:
+        value = dict(places(match))[name]
+        reference = np.asarray(match.a.trace.array(name), dtype=np.float64)
+        layer = SuspectLayer(name, "output", (reference,), reference, None)
+    seen = np.asarray(trace.array(value), dtype=np.float64)
+    return replace(
+        layer, observed=_fitted(seen, layer.reference.shape), backend=trace.run.backend,
+        dtype=trace.run.dtype, limit=limit,
+    )  # fmt: skip
+
+
+def _region_causes(match: Match, before: Before, suspect: SuspectLayer) -> list[Finding]:
+    """Return that the layers between make the difference, if a point is right in itself.
+
+    It is, if a's layer makes b's output of b's own input. What both models have before it agrees,
+    so that nothing is left but the layers that only one of the two has.
+    """
+    other, left = match.pairs.get(suspect.name), 0.0
+    if other is not None:
+        fed = [np.asarray(match.b.trace.array(source), dtype=np.float64)
+               for source in match.b.nodes[other].sources]  # fmt: skip
+        try:
+            found = compute(suspect.fed(*fed))
+        except (CannotComputeError, KeyError, TypeError, ValueError):
+            return []
+        left = distance(suspect.seen, _fitted(found, suspect.seen.shape))
+    if left > suspect.limit:
+        return []
+    mine, theirs = _called(match.a, before.a), _called(match.b, before.b)
+    if not theirs:
+        cause, text, line = "layer-missing", f"the second has no {mine} here", f"add {mine} here"
+    elif not mine:
+        cause, text, line = "layer-surplus", f"the first has no {theirs} here", f"remove {theirs}"
+    else:
+        cause, text, line = "other-operations", f"{theirs}, but should be {mine}", ""
+    apart = distance(suspect.seen, suspect.reference)
+    evidence = "" if other is None else f"{suspect.name} itself gives the same for the same input"
+    size = apart if np.isfinite(apart) else None
+    return [Finding(cause, text, size, left, line, evidence=evidence)]
+
+
+def _called(graph: ModelGraph, names: Sequence[str]) -> str:
+    """Return what layers are called, in the order in which they run."""
+    order = {name: place for place, name in enumerate(graph.nodes)}
+    kinds = [graph.nodes[name].describe() for name in sorted(names, key=order.__getitem__)]
+    return few(kinds, 4)
 
 
 def _reference_layer(a: ModelGraph, one: ComparedLayer) -> SuspectLayer:

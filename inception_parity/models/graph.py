@@ -61,6 +61,7 @@ class ModelGraph:
 
     trace: ModelTrace
     nodes: dict[str, ComparedLayer]
+    returned: dict[str, tuple[str, ...]] = field(default_factory=dict)  # output -> its layer
     followers: dict[str, list[str]] = field(init=False)
     _digests: dict[str, tuple[tuple[int, ...], bytes]] = field(default_factory=dict, repr=False)
 
@@ -71,11 +72,15 @@ class ModelGraph:
         """Return the layers just before one, and just after it."""
         return (*self.nodes[name].inputs, *self.followers[name])
 
+    def inputs_of(self, name: str) -> tuple[str, ...]:
+        """Return the layers just before a layer, or the layer that an output comes from."""
+        return self.nodes[name].inputs if name in self.nodes else self.returned.get(name, ())
+
     def before(self, name: str, matched: Container[str]) -> tuple[list[str], list[str]]:
-        """Return the nearest matched layers before one, and the unmatched ones on the way."""
+        """Return the nearest matched layers before one or an output, and unmatched ones between."""
         nearest: list[str] = []
         between: list[str] = []
-        todo = list(self.nodes[name].inputs)
+        todo = list(self.inputs_of(name))
         while todo:
             source = todo.pop(0)
             found = nearest if source in matched else between
@@ -117,11 +122,15 @@ def graph_of(trace: ModelTrace) -> ModelGraph:
     stands_for: dict[str, str] = {}  # an endpoint -> the node that it comes from
     pads: dict[str, tuple[str, Any]] = {}  # a padded endpoint -> what was padded, and how
     nodes: dict[str, ComparedLayer] = {}
+    returned: dict[str, tuple[str, ...]] = {}
     followers = _followers(trace.layers)
     unused = _unused(trace, followers)
     for name, layer in trace.layers.items():
         first = layer.inputs[0] if layer.inputs else None
-        if layer.kind == OUTPUT or name in unused:
+        if layer.kind == OUTPUT:
+            returned[name] = tuple(stands_for[source] for source in layer.inputs)
+            continue
+        if name in unused:
             continue
         if layer.kind in TRANSPARENT and first is not None:
             stands_for[name] = stands_for[first]
@@ -151,7 +160,7 @@ def graph_of(trace: ModelTrace) -> ModelGraph:
             tuple(dict.fromkeys(stands_for[source] for source in layer.inputs)),
             tuple(sources),
         )
-    return ModelGraph(trace, nodes)
+    return ModelGraph(trace, nodes, returned)
 
 
 def _followers(layers: Mapping[str, CapturedLayer | ComparedLayer]) -> dict[str, list[str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from ..comparison.comparing import (
@@ -17,6 +19,8 @@ from ..numerics import UNIT_ROUNDOFF, relative_l2
 from ..traces.trace import Endpoint
 from .graph import ComparedLayer, squeezed
 from .recorder import ModelTrace
+
+MOST_AXES = 5  # of arrays that are compared with their axes in any order
 
 
 class Judge:
@@ -41,6 +45,28 @@ class Judge:
     def layers(self, one: ComparedLayer, other: ComparedLayer) -> Comparison:
         """Compare a layer of b with one of a."""
         return self._compared(one.name, one.describe(), True, one.value, other.value)
+
+    def rearranged(self, one: ComparedLayer, other: ComparedLayer) -> str:
+        """Return how b's layer has the same values as a's in another shape; "" if it hasn't."""
+        mine, theirs = (np.asarray(trace.array(node.value))
+                        for trace, node in ((self.a, one), (self.b, other)))  # fmt: skip
+        if mine.size != theirs.size or mine.dtype.kind != "f" or theirs.dtype.kind != "f":
+            return ""
+        limit = self.limit(Comparison(one.name, "", True, WRONG, floor=self._floor(one.value)))
+        mine, theirs = mine.astype(np.float64), theirs.astype(np.float64)
+        sides = [side for side in theirs.shape if side != 1]
+        shape = tuple(side for side in mine.shape if side != 1)
+        if len(sides) != len(shape) and relative_l2(theirs.ravel(), mine.ravel()) <= limit:
+            return "in another shape"
+        if sorted(sides) != sorted(shape) or len(sides) > MOST_AXES:
+            return ""
+        mine, theirs = mine.reshape(shape), theirs.reshape(sides)
+        for order in itertools.permutations(range(len(sides))):
+            turned = theirs.transpose(order)
+            moved = order != tuple(sorted(order))
+            if moved and turned.shape == shape and relative_l2(turned, mine) <= limit:
+                return f"with its axes in the order ({', '.join(map(str, order))})"
+        return ""
 
     def outputs(self) -> list[Comparison]:
         """Compare what the models return, by position."""

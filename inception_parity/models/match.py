@@ -40,6 +40,8 @@ class Match:
         accepted: those of them that the user says need none.
         folded: layers of one model that the other computes within another layer -> that one.
         given: a's layers whose pair the user gave.
+        by_values: a's layers that were matched because the values agree.
+        by_place: a's layers that were matched because both feed the same matched layer.
     """
 
     a: ModelGraph
@@ -50,6 +52,33 @@ class Match:
     accepted: list[str] = field(default_factory=list)
     folded: dict[str, str] = field(default_factory=dict)
     given: list[str] = field(default_factory=list)
+    by_values: list[str] = field(default_factory=list)
+    by_place: list[str] = field(default_factory=list)
+
+    def pair(self, one: str, other: str) -> None:
+        """Match a layer of a with one of b; both must be without a counterpart."""
+        self.pairs[one] = other
+        self.only_a.remove(one)
+        self.only_b.remove(other)
+
+    def unpair(self, one: str) -> None:
+        """Leave a's layer, and b's that it was matched with, without a counterpart."""
+        self.only_a.append(one)
+        self.only_b.append(self.pairs.pop(one))
+        for names in (self.by_values, self.by_place):
+            if one in names:
+                names.remove(one)
+
+    def sort(self) -> None:
+        """Put everything into the order of the two graphs."""
+        self.pairs = {name: self.pairs[name] for name in self.a.nodes if name in self.pairs}
+        for names, graph in ((self.only_a, self.a), (self.only_b, self.b)):
+            left = set(names)
+            names[:] = [name for name in graph.nodes if name in left]
+
+    def matched_by_graph(self, one: str) -> bool:
+        """Return whether a's layer was matched by what it is, not by its values or its place."""
+        return one not in self.by_values and one not in self.by_place
 
     @property
     def backwards(self) -> dict[str, str]:

@@ -19,12 +19,16 @@ from ..errors import few
 from .layers import in_words
 from .match import Match
 from .matched_weights import Copied, WeightDifference
+from .points import Points
 from .recorder import ModelTrace
+from .regions import DIFFERS, SAME, UNUSED, Region
 
 _Say = Callable[..., None]  # prints a line in a style
 
 MOST = 12  # lines of a list that may be long
+MOST_REGIONS = 6
 FEW = 6  # names in a line
+FEW_IN_REGION = 3
 
 
 @dataclass(frozen=True)
@@ -43,16 +47,16 @@ class ModelReport:
     """The result of comparing two models.
 
     Args:
-        report: every layer's comparison, by a's names; b's surplus layers by b's.
+        report: the comparison of every matched layer and output, by a's names.
         match: which layers correspond.
         weights: arrays that differ between matched layers.
         arrays: how many arrays were compared.
         settings: settings that differ between matched layers.
         diagnoses: a's layer -> its diagnosis, for the first guilty ones.
         alone: layers that inherit an error and are wrong in themselves too -> by how much.
-        between: a's guilty layer -> the layers of a, and of b, just before it that have no
-            counterpart.
         copied: which of a's weights were given to b, if that was asked for.
+        points: what is known of the matched layers and outputs beyond the report.
+        regions: layers without counterparts, between the matched ones.
     """
 
     report: Report
@@ -60,10 +64,11 @@ class ModelReport:
     weights: list[WeightDifference]
     arrays: int
     settings: list[SettingDifference]
+    points: Points
+    regions: list[Region]
     copied: Copied | None = None
     diagnoses: dict[str, Diagnosis] = field(default_factory=dict)
     alone: dict[str, float] = field(default_factory=dict)
-    between: dict[str, tuple[list[str], list[str]]] = field(default_factory=dict)
 
     @property
     def a(self) -> ModelTrace:
@@ -77,8 +82,13 @@ class ModelReport:
 
     @property
     def fails(self) -> bool:
-        """Whether anything doesn't agree: a layer, an output, a layer without a counterpart."""
+        """Whether a matched layer or an output doesn't agree."""
         return self.report.fails
+
+    @property
+    def outputs_fail(self) -> bool:
+        """Whether what the models return differs, and not only layers on the way."""
+        return any(endpoint.fails for endpoint in self.points.outputs)
 
     @property
     def first(self) -> Comparison | None:
@@ -99,7 +109,7 @@ class ModelReport:
         _head(say, self)
         if with_match:
             console.print(_match_table(self))
-        _unmatched(say, self)
+        _regions(say, self)
         _weights(say, self)
         _settings(say, self)
         _failure(say, self)
@@ -133,19 +143,41 @@ def _head(say: _Say, made: ModelReport) -> None:
         _list(say, [f"not {line}" for line in made.copied.left])
 
 
-def _unmatched(say: _Say, made: ModelReport) -> None:
+def _regions(say: _Say, made: ModelReport) -> None:
     match = made.match
     if match.folded:
         count = len(match.folded)
         say(f"{count} folded: a batch norm that the other computes in its convolution", "dim")
-    for who, names in (("first", match.only_a), ("second", match.only_b)):
-        left = [n for n in names if n not in match.folded and n not in match.accepted]
-        if left:
-            say(f"{len(left)} of the {who} without a counterpart:", "bold yellow")
-            trace = made.a if who == "first" else made.b
-            _list(say, [f"{name} ({trace.layers[name].describe()})" for name in left])
+    settled = {*match.folded, *match.accepted}
+    shown = [r for r in made.regions if not settled.issuperset((*r.a, *r.b))]
+    for verdict, style in ((DIFFERS, "bold yellow"), (SAME, "dim")):
+        some = [region for region in shown if region.verdict == verdict]
+        if some:
+            say(f"{_counted(len(some), 'region')} {_verb(verdict, len(some))}:", style)
+            _list(say, [_region(region, made) for region in some], MOST_REGIONS)
+    rest = [region for region in shown if region.verdict not in (DIFFERS, SAME, UNUSED)]
+    if rest:
+        say(f"{_counted(len(rest), 'region')} after an error, not judged", "dim")
     if match.accepted:
         say(f"without a counterpart, as told: {', '.join(match.accepted)}", "dim")
+
+
+def _region(region: Region, made: ModelReport) -> str:
+    """Return what a region consists of, in a line."""
+    sides = []
+    for names, trace, whose in ((region.a, made.a, "first"), (region.b, made.b, "second")):
+        kinds = few([f"{name} ({trace.layers[name].describe()})" for name in names], FEW_IN_REGION)
+        sides.append(f"{whose} {kinds or 'nothing'}")
+    return f"before {few(list(region.after), 1)}: {'; '.join(sides)}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _verb(verdict: str, count: int) -> str:
+    verb, _, rest = verdict.partition(" ")
+    return verdict if count == 1 else f"{verb.removesuffix('s')} {rest}".rstrip()
 
 
 def _weights(say: _Say, made: ModelReport) -> None:
@@ -190,16 +222,13 @@ def _failure(say: _Say, made: ModelReport) -> None:
     guilty = [e.name for e in report.guilty if e is not first]
     index = [e.name for e in report.endpoints].index(first.name)
     agree = sum(not e.fails for e in report.endpoints[:index] if e.kind != "input")
-    carrying = sum(e.fails and not e.guilty and not e.problem.startswith(("missing", "surplus"))
-                   for e in report.endpoints)  # fmt: skip
+    carrying = sum(e.fails and not e.guilty for e in report.endpoints)
     say(f"        {agree} before it agree; {carrying} others inherit an error")
+    if made.points.undone:
+        follow = "the outputs agree" if not made.outputs_fail else "what follows agrees"
+        say(f"        undone later: {few(made.points.undone, FEW)}; {follow}")
     if guilty:
         say(f"        also wrong in themselves: {few(guilty, FEW)}")
-    for name, (mine, theirs) in made.between.items():
-        for who, trace, lone in (("first", made.a, mine), ("second", made.b, theirs)):
-            if lone:
-                kinds = few([f"{n} ({trace.layers[n].describe()})" for n in lone], FEW)
-                say(f"        before {name}, only the {who} has {kinds}")
     if made.alone:
         worst = sorted(made.alone.items(), key=lambda item: -item[1])
         told = [f"{name} ({'shape' if apart == inf else f'{apart:.1e}'})" for name, apart in worst]
@@ -262,8 +291,6 @@ def _match_table(made: ModelReport) -> Table:
         known = trace.endpoints.get(endpoint.name)
         other = made.match.pairs.get(endpoint.name, "–")
         mine = endpoint.name
-        if endpoint.problem.startswith("surplus"):
-            mine, other = "–", endpoint.name
         number = endpoint.problem if endpoint.rel_l2 is None else f"{endpoint.rel_l2:.1e}"
         shape = "x".join(map(str, known.shape)) if known else ""
         style = "bold red" if endpoint.guilty else "red" if endpoint.fails else ""
@@ -271,8 +298,8 @@ def _match_table(made: ModelReport) -> Table:
     return table
 
 
-def _list(say: _Say, lines: Sequence[str]) -> None:
-    for line in lines[:MOST]:
+def _list(say: _Say, lines: Sequence[str], most: int = MOST) -> None:
+    for line in lines[:most]:
         say(f"    {line}")
-    if len(lines) > MOST:
-        say(f"    … and {len(lines) - MOST} more")
+    if len(lines) > most:
+        say(f"    … and {len(lines) - most} more")

@@ -17,6 +17,8 @@ from ..errors import InputError, nearest
 # and not by a machine that has run out of memory.
 MOST = 100_000
 
+FEATURES = "features"  # what a network without a classifier returns
+
 
 @dataclass(frozen=True)
 class Option:
@@ -25,6 +27,7 @@ class Option:
     name: str
     default: int | bool | float
     help: str
+    least: int = 1  # of a whole number
 
     def parse(self, value: Any, network: str) -> int | bool | float:
         """Turn `value`, a word of the command line or already typed, into the option's type."""
@@ -37,10 +40,12 @@ class Option:
                 value = kind(value)
         if (
             type(value) is not kind
-            or (kind is int and not 1 <= value <= MOST)
+            or (kind is int and not self.least <= value <= MOST)
             or not math.isfinite(value)
         ):
             whole = f"a positive whole number, at most {MOST:,}"
+            if not self.least:
+                whole += ", or 0 for no classifier"
             expected = {int: whole, bool: "true or false", float: "a number"}
             raise InputError(
                 f"{self.name}={value!r}, but should be {expected[kind]} [option of {network}]"
@@ -64,8 +69,11 @@ class Network:
     def resolve(self, settings: Mapping[str, Any]) -> dict[str, int | bool | float]:
         """Return the value of every option: that of `settings`, or else the default.
 
+        Without a classifier there are no auxiliary heads either, unless they are asked for.
+
         Raises:
-            InputError: the network has no such option, or a value is of another type.
+            InputError: the network has no such option, a value is of another type, or heads
+                are asked for without a classifier.
         """
         known = {option.name: option for option in self.options}
         for name in settings:
@@ -74,10 +82,21 @@ class Network:
                     f"{self.name} has no option {name!r}{nearest(name, known)}; "
                     f"it has {', '.join(known)}"
                 )
-        return {
+        found = {
             name: option.parse(settings[name], self.name) if name in settings else option.default
             for name, option in known.items()
         }
+        if not found["num_classes"] and "use_aux" in found:
+            if "use_aux" in settings and found["use_aux"]:
+                raise InputError(
+                    f"use_aux=True, but should be false with num_classes=0 [options of {self.name}]"
+                )
+            found["use_aux"] = False
+        return found
+
+    def outputs_with(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the names of what the network returns with these options, in its order."""
+        return self.outputs if options.get("num_classes", 1) else (FEATURES,)
 
     def build(self, package: str, options: Mapping[str, Any]) -> Any:
         """Return the network of `package` (`inception_pt`, …) with `options`."""
@@ -95,9 +114,10 @@ class BackendInfo:
     extra: str  # of this distribution, that installs it
 
 
+_LOGITS = "length of the logits; 0 for no classifier"
 _IMAGES = (
     Option("in_channels", 3, "channels of the images: 1 (grey) or 3 (RGB)"),
-    Option("num_classes", 1000, "length of the logits"),
+    Option("num_classes", 1000, _LOGITS, 0),
 )
 _USE_AUX = Option("use_aux", True, "auxiliary heads")
 _TRANSFORM = Option("transform_input", False, "from torchvision's normalisation to -1 … 1")
@@ -130,7 +150,7 @@ NETWORKS = {
             "d2l, section 8.4",
             (
                 Option("in_channels", 1, "channels of the images: 1 (grey) or 3 (RGB)"),
-                Option("num_classes", 10, "length of the logits"),
+                Option("num_classes", 10, _LOGITS, 0),
                 Option("batch_norm", False, "batch norm after every convolution"),
             ),
             variants=({}, {"in_channels": 3, "num_classes": 1000, "batch_norm": True}),
@@ -203,7 +223,7 @@ NETWORKS = {
             "Szegedy et al. 2015, table 1",
             (
                 _IMAGES[0],
-                Option("num_classes", 10, "length of the logits"),
+                Option("num_classes", 10, _LOGITS, 0),
                 _USE_AUX,
                 _RETURN_AUX,
             ),
@@ -239,7 +259,7 @@ NETWORKS = {
             "Heusel et al. 2017, TensorFlow's inception-2015-12-05",
             (
                 _IMAGES[0],
-                Option("num_classes", 1008, "length of the logits"),
+                Option("num_classes", 1008, _LOGITS, 0),
                 Option("resize", True, "images are resized to 299x299"),
                 Option("half_pixel_centres", False, "resized as pytorch-fid does"),
             ),

@@ -72,7 +72,9 @@ def write(weights: SharedWeights, size: tuple[int, int], path: Path) -> None:
     net = network.build("inception_np", weights.options)
     with needs(f"{path.name}: only the onnx package writes such files", "onnx"):
         import onnx  # noqa: F401
-    graph = graph_of(net, network.outputs, (int(weights.options["in_channels"]), *size))
+    graph = graph_of(
+        net, network.outputs_with(weights.options), (int(weights.options["in_channels"]), *size)
+    )
     write_whole(path, sealed(model_of(graph, weights)))
 
 

@@ -29,7 +29,10 @@ def model_record(made: ModelReport, exit_code: int) -> dict[str, Any]:
         "match": {
             "pairs": match.pairs, "only_a": match.only_a, "only_b": match.only_b,
             "accepted": match.accepted, "folded": match.folded, "given": match.given,
+            "by_values": match.by_values, "by_place": match.by_place,
         },
+        "regions": [asdict(region) for region in made.regions],
+        "undone": made.points.undone,
         "weights": [asdict(difference) for difference in made.weights],
         "settings": [asdict(difference) for difference in made.settings],
         "copied": asdict(made.copied) if made.copied is not None else None,
@@ -101,9 +104,10 @@ def _by_first_names(made: ModelReport) -> ModelTrace:
 
 
 def _differences(made: ModelReport) -> list[str]:
-    """Return what differs in weights and settings, and layers without a counterpart, in lines."""
+    """Return what differs in weights and settings, and the regions, in lines."""
     lines = [f"weights: {d.a} {d.role}: {d.text}" for d in made.weights]
     lines += [f"{d.a}: {d.setting} {d.of_a}, second {d.of_b}" for d in made.settings]
-    lines += [f"{e.name}: {e.problem}" for e in made.report.endpoints
-              if e.problem.startswith(("missing", "surplus"))]  # fmt: skip
+    for region in made.regions:
+        mine, theirs = ", ".join(region.a) or "nothing", ", ".join(region.b) or "nothing"
+        lines.append(f"{mine} in the first, {theirs} in the second: {region.verdict}")
     return lines

@@ -68,7 +68,12 @@ WORDS = {
     "set twice": (["check", "--set", "num_classes=1", "--set", "num_classes=2"], "is given twice"),
     "set a word": (["check", "--set", "in_channels=red"], "in_channels='red', but should be a pos"),
     "set a fraction": (["check", "--set", "in_channels=1.5"], "in_channels='1.5', but should be"),
-    "set 0": (["check", "--set", "num_classes=0"], "num_classes=0, but should be a positive whole"),
+    "set -1": (["check", "--set", "num_classes=-1"], "num_classes=-1, but should be a positive"),
+    "set 0": (["check", "--set", "in_channels=0"], "in_channels=0, but should be a positive whole"),
+    "no classifier": (
+        ["check", "inception_v3", "--set", "num_classes=0", "--set", "use_aux=true"],
+        "use_aux=True, but should be false with num_classes=0",
+    ),
     "set too many": (["check", "--set", "num_classes=1000000"], "number, at most 100,000"),
     "set a number": (["check", "--set", "batch_norm=2"], "batch_norm='2', but should be true or"),
     "set channels": (["check", "--set", "in_channels=2"], "images have 1 (luma) or 3 (RGB) chan"),

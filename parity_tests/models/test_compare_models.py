@@ -100,11 +100,17 @@ def test_models_that_differ_exit_with_1_and_say_where(place: Path, capsys: Any) 
 
 
 @needs_torch
-def test_a_layer_without_a_counterpart_exits_with_1(place: Path, capsys: Any) -> None:
-    done = call(capsys, "compare-models", A, "port_nets.py:surplus", *SHAPE)
+def test_a_surplus_layer_that_changes_the_output_exits_with_1(place: Path, capsys: Any) -> None:
+    file = place / "report.json"
+    done = call(capsys, "compare-models", A, "port_nets.py:surplus", *SHAPE, "--json", file)
     assert done.code == 1, done
-    assert "1 of the second without a counterpart" in done.out
-    assert "3 (sigmoid)" in done.out
+    assert "1 region differs:" in done.out
+    assert "before output: first nothing; second 3 (sigmoid)" in done.out
+    record = json.loads(file.read_text())
+    assert record["regions"] == [
+        {"a": [], "b": ["3"], "before": ["2"], "after": ["output"], "verdict": "differs"}
+    ]
+    assert record["report"]["first"] == "output"
 
 
 @needs_torch

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 import inception_tf
 from inception_parity.networks import catalogue
-from inception_tf._graph import Network
 from inception_tf.layers import ConvBlock, Flatten, Linear, Sequential
+from inception_tf.network import Network
 from inception_tf.pools import GlobalAvgPool, MaxPool
 from inception_tf.weights import named_layers
 

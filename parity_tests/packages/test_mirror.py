@@ -22,12 +22,19 @@ TRAINING = "training.py"  # the oracle has no backward pass
 MODULE = "module.py"  # the oracle's; the frameworks have their own class for it
 LAYERS = ("layers.py", "pools.py")
 ALIKE = (
+    "drawn",
+    "refusal",
+    "require_classes",
     "require_half",
     "require_heads",
+    "require_known",
     "require_match",
     "require_momentum",
     "require_not_negative",
+    "require_pixels",
     "require_positive",
+    "require_run",
+    "require_settings",
     "require_share",
     "require_shares",
     "require_weight",
@@ -46,12 +53,10 @@ def files(package):
 SHARED = [name for name in files(REFERENCE) if name != MODULE]
 LAYER_FILES = [name for name in SHARED if name in LAYERS]
 # One file per source, with its blocks and its network.
+APART = ("__init__.py", "preprocessing.py", "pretrained.py", "weights.py")
 TRAINED_WITH = ("losses.py", "optimizers.py")
-SOURCES = [
-    name
-    for name in SHARED
-    if name not in (*LAYERS, *TRAINED_WITH, "__init__.py", "pretrained.py", "weights.py")
-]
+NETWORK = "network.py"  # the base class of all networks
+SOURCES = [name for name in SHARED if name not in (*LAYERS, *TRAINED_WITH, *APART, NETWORK)]
 PAIRS = list(itertools.combinations(PACKAGES, 2))
 shared_files = pytest.mark.parametrize("file", SHARED)
 source_files = pytest.mark.parametrize("file", SOURCES)
@@ -310,6 +315,37 @@ def test_docstrings_are_the_same_but_for_the_order_of_axes(package, file):
 
 
 @against_reference
+@source_files
+def test_networks_say_alike_where_their_parts_are(package, file):
+    found, expected = (
+        {
+            (name, item.targets[0].id): ast.unparse(item.value)
+            for name, node in classes(p, file).items()
+            for item in node.body
+            if isinstance(item, ast.Assign) and isinstance(item.targets[0], ast.Name)
+        }
+        for p in (package, REFERENCE)
+    )
+    assert found == expected
+    networks = [
+        n for n, c in classes(package, file).items() if "Network" in map(ast.unparse, c.bases)
+    ]
+    assert {name for name, attribute in found if attribute == "classifier"} == set(networks)
+
+
+@against_reference
+def test_networks_have_the_same_methods_arguments_and_docstrings(package):
+    found, expected = (methods(p, "Network", NETWORK) for p in (package, REFERENCE))
+    extra = {"heads_run"} if package == "inception_mx" else set()
+    assert [name for name in found if name not in extra] == list(expected)
+    for name, node in expected.items():
+        assert signature(found[name]) == signature(node), name
+        assert docstring(found[name]) == docstring(node), name
+    texts = [docstring(classes(p, NETWORK)["Network"]) for p in (package, REFERENCE)]
+    assert texts[0] == texts[1]
+
+
+@against_reference
 @training_files
 def test_losses_and_optimisers_are_the_same_and_have_constructors(package, file):
     found, expected = (
@@ -333,9 +369,9 @@ def test_losses_and_optimisers_describe_arguments_and_formulas_alike(package, fi
         assert formulas[1] == formulas[0], name
 
 
-def methods(package, name):
-    """Return a class of a package's training loop, as {public method: node}."""
-    body = classes(package, TRAINING)[name].body
+def methods(package, name, file=TRAINING):
+    """Return a class of a package's file, its training loop's by default: {public method: node}."""
+    body = classes(package, file)[name].body
     nodes = [node for node in body if isinstance(node, ast.FunctionDef)]
     return {n.name: n for n in nodes if not n.name.startswith("_") or n.name == "__init__"}
 

@@ -10,6 +10,7 @@ import pytest
 from inception_parity.networks import catalogue
 
 from .. import expected_networks as expected
+from ..support.harness import LARGE
 from ..support.selection import slow_unless
 
 NOT_RGB = "in_channels=1, but should be 3 with transform_input=True"
@@ -29,10 +30,10 @@ SHAPES = [
 ]
 
 
-# With all options in the oracle, which builds instantly; elsewhere with the defaults.
-oracle_or_defaults = slow_unless(
-    lambda p: p["package"] == "inception_np" or not p["options"],
-    "whole networks; their names and shapes are the oracle's, as another test asserts",
+# The oracle builds instantly.
+oracle_is_quick = slow_unless(
+    lambda p: p["package"] == "inception_np",
+    "the others' names and shapes are the oracle's, as another test asserts",
 )
 
 
@@ -60,7 +61,7 @@ def parameters(shapes, below=""):
     )
 
 
-@oracle_or_defaults
+@oracle_is_quick
 @pytest.mark.parametrize(("name", "options", "number"), expected.PARAMETERS, ids=str)
 @pytest.mark.parametrize("package", PACKAGES)
 def test_parameters_are_as_published(package, name, options, number):
@@ -73,9 +74,7 @@ def test_parameters_with_statistics_are_as_published(name, options, number):
     assert sum(math.prod(shape) for shape in shapes.values()) == number
 
 
-@slow_unless(
-    lambda p: p["package"] == "inception_np", "the others' names and shapes are the oracle's"
-)
+@oracle_is_quick
 @pytest.mark.parametrize("package", PACKAGES)
 def test_parameters_of_v1_are_as_printed_layer_by_layer(package):
     shapes = weight_shapes(package, "inception_v1", {"use_aux": False})
@@ -84,7 +83,9 @@ def test_parameters_of_v1_are_as_printed_layer_by_layer(package):
     assert sum(printed.values()) == parameters(shapes)
 
 
-@slow_unless(lambda p: not p["options"], "whole networks, in every package")
+@slow_unless(
+    lambda p: not p["options"] and p["name"] not in LARGE, "whole networks, in every package"
+)
 @pytest.mark.parametrize(
     ("name", "options"),
     [
