@@ -76,6 +76,8 @@ class SuspectLayer:
         held: weights, by role, that the other implementation is known to hold otherwise
             than they were given.
         sources: image files, where the layer is the input.
+        later: name -> function that loads another endpoint of the other implementation, which
+            the reference computes after the layer.
     """
 
     name: str
@@ -91,6 +93,7 @@ class SuspectLayer:
     others: Mapping[str, Callable[[], Array]] = field(default_factory=dict)
     held: Mapping[str, Array] = field(default_factory=dict)
     sources: tuple[Any, ...] = ()
+    later: Mapping[str, Callable[[], Array]] = field(default_factory=dict)
     post: tuple[Post, ...] = ()  # done to the output
     # What `forward` keeps: the output, and the layer that `then` was called on.
     kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)

@@ -58,6 +58,14 @@ def test_noise_is_not_explained(kind: str, size: float) -> None:
     assert "failed" not in found.note
 
 
+@pytest.mark.parametrize("kind", ["act", "resize", "affine"])
+def test_a_layer_is_not_said_to_be_fed_from_its_own_output(kind: str) -> None:
+    layer = LAYERS[kind]()
+    y = layer.reference + np.abs(np.random.default_rng(98).standard_normal(layer.reference.shape))
+    found = diagnose(replace(layer, observed=y, later={"dropout": lambda: y}), pairs=False)
+    assert found.findings == []
+
+
 def test_mistake_that_leaves_fewer_channels_is_none_that_can_be_computed() -> None:
     layer = mistakes.conv().then("fewer channels", lambda y: y[:, :2], elementwise=False)
     assert compute(layer).shape[1] == 2
