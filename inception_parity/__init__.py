@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .conversion.loading import load_pretrained
     from .models import capture, compare
     from .pretrained import class_names, entry
+    from .tensors import compare_tensors
     from .traces.weights import load, save
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "capture",
     "class_names",
     "compare",
+    "compare_tensors",
     "entry",
     "load",
     "load_pretrained",
@@ -34,6 +36,7 @@ _WHERE = {
     "capture": ".models",
     "class_names": ".pretrained",
     "compare": ".models",
+    "compare_tensors": ".tensors",
     "entry": ".pretrained",
     "load": ".traces.weights",
     "load_pretrained": ".conversion.loading",

@@ -21,7 +21,7 @@ import tensorflow as tf
 from tensorflow.python.framework import op_callbacks
 
 from ..errors import InputError
-from . import tf_layers, tf_ops, tf_recurrent
+from . import tf_attention, tf_layers, tf_ops, tf_recurrent
 from .capturer import Array, Capturer, Conditions, Watch
 from .inputs import Arguments, Parameters, parameters_of
 from .layouts import LAST
@@ -75,7 +75,7 @@ class KerasCapturer(Capturer):
         images = any(how.turned) or "channels_last" in _data_formats(model).values()
         recorder.unknown = LAST if how.layout == "NHWC" and images else None
         with _held(model, how):
-            given = given.filled([tf.constant(array) for array in given.leaves()])
+            given = given.filled([_tensor(array, how.dtype) for array in given.leaves()])
             watch = _Watch(model, recorder)
             for tensor in given.leaves():
                 recorder.input(tensor)
@@ -116,6 +116,11 @@ def _held(model: Any, how: Conditions) -> Iterator[None]:
             layer._dtype_policy = own
         for variable, value, own in variables:
             variable._value, variable._dtype = value, own
+
+
+def _tensor(array: Array, dtype: str) -> Any:
+    tensor = tf.constant(array)
+    return tf.cast(tensor, dtype) if tensor.dtype.is_floating else tensor
 
 
 def _stated_inputs(model: Any) -> dict[str, Any] | None:
@@ -233,6 +238,10 @@ class _Watch(Watch):
                 block = path.rpartition(".")[0]
                 called = tf_recurrent.Called(layer, path, block, args, kwargs, output)
                 if tf_recurrent.taken_apart(layer) and tf_recurrent.record(self.recorder, called):
+                    return output
+                if type(layer).__name__ in tf_attention.KINDS and tf_attention.known(layer):
+                    outputs = tf.nest.flatten(output)
+                    tf_attention.record(self.recorder, layer, (path, block), args, kwargs, outputs)
                     return output
                 self._record(layer, path, fed, tf.nest.flatten(before or output))
                 if before:

@@ -12,8 +12,8 @@ pytestmark = pytest.mark.skipif(
 )
 PAIRS = list(all_pairs())
 FAULTS = [pytest.param(p, f, id=f"{p}-{f.name}") for p in PAIRS for f in p.faults]
+# Right ports whose constants are in float32 also in a float64 run.
 OTHERWISE = (
-    # Constants in float32, also in a float64 run:
     "gelu-pt-onnx", "gelu-pt-tf", "hard-sigmoid-pt-onnx", "hard-swish-pt-onnx",
     "leaky-relu-pt-mx",
 )  # fmt: skip
