@@ -145,6 +145,15 @@ def graph_of(trace: ModelTrace) -> ModelGraph:
             nodes[owner.name] = replace(owner, value=name, weights=weights)
             stands_for[name] = owner.name
             continue
+        if layer.kind == "slice" and first is not None and _cuts(trace, layer, first, followers):
+            owner = nodes[stands_for[first]]
+            shape = trace.endpoints[first].shape
+            nodes[owner.name] = replace(
+                owner, value=name, settings=_cut(owner.settings, layer.settings, shape),
+                shape=squeezed(trace.endpoints[name].shape),
+            )  # fmt: skip
+            stands_for[name] = owner.name
+            continue
         settings, sources = dict(layer.settings), layer.inputs
         if first in pads and first is not None:
             source, padding = pads[first]
@@ -161,6 +170,23 @@ def graph_of(trace: ModelTrace) -> ModelGraph:
             tuple(sources),
         )
     return ModelGraph(trace, nodes, returned)
+
+
+def _cuts(
+    trace: ModelTrace, layer: CapturedLayer, first: str, followers: Mapping[str, list[str]]
+) -> bool:
+    """Return whether it cuts the output of a transposed convolution to size, and nothing else."""
+    ranges = layer.settings.get("ranges", {})
+    spatial = bool(ranges) and all(int(a) > 1 and r[2] == 1 for a, r in ranges.items())
+    return spatial and trace.layers[first].kind == "conv_transpose" and len(followers[first]) == 1
+
+
+def _cut(settings: Settings, cut: Settings, shape: tuple[int, ...]) -> Settings:
+    pads = [tuple(pair) for pair in settings["pads"]]
+    for axis, (begin, end, _) in cut["ranges"].items():
+        before, after = pads[int(axis) - 2]
+        pads[int(axis) - 2] = (before + begin, after + shape[int(axis)] - end)
+    return {**settings, "pads": tuple(pads)}
 
 
 def _followers(layers: Mapping[str, CapturedLayer | ComparedLayer]) -> dict[str, list[str]]:

@@ -293,6 +293,8 @@ class _Watch(Watch):
 
 def _slot(operation: str, key: str, array: Array, x: Any) -> Slot:
     """Return a parameter's slot; a group norm here has one weight for each group."""
+    if operation == "deconvolution" and array.ndim > 1:
+        return Slot.transposed(key, array, (1, 0, *range(2, array.ndim)))
     channels = int(x.shape[1]) if len(x.shape) > 1 else 0
     if operation == "groupnorm" and channels > len(array):
         each = channels // len(array)
