@@ -31,6 +31,7 @@ class GluonCapturer(Capturer):
     """MXNet Gluon, where the block's parameters are."""
 
     name = "mx"
+    forces = True
 
     def versions(self) -> dict[str, str]:
         return {"mxnet": mxnet.__version__}
@@ -289,6 +290,13 @@ class _Watch(Watch):
         own_name = own.lower().removeprefix("_npi_").removeprefix("_npx_").removeprefix("_np_")
         path, block = self.name(own_name.strip("_"), part is not None and _is_layer(part))
         self.recorder.layer(path, kind, settings, fed, outputs, weights, block, own)
+        for made in outputs:
+            self.recorder.given_on(made, _fill)
+
+
+def _fill(made: Any, array: Array) -> Any:
+    made[:] = array
+    return made
 
 
 def _slot(operation: str, key: str, array: Array, x: Any) -> Slot:

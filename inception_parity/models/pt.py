@@ -24,6 +24,7 @@ class TorchCapturer(Capturer):
     """PyTorch, eager, where the model is: on the CPU or a GPU."""
 
     name = "pt"
+    forces = True
 
     def versions(self) -> dict[str, str]:
         return {"torch": str(torch.__version__)}
@@ -203,6 +204,8 @@ class _Watch(Watch, TorchFunctionMode):
             return
         name, block = self.name(base, kind != "pad" and _is_layer(self.current[0]))
         self.recorder.layer(name, kind, settings, fed, outputs, weights, block, own)
+        for made in outputs:
+            self.recorder.given_on(made, lambda t, array: t.copy_(torch.from_numpy(array)))
 
 
 def _slot(function: str, path: str, array: Array) -> Slot:
