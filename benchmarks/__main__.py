@@ -13,6 +13,7 @@ RUNS = (
     ("-m", "benchmarks.random_checks", "faults", "--cases", "200"),
     ("-m", "benchmarks.fault_matrix"),
     ("-m", "benchmarks.network_faults"),
+    ("-m", "benchmarks.family_faults"),
     ("-m", "benchmarks.network_matrix", "--page", "docs/networks.md"),
     ("-m", "benchmarks.conversions"),
     ("-m", "benchmarks.onnx_conversions"),

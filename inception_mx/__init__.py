@@ -45,7 +45,8 @@ from .inception_v4 import (
 from .layers import ConvBlock
 from .losses import LabelSmoothing, TrainingLoss
 from .optimizers import SGD, Adam, RMSProp
-from .pretrained import load_pretrained
+from .preprocessing import Preprocess
+from .pretrained import load_preprocessing, load_pretrained
 from .training import Training
 from .weights import get_weights, set_weights
 
@@ -92,6 +93,7 @@ __all__ = [
     "Mixed4a",
     "Mixed5a",
     "Mixed5b",
+    "Preprocess",
     "RMSProp",
     "ReductionA",
     "ReductionB",
@@ -99,6 +101,7 @@ __all__ = [
     "Training",
     "TrainingLoss",
     "get_weights",
+    "load_preprocessing",
     "load_pretrained",
     "set_weights",
 ]

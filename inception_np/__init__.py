@@ -45,7 +45,8 @@ from .inception_v4 import (
 from .layers import ConvBlock
 from .losses import LabelSmoothing, TrainingLoss
 from .optimizers import SGD, Adam, RMSProp
-from .pretrained import load_pretrained
+from .preprocessing import Preprocess
+from .pretrained import load_preprocessing, load_pretrained
 from .weights import get_weights, set_weights
 
 __all__ = [
@@ -91,12 +92,14 @@ __all__ = [
     "Mixed4a",
     "Mixed5a",
     "Mixed5b",
+    "Preprocess",
     "RMSProp",
     "ReductionA",
     "ReductionB",
     "ResNetReductionB",
     "TrainingLoss",
     "get_weights",
+    "load_preprocessing",
     "load_pretrained",
     "set_weights",
 ]

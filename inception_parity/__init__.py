@@ -15,13 +15,29 @@ from .versions import __version__
 if TYPE_CHECKING:
     from .conversion.loading import load_pretrained
     from .models import capture, compare
+    from .pretrained import class_names, entry
+    from .tensors import compare_tensors
     from .traces.weights import load, save
 
-__all__ = ["InputError", "__version__", "capture", "compare", "load", "load_pretrained", "save"]
+__all__ = [
+    "InputError",
+    "__version__",
+    "capture",
+    "class_names",
+    "compare",
+    "compare_tensors",
+    "entry",
+    "load",
+    "load_pretrained",
+    "save",
+]
 # Fetched when they are asked for, so that a pytest that merely has our plugin stays quick.
 _WHERE = {
     "capture": ".models",
+    "class_names": ".pretrained",
     "compare": ".models",
+    "compare_tensors": ".tensors",
+    "entry": ".pretrained",
     "load": ".traces.weights",
     "load_pretrained": ".conversion.loading",
     "save": ".traces.weights",

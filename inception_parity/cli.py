@@ -17,6 +17,7 @@ from .commands import (  # noqa: F401  each registers its commands when it is im
     about,
     app,
     checking,
+    classifying,
     converting,
     differing,
     err,

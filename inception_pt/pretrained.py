@@ -1,10 +1,12 @@
-"""Networks from weight files, including other people's."""
+"""Networks from weight files, including other people's, and the preprocessing of their images."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from .preprocessing import Preprocess
 
 
 def load_pretrained(path: str | Path, verify: bool = True, **options: Any) -> Any:
@@ -28,11 +30,28 @@ def load_pretrained(path: str | Path, verify: bool = True, **options: Any) -> An
         inception_parity.InputError: the file can't be used.
         inception_parity.conversion.converting.DisagreeError: the two networks don't agree.
     """
+    return _engine("load_pretrained").load_pretrained(path, "pt", verify, **options)
+
+
+def load_preprocessing(name: str) -> Preprocess:
+    """Return what the weights of a name expect of images, as a callable of this framework.
+
+    Args:
+        name: one that `inception-parity pretrained` lists.
+
+    Raises:
+        ImportError: the engine, inception_parity, isn't installed.
+        inception_parity.InputError: there are no weights of that name.
+    """
+    return Preprocess(**_engine("load_preprocessing").entry(name).preprocessing.settings())
+
+
+def _engine(what: str) -> Any:
+    """Return the package inception_parity, which `what` needs."""
     try:
-        engine = import_module("inception_parity")
+        return import_module("inception_parity")
     except ModuleNotFoundError as error:
         raise ImportError(
-            "load_pretrained needs the package inception_parity, which reads files from other "
-            f"libraries ({error}); pip install inception-parity"
+            f"{what} needs the package inception_parity, which reads files from other libraries "
+            f"({error}); pip install inception-parity"
         ) from error
-    return engine.load_pretrained(path, "pt", verify, **options)

@@ -30,7 +30,7 @@ def build(text: str) -> Any:
     if not colon or not place or not name:
         raise InputError(
             f"{text!r}, but should be module:name, file.py:name, a file that ends in .onnx, "
-            "or a folder that --keep left"
+            "a folder that --keep left, or arrays: .npz, .safetensors, a folder of .npy files"
         )
     found: Any = _module(place)
     for part in name.split("."):

@@ -7,11 +7,13 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
 from .. import errors, files
+from ..errors import InputError
+from ..tensors import compare_tensors, is_source, tensors_of
 from . import err, out, progress, write_json
 from .model_arguments import build, parse_match
 from .model_inputs import parse_inputs
@@ -62,8 +64,11 @@ def compare_models(
 ) -> None:
     """Compare a model with the one that it was made from: any two, of any framework.
 
-    Layers are matched by what they are, by their place in the graph and by their values.
-    Exit code 0: all outputs and matched layers agree. 1: they differ. 2: bad usage or input.
+    Or two files of arrays (.npz, .safetensors, a folder of .npy), from whatever made them.
+
+    Layers are matched by what they are, by their place in the graph and by their values, arrays
+    by their names, values and order. Exit code 0: all outputs and matched layers agree. 1: they
+    differ. 2: bad usage or input.
 
     Example:
 
@@ -74,10 +79,11 @@ def compare_models(
 
     reports.require_writable()
     match = parse_match(options.match or [])
+    if is_source(a) or is_source(b):
+        _compare_tensors(a, b, inputs, options, reports, show_match)
     kept = [_trace_folder(text) for text in (a, b)]
     arrays = inputs.arrays() if None in kept else None
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    _set_environment()
     with progress() as say:
         models = []
         for text, folder in zip((a, b), kept, strict=True):
@@ -99,6 +105,46 @@ def compare_models(
     if reports.keep is not None:
         _keep(reports.keep, made)
     raise typer.Exit(code)
+
+
+def _compare_tensors(
+    a: str, b: str, inputs: ModelInputs, options: Comparing, reports: Reports, show_match: bool
+) -> NoReturn:
+    """Compare files of named arrays; one of the two may be a model, or a kept trace of one."""
+    from ..models import ModelTrace, capture
+
+    unused = {
+        "--report": reports.page, "--keep": reports.keep,
+        "--copy-weights": options.copy_weights or None,
+    }  # fmt: skip
+    for flag, value in unused.items():
+        if value is not None:
+            raise InputError(f"{flag} is for two models, but {a if is_source(a) else b} has arrays")
+    sources: list[Any] = []
+    for text, layout in ((a, options.layout_a), (b, options.layout_b)):
+        if is_source(text):
+            sources.append(Path(text))
+            continue
+        folder = _trace_folder(text)
+        if folder is not None:
+            trace = ModelTrace.read(folder)
+        else:
+            arrays = inputs.arrays()
+            _set_environment()
+            trace = capture(build(text), arrays, dtype=options.dtype, layout=layout)
+        found = {name: trace.array(name) for name, e in trace.endpoints.items() if e.leaf}
+        sources.append(tensors_of(found, trace.run.network))
+    first, second = sources
+    made = compare_tensors(first, second, parse_match(options.match or []))
+    made.show(out, show_match)
+    code = errors.DIVERGE if made.fails else errors.AGREE
+    write_json(reports.json, made.record(code))
+    raise typer.Exit(code)
+
+
+def _set_environment() -> None:
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
 
 
 def _trace_folder(text: str) -> Path | None:

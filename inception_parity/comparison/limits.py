@@ -22,6 +22,15 @@ LIMIT_CONVERTED_LOGITS = 1e-3
 # layers were seen to differ (2.6e-4).
 LIMIT_MODELS_FLOAT32 = 1e-3
 
+# Of named arrays from anywhere, by the coarser dtype of a pair. Nothing is known of what computed
+# them: float32 has the limit of two models without a floor, the narrower dtypes 32 roundoffs.
+LIMIT_TENSORS = {
+    "float64": LIMIT_FLOAT64,
+    "float32": LIMIT_MODELS_FLOAT32,
+    "float16": 2.0**-6,
+    "bfloat16": 2.0**-3,
+}
+
 # Training, in float64 only.
 
 LIMIT_TRAINING_STEP = 1e-10  # one step

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import (
+    attention,
     convolutions,
     inputs,
     layer_norms,
@@ -27,7 +28,8 @@ from . import (
     windows,
     wiring,
 )
-from .forward import CannotComputeError, compute, output_of, take
+from .arrays import CannotComputeError, take
+from .forward import compute, output_of
 from .suspect import Candidate, Diagnosis, Explanation, Finding, SuspectLayer, distance
 
 _LOG = logging.getLogger(__name__)
@@ -50,6 +52,9 @@ BY_KIND: dict[str, tuple[Explanation, ...]] = {
     "add": wiring.ADD,
     "flatten": wiring.FLATTEN,
     "lrn": norms.LRN,
+    "attention": attention.ATTENTION,
+    "attention_core": attention.CORE,
+    "embedding": attention.EMBEDDING,
     "lstm": recurrent.RECURRENT,
     "gru": recurrent.GRU,
     "rnn": recurrent.RECURRENT,
@@ -62,7 +67,8 @@ BY_KIND: dict[str, tuple[Explanation, ...]] = {
 # Kinds of which frameworks compute something in float32 even in a float64 run: a constant, a
 # slope, the sum of two biases. That is up to 3e-7 off, and doesn't make another mistake likelier.
 SINGLE_INSIDE = (
-    "act", "prelu", "lstm", "gru", "rnn", "layer_norm", "group_norm", "instance_norm", "rms_norm",
+    "act", "prelu", "attention", "attention_core", "lstm", "gru", "rnn", "layer_norm",
+    "group_norm", "instance_norm", "rms_norm",
 )  # fmt: skip
 SINGLE = 5e-7
 FARFETCHED = 6  # from this cost on, two simple mistakes are likelier than one

@@ -51,6 +51,10 @@ class SuspectLayer:
     - lstm, gru, rnn: one direction of one layer (`recurrences`): function "tanh", reverse False,
       recurrent_function "sigmoid", reset_after True; inputs x (N, T, features), then the first
       states, if any; weights weight_ih, weight_hh, bias_ih, bias_hh
+    - attention: heads, causal False, scale (by default of the size of a head), additive False;
+      inputs query, key, value (N, T, features), and a mask, 1 where to attend; weights q_weight,
+      q_bias, k_weight, …, out_bias. attention_core: the same without heads and weights
+    - embedding: weight; the input has numbers of rows
     - slice: axis, index of the one that is taken
     - input, output: what goes in, or a block's or the network's output: the identity
     - anything else: nothing is known of it but its output
@@ -72,6 +76,8 @@ class SuspectLayer:
         held: weights, by role, that the other implementation is known to hold otherwise
             than they were given.
         sources: image files, where the layer is the input.
+        later: name -> function that loads another endpoint of the other implementation, which
+            the reference computes after the layer.
     """
 
     name: str
@@ -87,6 +93,7 @@ class SuspectLayer:
     others: Mapping[str, Callable[[], Array]] = field(default_factory=dict)
     held: Mapping[str, Array] = field(default_factory=dict)
     sources: tuple[Any, ...] = ()
+    later: Mapping[str, Callable[[], Array]] = field(default_factory=dict)
     post: tuple[Post, ...] = ()  # done to the output
     # What `forward` keeps: the output, and the layer that `then` was called on.
     kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)

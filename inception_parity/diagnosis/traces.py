@@ -22,6 +22,7 @@ from .outputs import missing
 from .search import diagnose
 from .suspect import Array, Diagnosis, Finding, SuspectLayer, distance
 
+MOST_LATER = 12  # endpoints after a layer that it may have been fed from
 MOST_ALIKE = 8  # further guilty endpoints at which the same cause is tried
 _KINDS = {
     "Conv2d": "conv", "BatchNorm2d": "norm", "ReLU": "act", "MaxPool": "max_pool",
@@ -115,13 +116,14 @@ class _Suspects:
             if (array := self.trace.held(f"{name}.{role}")) is not None
             and array.shape == given.shape
         }
-        seen = np.asarray(self.trace.array(name), dtype=np.float64) if observed else None
+        seen = self._seen(name) if observed else None
         layer = SuspectLayer(
             name, kind, inputs, np.asarray(self.oracle.array(name)), seen,
             self._attributes(name, kind), weights, run.backend, run.dtype,
             self._limit(name), self._others(names), held,
             self.sources if kind == "input" else (),
         )  # fmt: skip
+        layer = replace(layer, later=self._later(name, names))
         if run.dtype == "float64":
             return layer
         # The output has to be compared with what the layer makes of rounded numbers.
@@ -150,6 +152,20 @@ class _Suspects:
             if endpoint.shape in shapes and name not in names
             and (endpoint.leaf or name == INPUT) and endpoint.kind != "output"
         }  # fmt: skip
+
+    def _later(self, name: str, names: Sequence[str]) -> dict[str, Callable[[], Array]]:
+        """Return the run's own next few endpoints that have the shape of one of the inputs."""
+        shapes = {self.oracle.endpoints[n].shape for n in names}
+        order = list(self.oracle.endpoints)
+        after = [
+            n for n in order[order.index(name) + 1 :]
+            if self.oracle.endpoints[n].leaf and self.trace.endpoints.get(n) is not None
+            and self.trace.endpoints[n].shape in shapes
+        ]  # fmt: skip
+        return {n: partial(self._seen, n) for n in after[:MOST_LATER]}
+
+    def _seen(self, name: str) -> Array:
+        return np.asarray(self.trace.array(name), dtype=np.float64)
 
     def _attributes(self, name: str, kind: str) -> dict[str, Any]:
         module = self.modules.get(name)

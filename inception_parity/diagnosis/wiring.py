@@ -10,7 +10,7 @@ from itertools import permutations, product
 import numpy as np
 
 from .fixes import fix
-from .suspect import Array, Candidate, SuspectLayer
+from .suspect import Array, Candidate, SuspectLayer, distance
 
 
 def _with_input(layer: SuspectLayer, i: int, array: Array) -> SuspectLayer:
@@ -122,7 +122,7 @@ def flattened(layer: SuspectLayer) -> Iterator[Candidate]:
 
 
 def fed_from_elsewhere(layer: SuspectLayer) -> Iterator[Candidate]:
-    """The layer computed from another endpoint than its own input."""
+    """The layer computed from another endpoint than its own input, or after a later layer."""
     mistake = partial(Candidate, "wired-otherwise", cost=3, fix=fix(layer, "rewire"))
     for name, load in layer.others.items() if layer.inputs else ():
         other = load()
@@ -130,6 +130,15 @@ def fed_from_elsewhere(layer: SuspectLayer) -> Iterator[Candidate]:
             if other.shape == x.shape and not np.array_equal(other, x):
                 which = "" if len(layer.inputs) == 1 else f" for its input {i + 1}"
                 yield mistake(f"takes {name}{which}", _with_input(layer, i, other))
+    mistake = partial(Candidate, "layer-order", cost=3, fix=fix(layer, "rewire"))
+    for name, load in layer.later.items():
+        other = load()
+        if distance(other, layer.seen) <= layer.limit:
+            continue  # the layer's own output, passed on: what a ReLU leaves as it is, say
+        for i, x in enumerate(layer.inputs):
+            if other.shape == x.shape:
+                text = f"takes {name}, but should be computed before it"
+                yield mistake(text, _with_input(layer, i, other))
 
 
 CONCAT = (branches,)

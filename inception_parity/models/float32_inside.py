@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 
 from ..comparison.limits import LIMIT_FLOAT64
 from ..diagnosis.activations import erf
-from ..diagnosis.forward import CannotComputeError, compute
+from ..diagnosis.arrays import CannotComputeError
+from ..diagnosis.forward import compute
 from ..diagnosis.interpolation import resize_weights
 from ..diagnosis.suspect import SuspectLayer, distance
 from ..numerics import UNIT_ROUNDOFF

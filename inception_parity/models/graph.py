@@ -20,7 +20,10 @@ from .recorder import OUTPUT, ModelTrace
 
 Array = NDArray[Any]
 
-PICKING = ("slice", "stack", "cell_state", *TRANSPARENT)
+# What nothing needs if nothing uses it: values that are picked, masks that are prepared.
+PICKING = (
+    "slice", "stack", "cell_state", "attention_weights", "zeros_like", "masked_fill", *TRANSPARENT,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

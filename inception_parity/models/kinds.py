@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..diagnosis.forward import same_pads
+from ..diagnosis.arrays import same_pads
 from .layers import Settings
 from .layouts import LAST, Tag
 from .operations import Call, Described

@@ -12,7 +12,7 @@ from torch.nn.modules import module as module_hooks
 from torch.overrides import TorchFunctionMode
 
 from ..errors import InputError
-from . import pt_recurrent
+from . import pt_attention, pt_recurrent
 from .capturer import Array, Capturer, Conditions, Watch, flattened
 from .inputs import Arguments, Parameters, parameters_of
 from .operations import ROLES, Call
@@ -193,6 +193,14 @@ class _Watch(Watch, TorchFunctionMode):
             name, block = self.name(base, _is_layer(self.current[0]))
             if pt_recurrent.record(self.recorder, fused, name, block, outputs):
                 return
+        attention = pt_attention.arguments(own, args, kwargs)
+        if attention is not None:
+            names = self.name(base, _is_layer(self.current[0]))
+            if own == "scaled_dot_product_attention":
+                pt_attention.record_core(self.recorder, attention, names, outputs)
+            else:
+                pt_attention.record(self.recorder, attention, self.slots, names, outputs)
+            return
         arguments = FUNCTIONS.named(base, args) | kwargs
         weights = {
             role: _slot(base, self.slots[id(value)], value.detach().cpu().numpy().copy())
@@ -202,7 +210,9 @@ class _Watch(Watch, TorchFunctionMode):
         kind, settings = FUNCTIONS.describe(Call(base, arguments, fed, outputs[0], None, weights))
         if kind in ("identity", "dropout") and outputs[0] is fed[0]:
             return
-        name, block = self.name(base, kind != "pad" and _is_layer(self.current[0]))
+        part = self.current[0]
+        preparing = kind == "pad" or isinstance(part, torch.nn.MultiheadAttention)
+        name, block = self.name(base, not preparing and _is_layer(part))
         self.recorder.layer(name, kind, settings, fed, outputs, weights, block, own)
         for made in outputs:
             self.recorder.given_on(made, lambda t, array: t.copy_(torch.from_numpy(array)))

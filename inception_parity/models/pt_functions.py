@@ -130,7 +130,7 @@ FUNCTIONS = Operations({
         "lrn", "input size alpha beta k",
         size=arg("size"), alpha=arg("alpha", 1e-4), beta=arg("beta", 0.75), k=arg("k", 1.0),
     ),
-    "embedding": Op(_as_given, "input weight"),
+    "embedding": Op("embedding", "input weight"),
     "prelu": Op("prelu", "input weight"),
     "softmax": Op("act", "input dim", function="softmax", axis=axis("dim", 1)),
     "log_softmax": Op("act", "input dim", function="log_softmax", axis=axis("dim", 1)),

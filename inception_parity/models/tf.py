@@ -21,7 +21,7 @@ import tensorflow as tf
 from tensorflow.python.framework import op_callbacks
 
 from ..errors import InputError
-from . import tf_layers, tf_ops, tf_recurrent
+from . import tf_attention, tf_layers, tf_ops, tf_recurrent
 from .capturer import Array, Capturer, Conditions, Watch
 from .inputs import Arguments, Parameters, parameters_of
 from .layouts import LAST
@@ -240,6 +240,10 @@ class _Watch(Watch):
                 block = path.rpartition(".")[0]
                 called = tf_recurrent.Called(layer, path, block, args, kwargs, output)
                 if tf_recurrent.taken_apart(layer) and tf_recurrent.record(self.recorder, called):
+                    return output
+                if type(layer).__name__ in tf_attention.KINDS and tf_attention.known(layer):
+                    outputs = tf.nest.flatten(output)
+                    tf_attention.record(self.recorder, layer, (path, block), args, kwargs, outputs)
                     return output
                 self._record(layer, path, fed, tf.nest.flatten(before or output))
                 if before:

@@ -134,6 +134,7 @@ LAYERS = Operations({
     "ELU": Op("act", function="elu", slope=arg("alpha", float)),
     "Softmax": Op("act", function="softmax", axis=axis("axis", -1)),
     "PReLU": "prelu",
+    "Embedding": "embedding",
     "Dense": "dense",
     "BatchNormalization": Op("norm", eps=arg("epsilon"), momentum=_momentum),
     "LayerNormalization": _layer_norm,

@@ -11,7 +11,8 @@ import pytest
 
 from inception_parity.diagnosis import Candidate, SuspectLayer, diagnose, search
 from inception_parity.diagnosis.activations import erf
-from inception_parity.diagnosis.forward import CannotComputeError, compute, output_of
+from inception_parity.diagnosis.arrays import CannotComputeError
+from inception_parity.diagnosis.forward import compute, output_of
 
 from ..faults import mistakes
 from ..faults.mistake_table import MISTAKES
@@ -55,6 +56,14 @@ def test_noise_is_not_explained(kind: str, size: float) -> None:
     assert found.tried[0] > 5
     assert "values differ" in found.note
     assert "failed" not in found.note
+
+
+@pytest.mark.parametrize("kind", ["act", "resize", "affine"])
+def test_a_layer_is_not_said_to_be_fed_from_its_own_output(kind: str) -> None:
+    layer = LAYERS[kind]()
+    y = layer.reference + np.abs(np.random.default_rng(98).standard_normal(layer.reference.shape))
+    found = diagnose(replace(layer, observed=y, later={"dropout": lambda: y}), pairs=False)
+    assert found.findings == []
 
 
 def test_mistake_that_leaves_fewer_channels_is_none_that_can_be_computed() -> None:

@@ -20,6 +20,7 @@ from inception_parity.report.record import report_record
 from inception_parity.traces import seeding, weights
 
 from ..conftest import chosen_backends
+from ..faults.in_family import in_order
 from ..faults.planting import FAULTS, on_output
 from ..support.command import call, require_clear_error
 from ..support.harness import Bench, backend_of, googlenet
@@ -90,6 +91,16 @@ def test_fault_is_explained_in_float32_alone(name: str, framework: str) -> None:
     _, found = diagnosed(googlenet(True, 96), framework, fault.plant, "float32", "isolated")
     assert found is not None and found.cause is not None, found
     assert found.cause.cause == CAUSES[name][0]
+
+
+@slow_unless(lambda p: p["framework"] == FRAMEWORKS[0], "the search for a cause is the same in all")
+def test_blocks_in_another_order_are_explained(framework: str) -> None:
+    plant = in_order("b4", (0, 2, 1, 3, 4, 5))
+    _, found = diagnosed(googlenet(True, 96), framework, plant)
+    assert found is not None and found.cause is not None, found
+    assert found.endpoint == "b4.1.p1_1.conv"
+    assert found.cause.cause == "layer-order"
+    assert found.cause.text == "takes b4.2.concat, but should be computed before it"
 
 
 def test_unexplained_fault_is_said_to_be(framework: str) -> None:

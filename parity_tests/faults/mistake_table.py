@@ -16,6 +16,7 @@ from .mistakes import (
     act,
     adaptive,
     added,
+    ahead,
     avg_pool,
     away_from_zero,
     b,
@@ -140,6 +141,7 @@ def mistakes() -> Iterator[Mistake]:
     yield m("dropout after it", "dropout-active", conv, on_output(lambda y: dropped(y, 0.3)))
     yield m("channels dropped", "dropout-active", conv, on_output(lambda y: dropped(y, 0.4, True)),
             "whole channels")
+    yield Mistake("fed from a later one", ("layer-order",), ahead, "takes b3, but should be")
     yield Mistake("fed from another", ("wired-otherwise",), wired, "takes b1.norm")
     yield from _of_norms(m)
     yield from _of_pools(m)

@@ -380,6 +380,13 @@ def first(size: Any = (12, 11)) -> SuspectLayer:
     return conv(size, ins=3)
 
 
+def ahead() -> SuspectLayer:
+    layer = conv()
+    later = images(5, 12, 11, 52)
+    seen = convolve(later, w(layer), b(layer), 1, both(1, 1))
+    return replace(layer, observed=seen, later={"b2.act": lambda: x(layer), "b3": lambda: later})
+
+
 def wired() -> SuspectLayer:
     layer = conv()
     other = images(5, 12, 11, 50)

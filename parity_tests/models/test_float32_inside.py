@@ -220,3 +220,10 @@ def test_a_resize_in_float32_and_what_is_computed_from_it_pass() -> None:
     assert made.fails
     assert made.first is not None
     assert "resize" in made.first.name
+
+
+def test_kept_traces_are_judged_alike() -> None:
+    right = judged(torch_net(lambda nn: nn.LeakyReLU(0.3)), keras_net(lambda k: k.LeakyReLU(0.3)))
+    again = compare(right.a, right.b)
+    assert not again.fails, again.text()
+    assert again.inside == right.inside

@@ -31,8 +31,10 @@ ALIKE = (
     "require_match",
     "require_momentum",
     "require_not_negative",
+    "require_pixels",
     "require_positive",
     "require_run",
+    "require_settings",
     "require_share",
     "require_shares",
     "require_weight",
@@ -51,13 +53,10 @@ def files(package):
 SHARED = [name for name in files(REFERENCE) if name != MODULE]
 LAYER_FILES = [name for name in SHARED if name in LAYERS]
 # One file per source, with its blocks and its network.
+APART = ("__init__.py", "preprocessing.py", "pretrained.py", "weights.py")
 TRAINED_WITH = ("losses.py", "optimizers.py")
 NETWORK = "network.py"  # the base class of all networks
-SOURCES = [
-    name
-    for name in SHARED
-    if name not in (*LAYERS, *TRAINED_WITH, NETWORK, "__init__.py", "pretrained.py", "weights.py")
-]
+SOURCES = [name for name in SHARED if name not in (*LAYERS, *TRAINED_WITH, *APART, NETWORK)]
 PAIRS = list(itertools.combinations(PACKAGES, 2))
 shared_files = pytest.mark.parametrize("file", SHARED)
 source_files = pytest.mark.parametrize("file", SOURCES)

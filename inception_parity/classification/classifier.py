@@ -1,0 +1,165 @@
+"""A network with trained weights, and what belongs to them: preprocessing and names of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import pretrained
+from ..conversion.converting import read
+from ..conversion.found import Claim, Found
+from ..conversion.identifying import identify
+from ..data import images
+from ..data.feed import Split
+from ..errors import InputError, nearest
+from ..libraries import SHARED
+from ..networks import catalogue
+from ..pretrained.classes import names_of
+from ..traces.weights import SharedWeights
+from ..training import checkpoint
+
+Prepare = Callable[[Path], NDArray[Any]]  # an image file -> (C, H, W)
+OWN = "inception-parity"  # the preprocessing of `check`, for weights that no library made
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """What is needed to classify photographs.
+
+    Args:
+        title: what messages call the weights.
+        weights: the weights, with network and options.
+        prepare: reads an image file, and does what the weights expect; InputError if it can't.
+        preprocessing: what that is called.
+        names: of the classes, in the order of the logits.
+        notes: what else is worth knowing.
+    """
+
+    title: str
+    weights: SharedWeights = field(repr=False)
+    prepare: Prepare = field(repr=False)
+    preprocessing: str
+    names: Sequence[str] = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+
+def classifier(
+    name: Path, claim: Claim, preprocessing: str | None, say: Callable[[str], None]
+) -> Classifier:
+    """Return the classifier of a name of the index, a file of weights, or a training.
+
+    Args:
+        name: one of them; a training is a folder that `train` made, or the checkpoint in it.
+        claim: what is said about a file.
+        preprocessing: one of the index, or the name of weights whose it is; by default the one that
+            belongs to the weights.
+        say: told in lines how far a download is.
+
+    Raises:
+        InputError: there is nothing of that name, it can't be used, or it has no classifier.
+    """
+    if name.is_dir() or (name.suffix == ".safetensors" and name.is_file() and is_training(name)):
+        return _of_training(name, preprocessing)
+    named = pretrained.known(name)
+    if named is not None and not named.head:
+        raise InputError(f"{named.name}: has no classifier, only features; give other weights")
+    found = identify(name, claim, say)
+    shared = read(found)
+    entry, note = (named, "") if named is not None else _related(found, shared)
+    notes = (*found.assumed, *((note,) if note and preprocessing is None else ()))
+    if preprocessing is not None:
+        steps = preprocessing_of(preprocessing)
+    else:
+        steps = None if entry is None else entry.preprocessing
+    names = names_of(entry.classes if entry else "", int(shared.options["num_classes"]))
+    title = str(name) if named is None else named.name
+    return Classifier(title, shared, _preparing(steps, shared), _called(steps), names, notes)
+
+
+def is_training(path: Path) -> bool:
+    """Return whether a safetensors file is a checkpoint; one that is none at all, isn't."""
+    try:
+        return checkpoint.is_checkpoint(path)
+    except InputError:
+        return False
+
+
+def preprocessing_of(name: str) -> pretrained.Preprocessing | None:
+    """Return a preprocessing by its own name or that of weights; None for that of `check`."""
+    known: dict[str, pretrained.Preprocessing | None] = {OWN: None}
+    for entry in pretrained.entries().values():
+        known |= {entry.name: entry.preprocessing, entry.preprocessing.name: entry.preprocessing}
+    if name not in known:
+        own = sorted(choice for choice in known if "/" not in choice)
+        raise InputError(
+            f"no preprocessing {name!r}{nearest(name, known)}; there are: {', '.join(own)}"
+        )
+    return known[name]
+
+
+def _of_training(path: Path, preprocessing: str | None) -> Classifier:
+    """Return what a training has made so far, with its own preprocessing and classes."""
+    if preprocessing is not None:
+        raise InputError(f"{path}: a training has a preprocessing of its own; name no other")
+    start = checkpoint.read(path)
+    plan = start.plan
+
+    def prepare(file: Path) -> NDArray[Any]:
+        one = Split(np.zeros(1, np.int64), lambda _, mode: images.decoded(file, mode))
+        batch, _ = next(plan.feed.test(one))
+        return batch[0]
+
+    shared = SharedWeights(plan.network, dict(plan.options), f"trained, {path.name}", start.weights)
+    names = names_of("", int(plan.options["num_classes"]))
+    called = f"of the training: {plan.height}x{plan.width}, {plan.pixels}"
+    return Classifier(str(path), shared, prepare, called, names)
+
+
+def _related(found: Found, shared: SharedWeights) -> tuple[pretrained.Entry | None, str]:
+    """Return the entry of a file's weights: the same file, or another one of that library.
+
+    Returns:
+        The entry, if there is one, and a note if it is another file's.
+    """
+    library, sha256 = found.library, found.sha256
+    if library == SHARED:
+        source = shared.history.get("source", {})
+        library, sha256 = source.get("library", SHARED), source.get("sha256", "")
+    alike = [
+        entry
+        for entry in pretrained.entries().values()
+        if entry.library == library and entry.network == found.network and entry.head
+    ]
+    for entry in alike:
+        algorithm, _, digits = entry.digest.partition(":")
+        if algorithm == "sha256" and sha256.startswith(digits):
+            return entry, ""
+    if not alike:
+        return None, ""
+    entry = alike[0]
+    return entry, (
+        f"preprocessing {entry.preprocessing.name}, that of {entry.name}; if the network was "
+        "trained with another one, name it with --preprocessing"
+    )
+
+
+def _called(steps: pretrained.Preprocessing | None) -> str:
+    return OWN if steps is None else steps.name
+
+
+def _preparing(steps: pretrained.Preprocessing | None, shared: SharedWeights) -> Prepare:
+    """Return what prepares an image file for a network."""
+    channels = int(shared.options["in_channels"])
+    if steps is None:
+        size = catalogue.network(shared.network).size
+        return lambda file: images.load([file], size, channels)[0]
+    if channels != 3:
+        raise InputError(
+            f"in_channels={channels}, but {steps.name} gives three; name --preprocessing {OWN}"
+        )
+    return lambda file: steps(images.decoded(file, "RGB"))
