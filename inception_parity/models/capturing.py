@@ -18,13 +18,13 @@ from ..files import digest
 from ..networks.catalogue import BACKENDS
 from ..traces.trace import Run, TraceWriter
 from ..versions import recorded
-from .capturer import Capturer, Conditions
+from .capturer import CannotRunError, Capturer, Conditions
 from .inputs import Arguments, arranged, given, shapes_of
 from .layouts import possible_turns
 from .recorder import Home, ModelTrace, Recorder
 
 LAYOUTS = ("NCHW", "NHWC")
-DTYPES = ("float64", "float32")
+DTYPES = ("float64", "float32", "float16", "bfloat16")
 DEFAULT_DTYPES = ("float64", "float32")  # the first in which the model can be run
 
 _MODELS = "a PyTorch module, a Keras 3 model, a Gluon block, or the path of an ONNX file"
@@ -43,10 +43,6 @@ _CAPTURERS = {  # by the framework's module
     "keras": _Framework("tf", "KerasCapturer", "_flatten_layers"),
     "mxnet": _Framework("mx", "GluonCapturer", "collect_params"),
 }
-
-
-class CannotRunError(InputError):
-    """The model itself raised an error when it was run."""
 
 
 def capture(
@@ -77,8 +73,8 @@ def capture(
             `Arguments`, for some by position and some by name. Images are (N, C, H, W),
             whatever the model's own layout. Floating-point values are rounded to float32 once,
             so that every dtype starts from the same numbers; integers and booleans stay.
-        dtype: `float64` or `float32`, in which the model is run; by default float64 if
-            possible, else float32, and `notes` says so.
+        dtype: `float64`, `float32`, `float16` or `bfloat16`, in which the model is run; by
+            default float64 if possible, else float32, and `notes` says so.
         layout: `NHWC` if the model takes its inputs channels-last, `NCHW` if as they are given.
             By default what shapes its inputs state; else images, with four axes, are turned
             for a model whose layers are channels-last, and nothing else is. If the model can't

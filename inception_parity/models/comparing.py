@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -16,9 +17,11 @@ from ..comparison.comparing import (
     Report,
 )
 from ..errors import InputError
+from .capturer import CannotRunError
 from .capturing import capture
 from .explaining import explain
 from .graph import ComparedLayer, graph_of
+from .inputs import rounded
 from .judging import Judge
 from .layers import plain
 from .match import Corrections, Match, match_graphs
@@ -35,6 +38,8 @@ from .report import ModelReport, SettingDifference
 from .running_again import Again
 
 Array = NDArray[Any]
+
+NARROW = ("float16", "bfloat16")
 
 
 def compare(
@@ -59,7 +64,9 @@ def compare(
         match: corrections of the match that is found: a's layer -> b's; a's layer -> None,
             if it needs no counterpart; and under the key None a list of b's layers that
             need none.
-        dtype: `float64` or `float32`; by default float64 wherever a framework can.
+        dtype: of b's run: `float64`, `float32`, `float16` or `bfloat16`; by default float64
+            wherever a framework can. Below float64, a runs in float64, and in b's dtype too,
+            which shows how far rounding takes it: b is judged in units of that.
         layout_a: a's layout, `NCHW` or `NHWC`, if it isn't recognised.
         layout_b: b's.
         copy_weights: give b the weights of a for the comparison, in matched layers whose
@@ -73,7 +80,9 @@ def compare(
     Raises:
         InputError: something given can't be used, or a model can't be run.
     """
-    wanted = dtype if dtype != "float32" else None  # the reference is as exact as possible
+    wanted = dtype if dtype == "float64" else None  # the reference is as exact as possible
+    if dtype in NARROW and inputs is not None:
+        inputs = rounded(inputs, dtype)
     one = _traced(a, inputs, wanted, layout_a, lambda name: progress(f"first model: {name}"))
     other = _traced(b, inputs, dtype, layout_b, lambda name: progress(f"second model: {name}"))
     _require_same_inputs(one, other)
@@ -86,8 +95,9 @@ def compare(
         )
     floors = None
     dtypes = one.run.dtype, other.run.dtype
-    if dtypes == ("float64", "float32") and not isinstance(a, ModelTrace):
-        floors = capture(a, inputs, dtype="float32", layout=layout_a)
+    if dtypes[0] == "float64" != dtypes[1] and not isinstance(a, ModelTrace):
+        with contextlib.suppress(CannotRunError):  # in that dtype; the limit is then a wider one
+            floors = capture(a, inputs, dtype=dtypes[1], layout=layout_a)
     again = Again(
         None if isinstance(a, ModelTrace) else lambda forced: capture(
             a, inputs, dtype=one.run.dtype, layout=layout_a, forced=forced

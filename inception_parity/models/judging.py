@@ -15,7 +15,7 @@ from ..comparison.comparing import (
     measure,
     value_problem,
 )
-from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS, LIMIT_MODELS_FLOAT32
+from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS, LIMIT_TENSORS
 from ..diagnosis.suspect import SuspectLayer
 from ..numerics import UNIT_ROUNDOFF, relative_l2
 from ..traces.trace import Endpoint
@@ -49,12 +49,13 @@ class Judge:
         self.a, self.b, self.floors = a, b, floors
         self.inside: dict[str, Inside] = {}  # a's layer -> what of it is float32 in a float64 run
         self.exact = a.run.dtype == b.run.dtype == "float64"
+        self.dtype = max(a.run.dtype, b.run.dtype, key=lambda dtype: UNIT_ROUNDOFF[dtype])
 
     def limit(self, result: Comparison) -> float:
         """Return the relative L2 up to which a difference is rounding."""
         if self.exact:
             return LIMIT_FLOAT64
-        return LIMIT_MODELS_FLOAT32 if result.floor is None else LIMIT_FLOORS * result.floor
+        return LIMIT_TENSORS[self.dtype] if result.floor is None else LIMIT_FLOORS * result.floor
 
     def layers(self, one: ComparedLayer, other: ComparedLayer) -> Comparison:
         """Compare a layer of b with one of a."""
@@ -167,7 +168,7 @@ class Judge:
         result.problem = value_problem(array, reference)
         if result.problem:
             return result
-        measure(result, array, reference.astype(np.float64), "float64" if self.exact else "float32")
+        measure(result, array, reference.astype(np.float64), self.dtype)
         if result.verdict != IDENTICAL and result.rel_l2 is not None:
             if result.floor is not None:
                 result.floors = result.rel_l2 / result.floor
@@ -182,7 +183,7 @@ class Judge:
         found = self.floors.array(name).astype(np.float64)
         if found.shape != truth.shape:
             return float("inf")
-        return max(UNIT_ROUNDOFF["float32"], relative_l2(found, truth) if truth.any() else 0.0)
+        return max(UNIT_ROUNDOFF[self.dtype], relative_l2(found, truth) if truth.any() else 0.0)
 
 
 def _shape(endpoint: Endpoint) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..errors import InputError
 from . import mx_recurrent
-from .capturer import Array, Capturer, Conditions, Watch, flattened
+from .capturer import Array, CannotRunError, Capturer, Conditions, Watch, flattened
 from .inputs import Arguments, Parameters, parameters_of
 from .mx_ops import OPERATIONS, short, value_of
 from .operations import ROLES, Call
@@ -68,6 +68,8 @@ class GluonCapturer(Capturer):
                 _either(lambda: model(*self._call(model, _arrays(given, model))))
 
     def run(self, model: Any, given: Arguments, how: Conditions, recorder: Recorder) -> None:
+        if how.dtype == "bfloat16":
+            raise CannotRunError("MXNet has no bfloat16 outside of oneDNN; give another dtype")
         with _held(model, how), _imperative(model):
             given = _arrays(given, model)
             for tensor in given.leaves():

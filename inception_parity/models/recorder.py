@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,13 @@ class Slot:
         """Return the slot of a parameter whose axes the shared layout has in another order."""
         back = np.argsort(order)
         return cls(key, array.transpose(order), lambda shared: shared.transpose(back))
+
+    def plain(self) -> Slot:
+        """Return the slot with an array of NumPy's: float32 for bfloat16, which it lacks."""
+        if self.shared.dtype.name != "bfloat16":
+            return self
+        whole = None if self.whole is None else self.whole.astype(np.float32)
+        return replace(self, shared=self.shared.astype(np.float32), whole=whole)
 
     def put(self, array: Array, found: dict[Any, Array]) -> None:
         """Add a value to `found`, which has parameters in their framework's layout by their key."""
@@ -229,6 +236,7 @@ class Recorder:
             tag = self._tag_after(output, kind, settings, inputs, data_format)
             files = {}
             for role, slot in (weights or {}).items():
+                slot = slot.plain()
                 files[role] = self._weight(slot.shared)
                 self.slots[endpoint, role] = slot
             made = CapturedLayer(endpoint, kind, settings, files, sources, block, own)

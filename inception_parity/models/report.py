@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..comparison.comparing import Comparison, Report
-from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS, LIMIT_MODELS_FLOAT32
+from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS, LIMIT_TENSORS
 from ..diagnosis import Diagnosis
 from ..errors import few
 from .float32_inside import Inside
@@ -289,7 +289,8 @@ def _numbers(endpoint: Comparison, made: ModelReport) -> str:
         return endpoint.numbers(f"limit {LIMIT_FLOAT64:.0e}")
     if endpoint.floors is not None:
         return endpoint.numbers(f"{endpoint.floors:.3g} floors, limit {LIMIT_FLOORS:g}")
-    return endpoint.numbers(f"limit {LIMIT_MODELS_FLOAT32:.0e}")
+    limit = max(LIMIT_TENSORS[trace.run.dtype] for trace in (made.a, made.b))
+    return endpoint.numbers(f"limit {limit:.0e}")
 
 
 def _verdict(say: _Say, made: ModelReport) -> None:

@@ -76,7 +76,7 @@ class KerasCapturer(Capturer):
         images = any(how.turned) or "channels_last" in _data_formats(model).values()
         recorder.unknown = LAST if how.layout == "NHWC" and images else None
         with _held(model, how):
-            given = given.filled([tf.constant(array) for array in given.leaves()])
+            given = given.filled([_tensor(array, how.dtype) for array in given.leaves()])
             watch = _Watch(model, recorder)
             for tensor in given.leaves():
                 recorder.input(tensor)
@@ -117,6 +117,11 @@ def _held(model: Any, how: Conditions) -> Iterator[None]:
             layer._dtype_policy = own
         for variable, value, own in variables:
             variable._value, variable._dtype = value, own
+
+
+def _tensor(array: Array, dtype: str) -> Any:
+    tensor = tf.constant(array)
+    return tf.cast(tensor, dtype) if tensor.dtype.is_floating else tensor
 
 
 def _stated_inputs(model: Any) -> dict[str, Any] | None:
