@@ -25,6 +25,7 @@ RUNS = (
     ("-m", "benchmarks.float32_inside", "--write"),
     ("-m", "benchmarks.native_optimizers"),
     ("-m", "benchmarks.training_matrix"),
+    ("-m", "benchmarks.resizes"),
     ("-m", "benchmarks.cold_check", "googlenet", "--set", "in_channels=3"),
     ("-m", "benchmarks.page"),
     ("-m", "benchmarks.page", "shot"),
