@@ -8,17 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import float32_inside as experiment
 from inception_parity.models import ModelReport, compare
 from inception_parity.models.float32_inside import Side, found_inside, table
 
 from ..conftest import chosen_backends
+from ..support import float32_operations as experiment
 from ..support.small_models import mxnet_module
 
 pytestmark = pytest.mark.skipif(
     not {"pt", "tf", "mx"} <= set(chosen_backends()), reason="holds three frameworks together"
 )
-RUNS = {"tf": experiment.keras_runs, "mx": experiment.mxnet_runs, "onnx": experiment.onnx_runs}
 ROWS = [(framework, name) for framework, rows in table().items() for name in rows]
 
 
@@ -34,7 +33,7 @@ def keras_s_own_dtype() -> Any:
 
 @pytest.mark.parametrize(("framework", "name"), ROWS)
 def test_the_table_says_what_an_operation_gives(framework: str, name: str) -> None:
-    runs, _ = RUNS[framework]()
+    runs, _ = experiment.RUNS[framework]()
     apart, what = experiment.measured(framework, name, runs[name])
     assert what != "nothing"
     assert 1e-10 < apart < 1.5 * table()[framework][name]["rel_l2"]
@@ -43,7 +42,7 @@ def test_the_table_says_what_an_operation_gives(framework: str, name: str) -> No
 @pytest.mark.parametrize(("framework", "name"), ROWS)
 def test_another_framework_is_not_excused(framework: str, name: str) -> None:
     """PyTorch computes in float64 all through."""
-    runs, _ = RUNS[framework]()
+    runs, _ = experiment.RUNS[framework]()
     seen = np.asarray(runs[name](), dtype=np.float64)
     spec = experiment.layer(framework, name, seen)
     exact = spec.reference if name in ("resize", "interpolate", "ResizeBilinear") else \
