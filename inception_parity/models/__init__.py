@@ -3,7 +3,8 @@
 Importing this package imports no framework; capturing a model imports the model's own.
 """
 
-from .capturing import CannotRunError, capture
+from .capturer import CannotRunError
+from .capturing import capture
 from .comparing import compare
 from .inputs import Arguments
 from .recorder import ModelTrace

@@ -8,7 +8,7 @@ becomes the convolution's own.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -88,6 +88,17 @@ class ModelGraph:
                 found.append(source)
                 todo += self.nodes[source].inputs if found is between else ()
         return nearest, between
+
+    def reached(self, names: Iterable[str]) -> set[str]:
+        """Return layers and all that is computed from them."""
+        found: set[str] = set()
+        todo = [name for name in names if name in self.nodes]
+        while todo:
+            here = todo.pop()
+            if here not in found:
+                found.add(here)
+                todo += self.followers[here]
+        return found
 
     def kernel(self, name: str) -> tuple[int, ...]:
         """Return the shape of a node's kernel, or () without one; a norm's scale isn't one."""
