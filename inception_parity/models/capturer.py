@@ -32,6 +32,7 @@ class Conditions:
         layout: of the images inside the model, NCHW or NHWC.
         training: whether in training mode.
         replaced: a slot's key -> a value in the framework's layout, instead of the model's own.
+        forced: an endpoint -> the value, in the shared layout, that what follows it is given.
     """
 
     dtype: str
@@ -39,6 +40,7 @@ class Conditions:
     layout: str = "NCHW"
     training: bool = False
     replaced: Mapping[Any, Array] = field(default_factory=dict)
+    forced: Mapping[str, Array] = field(default_factory=dict)
 
     def arguments(self, given: Arguments) -> Arguments:
         """Return copies of the arguments as the model takes them."""
@@ -59,6 +61,7 @@ class Capturer(Protocol):
     """
 
     name: ClassVar[str]
+    forces: ClassVar[bool] = False  # whether it can give other values to what follows a layer
 
     @abstractmethod
     def versions(self) -> dict[str, str]:

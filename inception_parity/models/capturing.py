@@ -54,6 +54,7 @@ def capture(
     training: bool = False,
     weights: Mapping[tuple[str, str], NDArray[Any]] | None = None,
     like: ModelTrace | None = None,
+    forced: Mapping[str, NDArray[Any]] | None = None,
     out: Path | str | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> ModelTrace:
@@ -83,6 +84,8 @@ def capture(
         weights: (layer, role) -> values in the shared layout, to be used in this run instead
             of the model's own.
         like: an earlier trace of this model, with the names that `weights` uses.
+        forced: a layer -> values in the shared layout, which the layers after it are given
+            instead of its output. The trace has the layer's own output.
         out: a folder to create and keep; by default the trace is removed with the object.
         progress: called with the name of each layer as it is recorded.
 
@@ -105,9 +108,11 @@ def capture(
     ways = possible_turns(arguments.leaves(), shapes_of(arguments, parameters), last, layout)
     inside = layout or ("NHWC" if last or any(ways[0]) else "NCHW")
     replaced = _replaced(weights or {}, like)
+    if forced and not capturer.forces:
+        raise InputError(f"{title}: nothing can be forced on a model of this framework")
 
     def run(dtype: str, turned: tuple[bool, ...], *more: str) -> ModelTrace:
-        how = Conditions(dtype, turned, inside, training, replaced)
+        how = Conditions(dtype, turned, inside, training, replaced, forced or {})
         with _attempt(title, arguments.leaves()):
             capturer.build(model, replace(how, dtype="float32").arguments(arguments))
         return _run(capturer, model, arguments, how, (*notes, *more), out, progress)
@@ -139,13 +144,15 @@ def _run(
     folder, home = _place(out)
     title, inputs = capturer.title(model), arguments.leaves()
     with TraceWriter(folder) as writer:
-        recorder = Recorder(writer, capturer.convert, progress, how.turned)
+        recorder = Recorder(writer, capturer.convert, progress, how.turned, how.forced)
         recorder.notes += notes
         start = time.perf_counter()
         with _attempt(title, inputs):
             capturer.run(model, how.arguments(arguments), how, recorder)
         if not recorder.outputs:
             raise InputError(f"{title}: it returns no array, so that there is nothing to compare")
+        if recorder.forced:
+            raise InputError(f"{title} has no layer {', '.join(recorder.forced)} to be forced")
         recorder.save()
         seconds = time.perf_counter() - start
         given = digest({f"input {i}": array for i, array in enumerate(inputs)})

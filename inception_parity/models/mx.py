@@ -31,6 +31,7 @@ class GluonCapturer(Capturer):
     """MXNet Gluon, where the block's parameters are."""
 
     name = "mx"
+    forces = True
 
     def versions(self) -> dict[str, str]:
         return {"mxnet": mxnet.__version__}
@@ -291,10 +292,19 @@ class _Watch(Watch):
         own_name = own.lower().removeprefix("_npi_").removeprefix("_npx_").removeprefix("_np_")
         path, block = self.name(own_name.strip("_"), part is not None and _is_layer(part))
         self.recorder.layer(path, kind, settings, fed, outputs, weights, block, own)
+        for made in outputs:
+            self.recorder.given_on(made, _fill)
+
+
+def _fill(made: Any, array: Array) -> Any:
+    made[:] = array
+    return made
 
 
 def _slot(operation: str, key: str, array: Array, x: Any) -> Slot:
     """Return a parameter's slot; a group norm here has one weight for each group."""
+    if operation == "deconvolution" and array.ndim > 1:
+        return Slot.transposed(key, array, (1, 0, *range(2, array.ndim)))
     channels = int(x.shape[1]) if len(x.shape) > 1 else 0
     if operation == "groupnorm" and channels > len(array):
         each = channels // len(array)

@@ -25,6 +25,7 @@ class TorchCapturer(Capturer):
     """PyTorch, eager, where the model is: on the CPU or a GPU."""
 
     name = "pt"
+    forces = True
 
     def versions(self) -> dict[str, str]:
         return {"torch": str(torch.__version__)}
@@ -214,6 +215,8 @@ class _Watch(Watch, TorchFunctionMode):
         preparing = kind == "pad" or isinstance(part, torch.nn.MultiheadAttention)
         name, block = self.name(base, not preparing and _is_layer(part))
         self.recorder.layer(name, kind, settings, fed, outputs, weights, block, own)
+        for made in outputs:
+            self.recorder.given_on(made, lambda t, array: t.copy_(torch.from_numpy(array)))
 
 
 def _slot(function: str, path: str, array: Array) -> Slot:
