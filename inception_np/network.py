@@ -33,7 +33,7 @@ class Network(Module):
 
     def require_floats(self, x: Any) -> None:
         """Raise TypeError, which says how to preprocess them, if images are whole numbers."""
-        if x.dtype.kind in "biu":
+        if isinstance(x, np.ndarray) and x.dtype.kind in "biu":
             raise TypeError(refusal(str(x.dtype), self.options))
 
     def features(self, x: Array, *, pooled: bool = True) -> Array:

@@ -9,12 +9,19 @@ from typing import Any
 from .preprocessing import Preprocess
 
 
-def load_pretrained(path: str | Path, verify: bool = True, **options: Any) -> Any:
-    """Return the network whose weights a file holds, built from this package's layers.
+def load_pretrained(
+    path: str | Path,
+    verify: bool = True,
+    num_classes: int | None = None,
+    head: bool = True,
+    seed: int = 0,
+    **options: Any,
+) -> Any:
+    """Return the network whose weights a file holds, in evaluation mode.
 
-    The file may hold shared weights, or come from any library that `inception-parity
-    convert` reads; its content tells which. Only this function needs the engine, which
-    it imports by name when it is called.
+    It is built from this package's layers. The file may hold shared weights, or come from any
+    library that `inception-parity convert` reads; its content tells which. Only this function
+    needs the engine, which it imports by name when it is called.
 
     Args:
         path: the file, or a name that `inception-parity pretrained` lists, such as
@@ -22,6 +29,10 @@ def load_pretrained(path: str | Path, verify: bool = True, **options: Any) -> An
         verify: whether a network from another library is first run there, if that
             library is installed, and compared with this one; otherwise a warning
             says that the conversion is unverified.
+        num_classes: length of the logits. If the file has another number, or no classifier, a
+            warning says that a new classifier is put in place, also in auxiliary heads.
+        head: False for a network without a classifier, which returns its features.
+        seed: of a new classifier.
         **options: options that the file can't tell, such as `transform_input=True`;
             `use_aux=False` leaves the auxiliary heads out.
 
@@ -30,7 +41,8 @@ def load_pretrained(path: str | Path, verify: bool = True, **options: Any) -> An
         inception_parity.InputError: the file can't be used.
         inception_parity.conversion.converting.DisagreeError: the two networks don't agree.
     """
-    return _engine("load_pretrained").load_pretrained(path, "np", verify, **options)
+    engine = _engine("load_pretrained")
+    return engine.load_pretrained(path, "np", verify, num_classes, head, seed, **options)
 
 
 def load_preprocessing(name: str) -> Preprocess:

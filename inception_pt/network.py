@@ -36,7 +36,7 @@ class Network(nn.Module):
 
     def require_floats(self, x: Tensor) -> None:
         """Raise TypeError, which says how to preprocess them, if images are whole numbers."""
-        if not x.is_floating_point() and not x.is_complex():
+        if isinstance(x, Tensor) and not (x.is_floating_point() or x.is_complex()):
             raise TypeError(refusal(str(x.dtype), self.options))
 
     def features(self, x: Tensor, *, pooled: bool = True) -> Tensor:

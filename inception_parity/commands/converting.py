@@ -17,7 +17,6 @@ from ..conversion.verifying import Verification
 from ..data.images import parse_size
 from ..errors import InputError
 from ..files import require_writable
-from ..libraries import SHARED
 from . import err, out, plain_table, print_json, print_line, progress
 from .arguments import parse_settings, words
 from .option_groups import command
@@ -41,7 +40,7 @@ def convert_command(
     source: Path,
     target: Path,
     given: SourceOptions,
-    to: str = SHARED,
+    to: str | None = None,
     backends: str | None = None,
     size: str | None = None,
     prove: bool = True,
@@ -52,6 +51,11 @@ def convert_command(
     The source's own network and the converted one both run, on a photograph and on
     noise. Exit code 1: they disagree; 3: one of them crashed or timed out. In both
     cases nothing is written.
+
+    The target's suffix says what is written: `.safetensors` shared weights, `.onnx`, or what a
+    framework writes of our network: `.pth` PyTorch's state dict; `.keras` Keras' whole model,
+    `.weights.h5`, `.savedmodel` (a folder) and `.tflite`; `.params` Gluon's parameters. --to names
+    another library, for a file of that library's own network.
 
     Example:
 
@@ -70,7 +74,7 @@ def convert_command(
     _show_verification(done.verification)
     status = "verified" if done.verification and done.verification.agree else "unverified"
     takes = f"images of {done.size[0]}x{done.size[1]}, " if done.size else ""
-    print_line(f"{target}: {to}, {takes}{len(done.weights.arrays)} arrays, {status}")
+    print_line(f"{target}: {wanted.form}, {takes}{len(done.weights.arrays)} arrays, {status}")
 
 
 @command("inspect")

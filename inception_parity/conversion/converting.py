@@ -22,6 +22,7 @@ from ..networks import catalogue
 from ..onnx import reading, writing
 from ..traces import weights
 from ..traces.weights import SharedWeights
+from . import native
 from .found import Claim, Found
 from .identifying import identify
 from .verifying import Side, Size, Verification, verify
@@ -46,7 +47,8 @@ class Wanted:
     Args:
         source: a file of any format in `formats`, or a name of the index in `pretrained`.
         target: the file to write; for a library its suffix says in which format.
-        to: `shared`, `onnx`, or one of `libraries.LIBRARIES`.
+        to: `shared`, `onnx`, one of `libraries.LIBRARIES`, or a backend (`pt`, `tf`, `mx`) for a
+            file that its framework writes of our network; None for what the target's suffix says.
         claim: what is said about the source.
         backends: the backends whose networks are compared with the source's, for `shared` and
             `onnx`. By default all, for `shared`; an ONNX file runs itself, and an installed
@@ -59,37 +61,54 @@ class Wanted:
 
     source: Path
     target: Path
-    to: str = SHARED
+    to: str | None = None
     claim: Claim = field(default_factory=Claim)
     backends: Sequence[str] | None = None
     size: Size | None = None
     prove: bool = True
     timeout: float = 600.0
 
+    @property
+    def form(self) -> str:
+        """What is converted to: `to`, or else what the target's suffix says."""
+        if self.to is not None:
+            return self.to
+        return ONNX if self.target.suffix == ".onnx" else native.backend_of(self.target) or SHARED
+
+    @property
+    def native(self) -> bool:
+        """Whether a framework writes the target."""
+        return self.form in native.SUFFIXES
+
     def library(self) -> Library | None:
         """Return the library that is converted to, if any; the target's name has to fit."""
-        info = None if self.to in (SHARED, ONNX) else libraries.library(self.to)
+        own = self.form in (SHARED, ONNX) or self.native
+        info = None if own else libraries.library(self.form)
         title, suffixes = ("ONNX", (".onnx",)) if info is None else (info.title, info.suffixes)
-        if self.to != SHARED and not self.target.name.endswith(suffixes):
+        if self.native:
+            title, suffixes = catalogue.BACKENDS[self.form].title, native.SUFFIXES[self.form]
+        if self.form != SHARED and not self.target.name.endswith(suffixes):
             raise InputError(
                 f"{self.target}: for {title} a file's name should end in {' or '.join(suffixes)}"
             )
-        if self.size is not None and self.to != ONNX:
-            raise InputError(f"a size is for {ONNX} alone: {self.to} files take images of any")
+        if self.size is not None and self.form != ONNX:
+            raise InputError(f"a size is for {ONNX} alone: {self.form} files take images of any")
         return info
 
     def chosen_backends(self) -> list[str]:
         """Return the backends that take part; the first runs a source of shared weights."""
         for backend in self.backends or ():
             catalogue.backend(backend)
-            if backend == self.to == ONNX:
+            if backend == self.form == ONNX:
                 raise InputError("an ONNX file isn't verified by another one; name other backends")
         if self.backends is not None:
             if not self.backends:
                 raise InputError("no backends are named; leave that out for the default")
             return list(self.backends)
+        if self.native:
+            return [self.form]
         backends = list(catalogue.default_backends())
-        return backends if self.to == SHARED else (catalogue.installed_backends() or backends)[:1]
+        return backends if self.form == SHARED else (catalogue.installed_backends() or backends)[:1]
 
 
 @dataclass(frozen=True)
@@ -121,9 +140,11 @@ def convert(wanted: Wanted, progress: Callable[[str], None] = lambda text: None)
     shared = read(found)
     if info is not None:
         require_room(found, shared, info)
-    size = _size(found, wanted.size) if wanted.to == ONNX else None
+    size = _size(found, wanted.size) if wanted.form == ONNX else None
     ours = [Side(backend, found.options, shared.arrays) for backend in names]
     first = source_side(found, shared) or ours[0]
+    if wanted.native and first is ours[0]:  # another runs the shared weights
+        first = Side(catalogue.ORACLE, found.options, shared.arrays)
     with _neighbour(wanted.target) as partial:
         targets = ours
         if size is not None:
@@ -144,9 +165,12 @@ def convert(wanted: Wanted, progress: Callable[[str], None] = lambda text: None)
             verification = verify(found.network, first, targets, sizes, wanted.timeout, progress)
             require_agreement(wanted.source, verification)
         shared = replace(shared, history=_history(found, verification))
-        if wanted.to == ONNX:
+        if wanted.form == ONNX:
             writing.note(partial, "history", json.dumps(shared.history))
-        if wanted.to == SHARED:
+        if wanted.native:
+            progress(f"writing {wanted.target.name}")
+            native.write(wanted.form, shared, partial, wanted.target)
+        if wanted.form == SHARED:
             weights.write(wanted.target, shared)
         else:
             partial.replace(wanted.target)
@@ -268,7 +292,7 @@ def _neighbour(target: Path) -> Iterator[Path]:
     try:
         yield partial
     finally:
-        partial.unlink(missing_ok=True)
+        native.remove(partial)
 
 
 def write_library(info: Library, shared: SharedWeights, file: Path, target: Path) -> None:

@@ -190,16 +190,19 @@ class Identification:
     def _theirs(self, info: Library, network: str) -> Found:
         """Work out the options of a library's file, from shapes and from what is there."""
         version, arrays, settings = info.networks[network], self.content.arrays, self.claim.settings
-        assumed, notes = list[str](), list[str]()
+        assumed, notes, left_out = list[str](), list[str](), tuple[str, ...]()
         options = _largest(info, network)
         all_names = info.names(network, _shared_names(network, options), self.content)
         self._read_counts(info, network, options, all_names)
-        kept = _shared_names(network, _without_heads(options))
+        if not options["num_classes"]:
+            notes.append("it has no classifier (num_classes=0): the network returns its features")
+        kept = _shared_names(network, _without_heads(_largest(info, network)))
         heads = [theirs for ours, theirs in all_names.items() if ours not in kept]
         if "use_aux" in version.free:
             options["use_aux"] = any(theirs in arrays for theirs in heads)
+        if options.get("use_aux") and not options["num_classes"]:
+            options["use_aux"], left_out = False, tuple(heads)
         asked = catalogue.network(network).resolve({**options, **settings})
-        left_out: tuple[str, ...] = ()
         if options.get("use_aux") and asked["use_aux"] is False:
             options["use_aux"], left_out = False, tuple(heads)
             notes.append("its auxiliary heads are left out, as asked for")
@@ -239,10 +242,13 @@ class Identification:
         expected, arrays = weights.shapes(network, options), self.content.arrays
         *_, classifier = (name for name in expected if name.endswith(".weight"))
         if names[classifier] not in arrays:
-            self._refuse(
-                f"taken for {info.title_of(network)}, but it has no classifier "
-                f"({names[classifier]}); weights without the top can't be converted"
-            )
+            bias = names[classifier.removesuffix("weight") + "bias"]
+            if not info.networks[network].headless or bias in arrays:
+                self._refuse(
+                    f"taken for {info.title_of(network)}, but it has no classifier "
+                    f"({names[classifier]}), which {info.title}'s always has"
+                )
+            options["num_classes"] = 0
         for option, name, axis in (
             ("num_classes", classifier, 0),
             ("in_channels", next(iter(expected)), 1),

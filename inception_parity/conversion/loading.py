@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,9 @@ from typing import Any
 from ..errors import InputError
 from ..libraries import SHARED
 from ..networks import catalogue
+from ..traces import weights
+from ..traces.classifiers import for_classes
+from ..traces.weights import SharedWeights
 from .converting import read, require_agreement, sizes_of, source_side
 from .found import Claim
 from .identifying import identify
@@ -17,8 +19,16 @@ from .verifying import Side
 from .verifying import verify as run_verification
 
 
-def load_pretrained(path: str | Path, backend: str, verify: bool = True, **options: Any) -> Any:
-    """Return one of this project's networks, with the weights of a file.
+def load_pretrained(
+    path: str | Path,
+    backend: str,
+    verify: bool = True,
+    num_classes: int | None = None,
+    head: bool = True,
+    seed: int = 0,
+    **options: Any,
+) -> Any:
+    """Return one of this project's networks, with the weights of a file, in evaluation mode.
 
     The file may hold shared weights, an ONNX network, or those of one of
     `libraries.LIBRARIES`; its content decides.
@@ -31,6 +41,10 @@ def load_pretrained(path: str | Path, backend: str, verify: bool = True, **optio
             and compare it with this one; where that isn't possible, a warning says that nothing
             was verified. Files of this project aren't run again: they say whether they were
             verified.
+        num_classes: length of the logits. If the file has another number, or no classifier, a
+            warning says that a new classifier is put in place, also in auxiliary heads.
+        head: False for a network without a classifier, which returns its features.
+        seed: of a new classifier.
         **options: what the file doesn't record, such as `transform_input=True`;
             `use_aux=False` leaves the auxiliary heads out.
 
@@ -52,6 +66,21 @@ def load_pretrained(path: str | Path, backend: str, verify: bool = True, **optio
         require_agreement(Path(path), verification)
         if not verification.agree:
             warnings.warn(f"{path}: unverified: {verification.reason}", stacklevel=2)
-    net = catalogue.network(found.network).build(info.package, found.options)
-    importlib.import_module(info.package).set_weights(net, shared.arrays)
-    return net
+    shared = _with_classes(shared, str(path), num_classes if head else 0, seed)
+    return weights.built(shared, info)
+
+
+def _with_classes(
+    shared: SharedWeights, path: str, num_classes: int | None, seed: int
+) -> SharedWeights:
+    """Return weights for so many classes, with a warning if their classifier is new."""
+    if num_classes in (None, shared.options["num_classes"]):
+        return shared
+    changed, new = for_classes(shared, int(num_classes or 0), seed)
+    if new:
+        warnings.warn(
+            f"{path}: a new classifier for {num_classes} classes (seed {seed}), to be trained: "
+            f"{', '.join(new)}",
+            stacklevel=3,
+        )
+    return changed

@@ -9,8 +9,9 @@ from itertools import permutations
 
 import numpy as np
 
+from .arrays import padded, window_views
 from .fixes import argument, fix
-from .forward import padded, residual, window_views
+from .forward import residual
 from .suspect import Array, Candidate, SuspectLayer
 
 

@@ -6,28 +6,40 @@ paddings that differ per side, dilation, offsets, fills.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from functools import reduce
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from .activations import activated
+from .arrays import (
+    CannotComputeError,
+    Channels,
+    out_side,
+    padded,
+    per_channel,
+    take,
+    window_views,
+)
+from .attentions import attended, attention, embedding
 from .interpolation import resized
 from .normalisations import normalised
+from .pooling import adaptive_pool, avg_pool, global_pool, max_pool
 from .recurrences import recurrent
-from .suspect import Array, Pads, SuspectLayer
+from .suspect import Array, SuspectLayer
+from .transposed import (
+    padded_image,
+    reduced,
+    to_depth,
+    to_space,
+    transposed,
+    unit_length,
+)
 
 Inputs = Sequence[Array]
-Channels = Sequence[int] | None  # those wanted of the output; None: all
 _Function = Callable[[SuspectLayer, Inputs, Channels], Array]
 UNFIT = "its arrays and settings don't fit each other"  # NumPy's own words say less
 FEW = 8  # channels of a convolution that are computed in another way than all of them
-
-
-class CannotComputeError(Exception):
-    """With this mistake the layer is impossible: a window larger than its input, say."""
 
 
 def compute(layer: SuspectLayer, channels: Channels = None) -> Array:
@@ -82,71 +94,6 @@ def residual(layer: SuspectLayer) -> Array:
     return layer.seen - matching_output(layer)
 
 
-def take(array: Array, channels: Channels) -> Array:
-    """Return some channels, or all."""
-    return array if channels is None or array.ndim < 2 else array[:, list(channels)]
-
-
-def pad(x: Array, pads: Pads, mode: str, fill: float) -> Array:
-    """Pad (N, C, H, W); negative pads crop."""
-    (top, bottom), (left, right) = pads
-    height, width = x.shape[2:]
-    x = x[:, :, max(0, -top) : height - max(0, -bottom), max(0, -left) : width - max(0, -right)]
-    sides = [(0, 0), (0, 0), (max(0, top), max(0, bottom)), (max(0, left), max(0, right))]
-    if not any(sides[2] + sides[3]):
-        return x
-    if mode == "constant":
-        return np.pad(x, sides, constant_values=fill)
-    padding_mode: Any = mode
-    return np.pad(x, sides, mode=padding_mode)
-
-
-def same_pads(size: Sequence[int], kernel: Any, stride: Any, dilation: Any = (1, 1)) -> Any:
-    """Return TensorFlow's SAME padding along any number of axes; the odd zero goes to the end."""
-    pads = []
-    for length, k, s, d in zip(size, kernel, stride, dilation, strict=True):
-        zeros = max((math.ceil(length / s) - 1) * s + (k - 1) * d + 1 - length, 0)
-        pads.append((zeros // 2, zeros - zeros // 2))
-    return tuple(pads)
-
-
-def padded(layer: SuspectLayer, x: Array, fill: float) -> Array:
-    """Return a window layer's input, padded, without the rows and columns it skips."""
-    fill = fill if layer.get("fill") is None else layer.get("fill")
-    x = pad(x, layer.get("pads"), layer.get("pad_mode"), fill)
-    down, right = layer.get("offset")
-    return x[:, :, down:, right:]
-
-
-def _out(length: int, kernel: int, stride: int, dilation: int) -> int:
-    size = (length - dilation * (kernel - 1) - 1) // stride + 1
-    if length <= 0 or size <= 0:
-        raise CannotComputeError("the window is larger than the input")
-    return size
-
-
-def kernel_of(layer: SuspectLayer) -> tuple[int, int]:
-    """Return (height, width) of the window."""
-    if layer.kind == "conv":
-        return layer.weights["weight"].shape[2], layer.weights["weight"].shape[3]
-    height, width = layer.get("kernel")
-    return int(height), int(width)
-
-
-def window_views(layer: SuspectLayer, x: Array) -> Iterator[tuple[tuple[int, int], Array]]:
-    """Yield ((u, v), view): for each element of the window, what it sees at all positions."""
-    kernel, stride, dilation = kernel_of(layer), layer.get("stride"), layer.get("dilation")
-    height = _out(x.shape[2], kernel[0], stride[0], dilation[0])
-    width = _out(x.shape[3], kernel[1], stride[1], dilation[1])
-    for u in range(kernel[0]):
-        for v in range(kernel[1]):
-            top, left = u * dilation[0], v * dilation[1]
-            yield (u, v), x[
-                :, :, top : top + (height - 1) * stride[0] + 1 : stride[0],
-                left : left + (width - 1) * stride[1] + 1 : stride[1],
-            ]  # fmt: skip
-
-
 def _conv(layer: SuspectLayer, inputs: Inputs, channels: Channels) -> Array:
     weight, groups = layer.weights["weight"], int(layer.get("groups"))
     x = padded(layer, inputs[0], 0.0)
@@ -183,8 +130,8 @@ def _few_channels(layer: SuspectLayer, x: Array, weight: Array) -> Array:
     """
     stride, dilation = layer.get("stride"), layer.get("dilation")
     out, channels, rows, columns = weight.shape
-    height = _out(x.shape[2], rows, stride[0], dilation[0])
-    width = _out(x.shape[3], columns, stride[1], dilation[1])
+    height = out_side(x.shape[2], rows, stride[0], dilation[0])
+    width = out_side(x.shape[3], columns, stride[1], dilation[1])
     flat = x.reshape(*x.shape[:2], -1)
     y = np.zeros((len(x), out, height, width))
     for u in range(rows):
@@ -213,11 +160,6 @@ def _with_bias(layer: SuspectLayer, y: Array, rows: list[int]) -> Array:
     return y if bias is None else y + per_channel(bias[rows], y.ndim)
 
 
-def per_channel(array: Any, ndim: int) -> Any:
-    """Shape (C,) so that it multiplies (N, C, …)."""
-    return np.reshape(array, (-1,) + (1,) * (ndim - 2)) if np.ndim(array) else array
-
-
 def _norm(layer: SuspectLayer, inputs: Inputs, channels: Channels) -> Array:
     x, w = take(inputs[0], channels), layer.weights
     get: dict[str, Any] = {k: v if channels is None else v[list(channels)] for k, v in w.items()}
@@ -233,62 +175,6 @@ def _norm(layer: SuspectLayer, inputs: Inputs, channels: Channels) -> Array:
     root = np.sqrt(var) + eps if layer.get("eps_outside") else np.sqrt(var + eps)
     y = (x - mean) / root * per_channel(get.get("weight", np.float64(1.0)), x.ndim)
     return y + per_channel(get.get("bias", np.float64(0.0)), x.ndim)
-
-
-def _after_ceil(layer: SuspectLayer, shape: tuple[int, ...]) -> Pads:
-    """Return what is added at the end, so that ceil mode has all its windows.
-
-    PyTorch's rule: a window has to start in the input, or in the padding before it.
-    """
-    if not layer.get("ceil"):
-        return (0, 0), (0, 0)
-    more = []
-    for length, k, s, d, (before, after) in zip(
-        shape[2:], layer.get("kernel"), layer.get("stride"), layer.get("dilation"),
-        layer.get("pads"), strict=True,
-    ):  # fmt: skip
-        reach = length + before + after - d * (k - 1) - 1
-        count = -(-reach // s) + 1
-        if (count - 1) * s >= length + before:
-            count -= 1
-        more.append((0, max(0, (count - 1) * s - reach)))
-    return more[0], more[1]
-
-
-def _max_pool(layer: SuspectLayer, x: Array) -> Array:
-    beyond = _after_ceil(layer, x.shape)
-    x = pad(padded(layer, x, -np.inf), beyond, "constant", -np.inf)
-    return np.array(reduce(np.maximum, (seen for _, seen in window_views(layer, x))))
-
-
-def _avg_pool(layer: SuspectLayer, x: Array) -> Array:
-    beyond = _after_ceil(layer, x.shape)
-    ones = np.ones((1, 1, *x.shape[2:]))
-    counted = padded(layer.but(fill=None), ones, 1.0 if layer.get("count_include_pad") else 0.0)
-    counted = pad(counted, beyond, "constant", 0.0)
-    x = pad(padded(layer, x, 0.0), beyond, "constant", 0.0)
-    total, count = (sum(seen for _, seen in window_views(layer, each)) for each in (x, counted))
-    divisors: dict[str, Any] = {"never": 1, "window": np.prod(kernel_of(layer))}
-    return np.array(total / divisors.get(layer.get("divide"), count))
-
-
-def _adaptive_pool(layer: SuspectLayer, x: Array) -> Array:
-    (rows, columns), (height, width) = layer.get("output"), x.shape[2:]
-    y = np.empty((*x.shape[:2], rows, columns))
-    value_of = np.max if layer.get("reduce") == "max" else np.mean
-    for i in range(rows):
-        for j in range(columns):
-            window = x[
-                :, :, i * height // rows : -(-(i + 1) * height // rows),
-                j * width // columns : -(-(j + 1) * width // columns),
-            ]  # fmt: skip
-            y[:, :, i, j] = value_of(window, axis=(2, 3))
-    return y
-
-
-def _global_pool(layer: SuspectLayer, x: Array) -> Array:
-    value_of: Any = {"max": np.max, "sum": np.sum}.get(layer.get("reduce"), np.mean)
-    return np.array(value_of(x, axis=(2, 3), keepdims=layer.reference.ndim == 4))
 
 
 def _act(layer: SuspectLayer, inputs: Inputs, channels: Channels) -> Array:
@@ -373,10 +259,10 @@ _LAYERS: dict[str, _Function] = {
     "conv": _conv,
     "dense": _dense,
     "norm": _norm,
-    "max_pool": _by_channel(_max_pool),
-    "avg_pool": _by_channel(_avg_pool),
-    "adaptive_pool": _by_channel(_adaptive_pool),
-    "global_pool": _by_channel(_global_pool),
+    "max_pool": _by_channel(max_pool),
+    "avg_pool": _by_channel(avg_pool),
+    "adaptive_pool": _by_channel(adaptive_pool),
+    "global_pool": _by_channel(global_pool),
     "act": _act,
     "prelu": _whole(_prelu),
     "concat": _whole(lambda layer, *xs: np.concatenate(xs, axis=int(layer.get("axis") or 1))),
@@ -387,6 +273,17 @@ _LAYERS: dict[str, _Function] = {
     "group_norm": _whole(normalised),
     "instance_norm": _whole(normalised),
     "lrn": _whole(_lrn),
+    "conv_transpose": _whole(transposed),
+    "depth_to_space": _whole(to_space),
+    "space_to_depth": _whole(to_depth),
+    "l2_normalize": _whole(unit_length),
+    "mean": _whole(reduced),
+    "max": _whole(reduced),
+    "sum": _whole(reduced),
+    "pad": _whole(padded_image),
+    "attention": _whole(attention),
+    "attention_core": _whole(attended),
+    "embedding": _whole(embedding),
     "lstm": _whole(recurrent),
     "gru": _whole(recurrent),
     "rnn": _whole(recurrent),

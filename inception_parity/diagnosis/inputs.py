@@ -14,8 +14,9 @@ from PIL import Image
 
 from ..data.images import centred_box, decoded, scaled
 from ..errors import InputError
+from .arrays import CannotComputeError, per_channel
 from .fixes import fix
-from .forward import CannotComputeError, compute, per_channel
+from .forward import compute
 from .suspect import Array, Candidate, SuspectLayer
 
 # What people bring images to: (what, scale, shift) of a pixel p in 0 … 255.

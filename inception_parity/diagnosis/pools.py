@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
+from .arrays import same_pads
 from .fixes import argument, fix
-from .forward import same_pads
 from .suspect import Candidate, Pads, SuspectLayer
 from .windows import NONE, out_size, say_pads
 

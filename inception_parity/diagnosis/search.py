@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import (
+    attention,
     convolutions,
     inputs,
     layer_norms,
@@ -22,12 +23,14 @@ from . import (
     outputs,
     pools,
     precision,
+    rearranged,
     recurrent,
     resizing,
     windows,
     wiring,
 )
-from .forward import CannotComputeError, compute, output_of, take
+from .arrays import CannotComputeError, take
+from .forward import compute, output_of
 from .suspect import Candidate, Diagnosis, Explanation, Finding, SuspectLayer, distance
 
 _LOG = logging.getLogger(__name__)
@@ -50,6 +53,17 @@ BY_KIND: dict[str, tuple[Explanation, ...]] = {
     "add": wiring.ADD,
     "flatten": wiring.FLATTEN,
     "lrn": norms.LRN,
+    "conv_transpose": rearranged.TRANSPOSED,
+    "depth_to_space": rearranged.BLOCKS,
+    "space_to_depth": rearranged.BLOCKS,
+    "l2_normalize": rearranged.LENGTH,
+    "mean": rearranged.REDUCED,
+    "max": rearranged.REDUCED,
+    "sum": rearranged.REDUCED,
+    "pad": rearranged.PAD,
+    "attention": attention.ATTENTION,
+    "attention_core": attention.CORE,
+    "embedding": attention.EMBEDDING,
     "lstm": recurrent.RECURRENT,
     "gru": recurrent.GRU,
     "rnn": recurrent.RECURRENT,
@@ -62,7 +76,8 @@ BY_KIND: dict[str, tuple[Explanation, ...]] = {
 # Kinds of which frameworks compute something in float32 even in a float64 run: a constant, a
 # slope, the sum of two biases. That is up to 3e-7 off, and doesn't make another mistake likelier.
 SINGLE_INSIDE = (
-    "act", "prelu", "lstm", "gru", "rnn", "layer_norm", "group_norm", "instance_norm", "rms_norm",
+    "act", "prelu", "attention", "attention_core", "lstm", "gru", "rnn", "layer_norm",
+    "group_norm", "instance_norm", "rms_norm",
 )  # fmt: skip
 SINGLE = 5e-7
 FARFETCHED = 6  # from this cost on, two simple mistakes are likelier than one
@@ -162,7 +177,7 @@ def _described(layer: SuspectLayer) -> tuple[SuspectLayer, str]:
         apart, why = float("inf"), str(error)
     except (KeyError, TypeError):
         apart, why = float("inf"), "settings or weights are missing"
-    if apart <= layer.limit:
+    if apart <= max(layer.limit, _inside(layer)):
         return layer, ""
     if layer.kind not in BY_KIND and layer.kind not in ("dropout", "output"):
         return layer, f"nothing is known of a layer of kind {layer.kind or 'unknown'}"
@@ -186,8 +201,12 @@ def _channels(layer: SuspectLayer) -> list[int]:
 def _limit(candidate: Candidate) -> float:
     layer = candidate.layer
     own = layer.limit if candidate.limit is None else candidate.limit
-    rough = layer.dtype == "float64" and layer.kind in SINGLE_INSIDE
-    return max(own, SINGLE) if rough else own
+    return max(own, _inside(layer))
+
+
+def _inside(layer: SuspectLayer) -> float:
+    """Return what frameworks that compute a part of such a layer in float32 may be off by."""
+    return SINGLE if layer.dtype == "float64" and layer.kind in SINGLE_INSIDE else 0.0
 
 
 def _left(candidate: Candidate, channels: list[int] | None = None) -> float:

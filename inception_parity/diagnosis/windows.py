@@ -9,7 +9,8 @@ from itertools import product
 import numpy as np
 
 from . import fixes
-from .forward import CannotComputeError, compute, kernel_of, output_of, same_pads
+from .arrays import CannotComputeError, kernel_of, same_pads
+from .forward import compute, output_of
 from .suspect import Candidate, Pads, SuspectLayer
 
 NONE: Pads = ((0, 0), (0, 0))

@@ -63,6 +63,7 @@ class Implementation:
         twin: another library whose files have the same names.
         dense: 1x1 kernels of ours that are a dense layer's weights in the library.
         pixels: whether it takes images as bytes p, which are p / 256 for ours.
+        headless: whether it can be made without a classifier.
     """
 
     title: str
@@ -76,6 +77,7 @@ class Implementation:
     twin: str = ""
     dense: tuple[str, ...] = ()
     pixels: bool = False
+    headless: bool = False
 
     @functools.cached_property
     def _substitutions(self) -> list[Callable[[str], str]]:
@@ -259,6 +261,8 @@ def obstacles(
     if version is None:
         return [f"it has no {network}"]
     found = []
+    if not options["num_classes"] and not version.headless:
+        found.append("it always has a classifier; reset_classifier or --num-classes gives it one")
     for name, value in version.fixed.items():
         if name == "bn_scale":
             scales = [a for n, a in arrays.items() if n.endswith("norm.weight")]

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ..comparison.limits import LIMIT_FLOAT64
 from ..diagnosis import SuspectLayer, diagnose
-from ..diagnosis.forward import CannotComputeError, compute
+from ..diagnosis.arrays import CannotComputeError
+from ..diagnosis.forward import compute
 from ..diagnosis.suspect import Finding, distance
 from ..errors import few
 from .graph import ComparedLayer, ModelGraph, squeezed

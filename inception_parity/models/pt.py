@@ -12,11 +12,12 @@ from torch.nn.modules import module as module_hooks
 from torch.overrides import TorchFunctionMode
 
 from ..errors import InputError
-from . import pt_recurrent
+from . import pt_attention, pt_recurrent
 from .capturer import Array, Capturer, Conditions, Watch, flattened
 from .inputs import Arguments, Parameters, parameters_of
 from .operations import ROLES, Call
 from .pt_functions import ALIASES, FUNCTIONS
+from .pt_recurrent import as_array
 from .recorder import Recorder, Slot
 
 
@@ -24,6 +25,7 @@ class TorchCapturer(Capturer):
     """PyTorch, eager, where the model is: on the CPU or a GPU."""
 
     name = "pt"
+    forces = True
 
     def versions(self) -> dict[str, str]:
         return {"torch": str(torch.__version__)}
@@ -51,7 +53,9 @@ class TorchCapturer(Capturer):
     def run(self, model: Any, given: Arguments, how: Conditions, recorder: Recorder) -> None:
         model = _eager(model)
         with _mode(model, how.training), _held(model, how), torch.no_grad():
-            tensors = _tensors(given.leaves(), model)
+            wanted = getattr(torch, how.dtype)
+            tensors = [t.to(wanted) if t.is_floating_point() else t
+                       for t in _tensors(given.leaves(), model)]  # fmt: skip
             given = given.filled(tensors)
             for tensor in tensors:
                 recorder.input(tensor)
@@ -62,9 +66,7 @@ class TorchCapturer(Capturer):
                 recorder.output(tensor)
 
     def convert(self, tensor: Any) -> Array:
-        tensor = tensor.detach().cpu()
-        array: Array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-        return array
+        return as_array(tensor)
 
 
 def _eager(model: Any) -> Any:
@@ -192,17 +194,29 @@ class _Watch(Watch, TorchFunctionMode):
             name, block = self.name(base, _is_layer(self.current[0]))
             if pt_recurrent.record(self.recorder, fused, name, block, outputs):
                 return
+        attention = pt_attention.arguments(own, args, kwargs)
+        if attention is not None:
+            names = self.name(base, _is_layer(self.current[0]))
+            if own == "scaled_dot_product_attention":
+                pt_attention.record_core(self.recorder, attention, names, outputs)
+            else:
+                pt_attention.record(self.recorder, attention, self.slots, names, outputs)
+            return
         arguments = FUNCTIONS.named(base, args) | kwargs
         weights = {
-            role: _slot(base, self.slots[id(value)], value.detach().cpu().numpy().copy())
+            role: _slot(base, self.slots[id(value)], as_array(value).copy())
             for role, value in arguments.items()
             if role in ROLES and id(value) in self.slots
         }
         kind, settings = FUNCTIONS.describe(Call(base, arguments, fed, outputs[0], None, weights))
         if kind in ("identity", "dropout") and outputs[0] is fed[0]:
             return
-        name, block = self.name(base, kind != "pad" and _is_layer(self.current[0]))
+        part = self.current[0]
+        preparing = kind == "pad" or isinstance(part, torch.nn.MultiheadAttention)
+        name, block = self.name(base, not preparing and _is_layer(part))
         self.recorder.layer(name, kind, settings, fed, outputs, weights, block, own)
+        for made in outputs:
+            self.recorder.given_on(made, lambda t, array: t.copy_(torch.from_numpy(array)))
 
 
 def _slot(function: str, path: str, array: Array) -> Slot:

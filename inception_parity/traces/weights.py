@@ -207,8 +207,7 @@ def save(net: Any, path: str | Path) -> None:
 def load(path: str | Path, backend: str) -> Any:
     """Return the network that a weight file is for, built in `backend` with its weights.
 
-    It is in its framework's own default mode: PyTorch's is training, so call
-    `eval()` before you use it for inference.
+    It is in evaluation mode, which only PyTorch's networks have to be switched to.
 
     Args:
         path: a file of shared weights.
@@ -221,6 +220,11 @@ def load(path: str | Path, backend: str) -> Any:
     info = catalogue.backend(backend)
     if not info.package:
         raise InputError(f"{backend} runs files; `inception-parity export` writes them")
+    return built(weights, info)
+
+
+def built(weights: SharedWeights, info: catalogue.BackendInfo) -> Any:
+    """Return the network of `weights` in a backend that has a package, in evaluation mode."""
     net = catalogue.network(weights.network).build(info.package, weights.options)
     importlib.import_module(info.package).set_weights(net, weights.arrays)
-    return net
+    return net.eval() if info.name == "pt" else net

@@ -167,11 +167,41 @@ def test_wrong_shapes_are_named_in_the_layout_of_the_file():
     )
 
 
-def test_weights_without_a_classifier_are_refused():
+@pytest.mark.parametrize(
+    ("library", "network", "classifier"),
+    [
+        ("keras", "inception_v3", ("layers/dense/vars/0", "layers/dense/vars/1")),
+        ("keras", "inception_resnet_v2", ("layers/dense/vars/0", "layers/dense/vars/1")),
+        ("timm", "inception_v4", ("last_linear.weight", "last_linear.bias")),
+    ],
+)
+def test_weights_without_a_classifier_have_no_classes(library, network, classifier):
     def change(arrays):
-        del arrays["layers/dense/vars/0"], arrays["layers/dense/vars/1"]
+        for name in classifier:
+            del arrays[name]
+
+    known = found(content_of(library, network, change))
+    assert (known.library, known.network) == (library, network)
+    assert (known.options["num_classes"], known.options["use_aux"]) == (0, False)
+    assert known.wrong() == []
+    assert "it has no classifier (num_classes=0): the network returns its features" in known.notes
+
+
+def test_half_a_classifier_is_refused():
+    def change(arrays):
+        del arrays["layers/dense/vars/0"]
 
     refuse(content_of("keras", "inception_v3", change), "no classifier (layers/dense/vars/0)")
+
+
+def test_heads_of_a_network_without_a_classifier_are_left_out():
+    def change(arrays):
+        del arrays["fc.weight"], arrays["fc.bias"]
+
+    known = found(content_of("timm", "inception_v3", change, use_aux=True), library="timm")
+    assert (known.options["num_classes"], known.options["use_aux"]) == (0, False)
+    assert any(name.startswith("AuxLogits.") for name in known.left_out)
+    assert known.wrong() == []
 
 
 def test_counts_of_batches_are_no_weights():

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from inception_parity.diagnosis import SuspectLayer, diagnose
-from inception_parity.diagnosis.forward import CannotComputeError, compute
+from inception_parity.diagnosis.arrays import CannotComputeError
+from inception_parity.diagnosis.forward import compute
 from inception_parity.diagnosis.search import BY_KIND, candidates
 
 from ..conftest import chosen_backends

@@ -11,7 +11,8 @@ import pytest
 
 from inception_parity.diagnosis import Candidate, SuspectLayer, diagnose, search
 from inception_parity.diagnosis.activations import erf
-from inception_parity.diagnosis.forward import CannotComputeError, compute, output_of
+from inception_parity.diagnosis.arrays import CannotComputeError
+from inception_parity.diagnosis.forward import compute, output_of
 
 from ..faults import mistakes
 from ..faults.mistake_table import MISTAKES

@@ -39,7 +39,8 @@ class FromFile(Adapter):
 
     def modules(self, net: Any) -> Iterator[tuple[str, Any, bool]]:
         yield "", net, False
-        for stage in STAGES[self.network]:
+        *stages, classifier = STAGES[self.network]
+        for stage in [*stages, classifier] if self.options["num_classes"] else stages:
             yield stage, self.module_at(net, self.library.path(self.network, stage)), True
 
     def module_at(self, net: Any, path: str) -> Any:

@@ -37,7 +37,7 @@ class Backend(FromFile, tf.Backend):
     def load(self, dtype: str) -> Any:
         with tf.precision(dtype):
             net = getattr(keras.applications, self.library.networks[self.network].title)(
-                weights=None, classifier_activation=None, classes=self.options["num_classes"],
+                weights=None, **self._classifier(),
                 input_tensor=keras.Input((None, None, self.options["in_channels"])),
             )  # fmt: skip
         if keras_files.WEIGHTS in member_names(self.file):
@@ -51,6 +51,12 @@ class Backend(FromFile, tf.Backend):
         for variable in net.weights:  # what is converted of float64 is what float32 holds
             variable.assign(keras.ops.convert_to_numpy(variable).astype(np.float32))
         return net
+
+    def _classifier(self) -> dict[str, Any]:
+        """Return the arguments for the classifier; without one the features are averaged."""
+        if not self.options["num_classes"]:
+            return {"include_top": False, "pooling": "avg"}
+        return {"classifier_activation": None, "classes": self.options["num_classes"]}
 
     def layers(self, net: Any) -> dict[str, Any]:
         """Return {our name of a layer that has weights: Keras' layer}."""
