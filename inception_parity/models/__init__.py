@@ -7,7 +7,17 @@ from .capturer import CannotRunError
 from .capturing import capture
 from .comparing import compare
 from .inputs import Arguments
+from .mapping import WeightMap, weight_map
 from .recorder import ModelTrace
 from .report import ModelReport
 
-__all__ = ["Arguments", "CannotRunError", "ModelReport", "ModelTrace", "capture", "compare"]
+__all__ = [
+    "Arguments",
+    "CannotRunError",
+    "ModelReport",
+    "ModelTrace",
+    "WeightMap",
+    "capture",
+    "compare",
+    "weight_map",
+]
