@@ -51,6 +51,19 @@ class Comparing:
     copy_weights: bool = False
     layout_a: str | None = None
     layout_b: str | None = None
+    map_file: Path | None = None
+
+    def require_usable(self, arrays: bool) -> None:
+        """Raise InputError unless the mapping can be written."""
+        if self.map_file is None:
+            return
+        if arrays:
+            raise InputError("--map is for two models, which have weights of known meaning")
+        if self.map_file.suffix not in (".json", ".py"):
+            raise InputError(
+                f"--map {self.map_file}: should end in .json, a table, or .py, a function"
+            )
+        files.require_writable(self.map_file)
 
 
 @command("compare-models")
@@ -74,11 +87,12 @@ def compare_models(
 
         inception-parity compare-models original.py:net port.py:net --input 1x3x96x96
     """
-    from ..models import ModelTrace, compare
+    from ..models import ModelTrace, compare, weight_map
     from ..report.models import model_record, sheet_of
 
     reports.require_writable()
     match = parse_match(options.match or [])
+    options.require_usable(is_source(a) or is_source(b))
     if is_source(a) or is_source(b):
         _compare_tensors(a, b, inputs, options, reports, show_match)
     kept = [_trace_folder(text) for text in (a, b)]
@@ -102,6 +116,8 @@ def compare_models(
     made.show(out, show_match)
     code = errors.DIVERGE if made.fails else errors.AGREE
     write_json(reports.json, model_record(made, code))
+    if options.map_file is not None:
+        weight_map(made, *models).write(options.map_file)
     if reports.keep is not None:
         _keep(reports.keep, made)
     raise typer.Exit(code)

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import files
+from .. import files, pretrained
 from ..checking.task import Settings, Task, make_task
+from ..conversion.named import shared_weights
 from ..data import images as image_files
 from ..data.images import parse_size
 from ..errors import InputError
 from ..networks import catalogue
 from ..onnx import reading
-from ..traces import seeding, weights
+from ..traces import seeding
 from . import err
 from .arguments import parse_backends, parse_pythons, parse_settings, require_timeout
 
@@ -56,6 +57,9 @@ class Selection:
                 raise InputError(f"{flag} belongs to one network, but {len(named)} are given")
         if onnx is not None and not named:
             named = [reading.describe(onnx).network]
+        if given.weights is not None and not named:
+            entry = pretrained.known(given.weights)
+            named = [] if entry is None else [entry.network]
         found: list[tuple[str, Mapping[str, Any]]] = [
             (name, given.options()) for name in dict.fromkeys(named or ["googlenet"])
         ]
@@ -105,7 +109,7 @@ class InputOptions:
                 raise InputError(f"{onnx}: takes images of {stated}; leave out --size")
             size = description.size
         if self.weights is not None:
-            shared, source = weights.read(self.weights), self.weights
+            shared, source = shared_weights(self.weights), self.weights
         if shared is None:
             shared = seeding.seeded(network, resolved, self.seed)
         else:

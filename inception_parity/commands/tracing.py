@@ -11,6 +11,7 @@ from ..checking import runner as checks
 from ..comparison import floors
 from ..comparison.comparing import UNJUDGED, require_same_task
 from ..comparison.comparing import compare as compare_traces
+from ..conversion.named import shared_weights
 from ..diagnosis.traces import diagnose_trace
 from ..errors import InputError
 from ..files import require_writable
@@ -19,8 +20,8 @@ from ..numerics import UNIT_ROUNDOFF
 from ..report import page as pages
 from ..report import record, terminal
 from ..traces import seeding
-from ..traces import weights as weight_files
 from ..traces.trace import Trace
+from ..traces.weights import SharedWeights
 from . import err, out, print_json, print_line, progress, stop
 from .arguments import require_dtype
 from .option_groups import command
@@ -111,7 +112,7 @@ def compare_command(
     raise typer.Exit(errors.DIVERGE if report.fails else errors.AGREE)
 
 
-def _weights_of(trace: Trace, file: Path | None, seed: int) -> weight_files.SharedWeights | None:
+def _weights_of(trace: Trace, file: Path | None, seed: int) -> SharedWeights | None:
     """Return the weights of a trace's run, if they are those of the file or the seed.
 
     Raises:
@@ -121,7 +122,7 @@ def _weights_of(trace: Trace, file: Path | None, seed: int) -> weight_files.Shar
     if file is None:
         shared = seeding.seeded(run.network, run.options, seed)
         return shared if shared.sha256 == run.weights else None
-    shared = weight_files.read(file)
+    shared = shared_weights(file)
     if shared.sha256 != run.weights:
         raise InputError(f"{file}: not the weights of {trace.folder}; give those of that run")
     return shared

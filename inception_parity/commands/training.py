@@ -9,15 +9,15 @@ from typing import Any
 
 import typer
 
-from .. import errors, files
+from .. import errors, files, pretrained
 from ..conversion.converting import read
 from ..conversion.found import Claim
 from ..conversion.identifying import identify
+from ..conversion.named import shared_weights
 from ..data.feed import DataSet
 from ..errors import InputError
 from ..networks import catalogue
 from ..report import bars
-from ..traces import weights
 from ..training import checkpoint
 from ..training import loop as trains
 from ..training.checkpoint import Checkpoint, Position
@@ -62,7 +62,7 @@ class TrainOptions(PlanOptions):
             return trains.begin(self.plan(network, data))
         asked = parse_settings(self.settings)
         asked.pop("num_classes", None)
-        found = identify(Path(str(self.init)), Claim(network=network, settings=asked))
+        found = identify(Path(str(self.init)), Claim(network=network, settings=asked), say)
         shared = read(found)
         options = {
             **shared.options,
@@ -271,7 +271,7 @@ def _trained(
     path: Path, asked: DataOptions, watch: bars.ProgressWatch, changed: dict[str, Any]
 ) -> tuple[Checkpoint, DataSet]:
     """Return what was trained, as a checkpoint with `changed` fields, and its test data."""
-    if path.is_dir() or checkpoint.is_checkpoint(path):
+    if path.is_dir() or (pretrained.known(path) is None and checkpoint.is_checkpoint(path)):
         start = checkpoint.read(path)
         if asked.data is None:
             found = asked.load_same(start.plan, watch.say).limited(None, asked.test_images)
@@ -280,7 +280,7 @@ def _trained(
         return replace(start, plan=start.plan.changed(**changed)), found
     if asked.data is None:
         raise InputError(f"{path}: a weight file doesn't say what it was trained on; give --data")
-    shared = weights.read(path)
+    shared = shared_weights(path)
     found = asked.load(watch.say)
     plan = plan_of(shared.network, dict(shared.options), found, **changed)
     return Checkpoint(plan, Position(), shared.arrays, {}), found

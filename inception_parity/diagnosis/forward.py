@@ -27,6 +27,14 @@ from .normalisations import normalised
 from .pooling import adaptive_pool, avg_pool, global_pool, max_pool
 from .recurrences import recurrent
 from .suspect import Array, SuspectLayer
+from .transposed import (
+    padded_image,
+    reduced,
+    to_depth,
+    to_space,
+    transposed,
+    unit_length,
+)
 
 Inputs = Sequence[Array]
 _Function = Callable[[SuspectLayer, Inputs, Channels], Array]
@@ -270,6 +278,14 @@ _LAYERS: dict[str, _Function] = {
     "group_norm": _whole(normalised),
     "instance_norm": _whole(normalised),
     "lrn": _whole(_lrn),
+    "conv_transpose": _whole(transposed),
+    "depth_to_space": _whole(to_space),
+    "space_to_depth": _whole(to_depth),
+    "l2_normalize": _whole(unit_length),
+    "mean": _whole(reduced),
+    "max": _whole(reduced),
+    "sum": _whole(reduced),
+    "pad": _whole(padded_image),
     "attention": _whole(attention),
     "attention_core": _whole(attended),
     "embedding": _whole(embedding),

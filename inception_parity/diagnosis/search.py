@@ -23,6 +23,7 @@ from . import (
     outputs,
     pools,
     precision,
+    rearranged,
     recurrent,
     resizing,
     windows,
@@ -52,6 +53,14 @@ BY_KIND: dict[str, tuple[Explanation, ...]] = {
     "add": wiring.ADD,
     "flatten": wiring.FLATTEN,
     "lrn": norms.LRN,
+    "conv_transpose": rearranged.TRANSPOSED,
+    "depth_to_space": rearranged.BLOCKS,
+    "space_to_depth": rearranged.BLOCKS,
+    "l2_normalize": rearranged.LENGTH,
+    "mean": rearranged.REDUCED,
+    "max": rearranged.REDUCED,
+    "sum": rearranged.REDUCED,
+    "pad": rearranged.PAD,
     "attention": attention.ATTENTION,
     "attention_core": attention.CORE,
     "embedding": attention.EMBEDDING,
@@ -168,7 +177,7 @@ def _described(layer: SuspectLayer) -> tuple[SuspectLayer, str]:
         apart, why = float("inf"), str(error)
     except (KeyError, TypeError):
         apart, why = float("inf"), "settings or weights are missing"
-    if apart <= layer.limit:
+    if apart <= max(layer.limit, _inside(layer)):
         return layer, ""
     if layer.kind not in BY_KIND and layer.kind not in ("dropout", "output"):
         return layer, f"nothing is known of a layer of kind {layer.kind or 'unknown'}"
@@ -192,8 +201,12 @@ def _channels(layer: SuspectLayer) -> list[int]:
 def _limit(candidate: Candidate) -> float:
     layer = candidate.layer
     own = layer.limit if candidate.limit is None else candidate.limit
-    rough = layer.dtype == "float64" and layer.kind in SINGLE_INSIDE
-    return max(own, SINGLE) if rough else own
+    return max(own, _inside(layer))
+
+
+def _inside(layer: SuspectLayer) -> float:
+    """Return what frameworks that compute a part of such a layer in float32 may be off by."""
+    return SINGLE if layer.dtype == "float64" and layer.kind in SINGLE_INSIDE else 0.0
 
 
 def _left(candidate: Candidate, channels: list[int] | None = None) -> float:

@@ -54,6 +54,9 @@ class SuspectLayer:
     - attention: heads, causal False, scale (by default of the size of a head), additive False;
       inputs query, key, value (N, T, features), and a mask, 1 where to attend; weights q_weight,
       q_bias, k_weight, …, out_bias. attention_core: the same without heads and weights
+    - conv_transpose: stride, dilation, groups, pads, which are cut off; weights weight and bias
+    - depth_to_space, space_to_depth: block, order; l2_normalize: axes, eps, rule; mean, max, sum:
+      axes, keep; pad: pads, mode, fill
     - embedding: weight; the input has numbers of rows
     - slice: axis, index of the one that is taken
     - input, output: what goes in, or a block's or the network's output: the identity

@@ -3,10 +3,21 @@
 Importing this package imports no framework; capturing a model imports the model's own.
 """
 
-from .capturing import CannotRunError, capture
+from .capturer import CannotRunError
+from .capturing import capture
 from .comparing import compare
 from .inputs import Arguments
+from .mapping import WeightMap, weight_map
 from .recorder import ModelTrace
 from .report import ModelReport
 
-__all__ = ["Arguments", "CannotRunError", "ModelReport", "ModelTrace", "capture", "compare"]
+__all__ = [
+    "Arguments",
+    "CannotRunError",
+    "ModelReport",
+    "ModelTrace",
+    "WeightMap",
+    "capture",
+    "compare",
+    "weight_map",
+]

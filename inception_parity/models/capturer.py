@@ -11,10 +11,15 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InputError
 from .inputs import Arguments, Parameters
 from .recorder import Recorder
 
 Array = NDArray[Any]
+
+
+class CannotRunError(InputError):
+    """A model can't be run as it is told to, or raised an error when it was run."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +27,12 @@ class Conditions:
     """How a model is run.
 
     Args:
-        dtype: of floating-point values, one of `DTYPES`.
+        dtype: of floating-point values: `float64`, `float32`, `float16` or `bfloat16`.
         turned: of each input whether the model takes it channels-last.
         layout: of the images inside the model, NCHW or NHWC.
         training: whether in training mode.
         replaced: a slot's key -> a value in the framework's layout, instead of the model's own.
+        forced: an endpoint -> the value, in the shared layout, that what follows it is given.
     """
 
     dtype: str
@@ -34,12 +40,15 @@ class Conditions:
     layout: str = "NCHW"
     training: bool = False
     replaced: Mapping[Any, Array] = field(default_factory=dict)
+    forced: Mapping[str, Array] = field(default_factory=dict)
 
     def arguments(self, given: Arguments) -> Arguments:
         """Return copies of the arguments as the model takes them."""
         found = []
         for array, turned in zip(given.leaves(), self.turned, strict=True):
-            dtype = self.dtype if array.dtype.kind == "f" else None
+            # NumPy has no bfloat16: float32 holds its values, and each framework converts them.
+            own = "float32" if self.dtype == "bfloat16" else self.dtype
+            dtype = own if array.dtype.kind == "f" else None
             found.append(np.array(np.moveaxis(array, 1, -1) if turned else array, dtype, order="C"))
         return given.filled(found)
 
@@ -52,6 +61,7 @@ class Capturer(Protocol):
     """
 
     name: ClassVar[str]
+    forces: ClassVar[bool] = False  # whether it can give other values to what follows a layer
 
     @abstractmethod
     def versions(self) -> dict[str, str]:

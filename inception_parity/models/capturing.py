@@ -18,13 +18,13 @@ from ..files import digest
 from ..networks.catalogue import BACKENDS
 from ..traces.trace import Run, TraceWriter
 from ..versions import recorded
-from .capturer import Capturer, Conditions
+from .capturer import CannotRunError, Capturer, Conditions
 from .inputs import Arguments, arranged, given, shapes_of
 from .layouts import possible_turns
 from .recorder import Home, ModelTrace, Recorder
 
 LAYOUTS = ("NCHW", "NHWC")
-DTYPES = ("float64", "float32")
+DTYPES = ("float64", "float32", "float16", "bfloat16")
 DEFAULT_DTYPES = ("float64", "float32")  # the first in which the model can be run
 
 _MODELS = "a PyTorch module, a Keras 3 model, a Gluon block, or the path of an ONNX file"
@@ -45,10 +45,6 @@ _CAPTURERS = {  # by the framework's module
 }
 
 
-class CannotRunError(InputError):
-    """The model itself raised an error when it was run."""
-
-
 def capture(
     model: Any,
     inputs: Any,
@@ -58,6 +54,7 @@ def capture(
     training: bool = False,
     weights: Mapping[tuple[str, str], NDArray[Any]] | None = None,
     like: ModelTrace | None = None,
+    forced: Mapping[str, NDArray[Any]] | None = None,
     out: Path | str | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> ModelTrace:
@@ -76,8 +73,8 @@ def capture(
             `Arguments`, for some by position and some by name. Images are (N, C, H, W),
             whatever the model's own layout. Floating-point values are rounded to float32 once,
             so that every dtype starts from the same numbers; integers and booleans stay.
-        dtype: `float64` or `float32`, in which the model is run; by default float64 if
-            possible, else float32, and `notes` says so.
+        dtype: `float64`, `float32`, `float16` or `bfloat16`, in which the model is run; by
+            default float64 if possible, else float32, and `notes` says so.
         layout: `NHWC` if the model takes its inputs channels-last, `NCHW` if as they are given.
             By default what shapes its inputs state; else images, with four axes, are turned
             for a model whose layers are channels-last, and nothing else is. If the model can't
@@ -87,6 +84,8 @@ def capture(
         weights: (layer, role) -> values in the shared layout, to be used in this run instead
             of the model's own.
         like: an earlier trace of this model, with the names that `weights` uses.
+        forced: a layer -> values in the shared layout, which the layers after it are given
+            instead of its output. The trace has the layer's own output.
         out: a folder to create and keep; by default the trace is removed with the object.
         progress: called with the name of each layer as it is recorded.
 
@@ -109,9 +108,11 @@ def capture(
     ways = possible_turns(arguments.leaves(), shapes_of(arguments, parameters), last, layout)
     inside = layout or ("NHWC" if last or any(ways[0]) else "NCHW")
     replaced = _replaced(weights or {}, like)
+    if forced and not capturer.forces:
+        raise InputError(f"{title}: nothing can be forced on a model of this framework")
 
     def run(dtype: str, turned: tuple[bool, ...], *more: str) -> ModelTrace:
-        how = Conditions(dtype, turned, inside, training, replaced)
+        how = Conditions(dtype, turned, inside, training, replaced, forced or {})
         with _attempt(title, arguments.leaves()):
             capturer.build(model, replace(how, dtype="float32").arguments(arguments))
         return _run(capturer, model, arguments, how, (*notes, *more), out, progress)
@@ -143,13 +144,15 @@ def _run(
     folder, home = _place(out)
     title, inputs = capturer.title(model), arguments.leaves()
     with TraceWriter(folder) as writer:
-        recorder = Recorder(writer, capturer.convert, progress, how.turned)
+        recorder = Recorder(writer, capturer.convert, progress, how.turned, how.forced)
         recorder.notes += notes
         start = time.perf_counter()
         with _attempt(title, inputs):
             capturer.run(model, how.arguments(arguments), how, recorder)
         if not recorder.outputs:
             raise InputError(f"{title}: it returns no array, so that there is nothing to compare")
+        if recorder.forced:
+            raise InputError(f"{title} has no layer {', '.join(recorder.forced)} to be forced")
         recorder.save()
         seconds = time.perf_counter() - start
         given = digest({f"input {i}": array for i, array in enumerate(inputs)})

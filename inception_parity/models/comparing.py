@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -16,9 +17,11 @@ from ..comparison.comparing import (
     Report,
 )
 from ..errors import InputError
+from .capturer import CannotRunError
 from .capturing import capture
 from .explaining import explain
 from .graph import ComparedLayer, graph_of
+from .inputs import rounded
 from .judging import Judge
 from .layers import plain
 from .match import Corrections, Match, match_graphs
@@ -32,8 +35,11 @@ from .matched_weights import (
 from .points import Points
 from .recorder import ModelTrace
 from .report import ModelReport, SettingDifference
+from .running_again import Again
 
 Array = NDArray[Any]
+
+NARROW = ("float16", "bfloat16")
 
 
 def compare(
@@ -58,7 +64,9 @@ def compare(
         match: corrections of the match that is found: a's layer -> b's; a's layer -> None,
             if it needs no counterpart; and under the key None a list of b's layers that
             need none.
-        dtype: `float64` or `float32`; by default float64 wherever a framework can.
+        dtype: of b's run: `float64`, `float32`, `float16` or `bfloat16`; by default float64
+            wherever a framework can. Below float64, a runs in float64, and in b's dtype too,
+            which shows how far rounding takes it: b is judged in units of that.
         layout_a: a's layout, `NCHW` or `NHWC`, if it isn't recognised.
         layout_b: b's.
         copy_weights: give b the weights of a for the comparison, in matched layers whose
@@ -72,19 +80,35 @@ def compare(
     Raises:
         InputError: something given can't be used, or a model can't be run.
     """
-    wanted = dtype if dtype != "float32" else None  # the reference is as exact as possible
+    wanted = dtype if dtype == "float64" else None  # the reference is as exact as possible
+    if dtype in NARROW and inputs is not None:
+        inputs = rounded(inputs, dtype)
     one = _traced(a, inputs, wanted, layout_a, lambda name: progress(f"first model: {name}"))
     other = _traced(b, inputs, dtype, layout_b, lambda name: progress(f"second model: {name}"))
     _require_same_inputs(one, other)
-    copied = None
+    copied, like, values = None, other, None
     if copy_weights:
-        other, copied = _with_copied(one, other, b, inputs, layout_b, match, progress)
+        values, copied = _copied(one, other, b, match)
+        progress("second model, with the first one's weights")
+        other = capture(
+            b, inputs, dtype=other.run.dtype, layout=layout_b, weights=values, like=other
+        )
     floors = None
     dtypes = one.run.dtype, other.run.dtype
-    if dtypes == ("float64", "float32") and not isinstance(a, ModelTrace):
-        floors = capture(a, inputs, dtype="float32", layout=layout_a)
+    if dtypes[0] == "float64" != dtypes[1] and not isinstance(a, ModelTrace):
+        with contextlib.suppress(CannotRunError):  # in that dtype; the limit is then a wider one
+            floors = capture(a, inputs, dtype=dtypes[1], layout=layout_a)
+    again = Again(
+        None if isinstance(a, ModelTrace) else lambda forced: capture(
+            a, inputs, dtype=one.run.dtype, layout=layout_a, forced=forced
+        ),
+        None if isinstance(b, ModelTrace) else lambda forced: capture(
+            b, inputs, dtype=other.run.dtype, layout=layout_b, weights=values, like=like,
+            forced=forced,
+        ),
+    )  # fmt: skip
     progress("comparing")
-    return compare_traces(one, other, match, floors, copied, diagnosis, progress)
+    return compare_traces(one, other, match, floors, copied, again, diagnosis, progress)
 
 
 def compare_traces(
@@ -93,18 +117,26 @@ def compare_traces(
     corrections: Corrections | None = None,
     floors: ModelTrace | None = None,
     copied: Copied | None = None,
+    again: Again | None = None,
     diagnosis: bool = True,
     progress: Callable[[str], None] = lambda text: None,
 ) -> ModelReport:
-    """Compare two traces; `floors` is a's trace in b's dtype. The rest is as in `compare`."""
-    of_a, of_b = graph_of(a), graph_of(b)
-    judge = Judge(a, b, floors)
+    """Compare two traces.
 
-    def agree(one: str, other: str) -> bool:
-        return not judge.layers(of_a.nodes[one], of_b.nodes[other]).fails
-
-    points = Points.of(match_graphs(of_a, of_b, corrections, agree), judge)
-    match, endpoints = points.match, points.all
+    Args:
+        a: the original's.
+        b: the port's.
+        corrections: as `match` in `compare`.
+        floors: a's trace in b's dtype.
+        copied: which of a's weights b was given.
+        again: runs the models again, without which nothing that follows a layer with float32
+            inside agrees.
+        diagnosis: as in `compare`.
+        progress: as in `compare`.
+    """
+    first = _judged(a, b, corrections, floors)
+    points = first if again is None else _behind_float32(first, corrections, again, progress)
+    match, judge, endpoints = points.match, points.judge, points.all
     order = (WRONG, SUSPICIOUS, ROUNDING, IDENTICAL)
     verdict = min((e.verdict for e in endpoints), key=order.index)
     report = Report(
@@ -113,7 +145,8 @@ def compare_traces(
     )  # fmt: skip
     made = ModelReport(
         report, match, _weights(match), count_compared(match), _settings(match), points,
-        points.regions(), copied,
+        points.regions(), copied, inside=points.inside(),
+        apart=max((e.rel_l2 or 0.0 for e in first.outputs), default=0.0),
     )  # fmt: skip
     if diagnosis:
         explain(made, judge, progress)
@@ -142,16 +175,48 @@ def _require_same_inputs(a: ModelTrace, b: ModelTrace) -> None:
             )
 
 
-def _with_copied(
-    a: ModelTrace, b: ModelTrace, model: Any, inputs: Any, layout: str | None,
-    match: Corrections | None, progress: Callable[[str], None],
-) -> tuple[ModelTrace, Copied]:  # fmt: skip
+def _judged(
+    a: ModelTrace, b: ModelTrace, corrections: Corrections | None, floors: ModelTrace | None
+) -> Points:
+    of_a, of_b = graph_of(a), graph_of(b)
+    judge = Judge(a, b, floors)
+
+    def agree(one: str, other: str) -> bool:
+        return not judge.layers(of_a.nodes[one], of_b.nodes[other]).fails
+
+    return Points.of(match_graphs(of_a, of_b, corrections, agree), judge)
+
+
+def _behind_float32(
+    points: Points, corrections: Corrections | None, again: Again, progress: Callable[[str], None]
+) -> Points:
+    """Judge what follows layers with float32 inside without the error that these make.
+
+    One model goes on with the other's values behind such layers: first behind all that may be, then
+    behind those that turn out to be. Behind a mistake it keeps its own, so that it shows.
+    """
+    names = points.maybe_inside()
+    if not names or not points.fails:
+        return points
+    progress("running one again, with the other's values behind layers with float32 inside")
+    traces = again.with_others_values(points.match, names)
+    if traces is None:
+        return points
+    found = _judged(*traces, corrections, None)
+    spoilt = found.match.a.reached(e.name for e in found.all if e.guilty)
+    kept = [name for name in names if name in found.judge.inside and name not in spoilt]
+    if kept == names:
+        return found
+    traces = again.with_others_values(points.match, kept) if kept else None
+    return points if traces is None else _judged(*traces, corrections, None)
+
+
+def _copied(
+    a: ModelTrace, b: ModelTrace, model: Any, match: Corrections | None
+) -> tuple[dict[tuple[str, str], Array], Copied]:
     if isinstance(model, ModelTrace):
         raise InputError("weights can't be copied into a trace; give the second model itself")
-    values, copied = to_copy(match_graphs(graph_of(a), graph_of(b), match))
-    progress("second model, with the first one's weights")
-    made = capture(model, inputs, dtype=b.run.dtype, layout=layout, weights=values, like=b)
-    return made, copied
+    return to_copy(match_graphs(graph_of(a), graph_of(b), match))
 
 
 def _weights(match: Match) -> list[WeightDifference]:

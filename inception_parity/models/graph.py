@@ -8,7 +8,7 @@ becomes the convolution's own.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -89,6 +89,17 @@ class ModelGraph:
                 todo += self.nodes[source].inputs if found is between else ()
         return nearest, between
 
+    def reached(self, names: Iterable[str]) -> set[str]:
+        """Return layers and all that is computed from them."""
+        found: set[str] = set()
+        todo = [name for name in names if name in self.nodes]
+        while todo:
+            here = todo.pop()
+            if here not in found:
+                found.add(here)
+                todo += self.followers[here]
+        return found
+
     def kernel(self, name: str) -> tuple[int, ...]:
         """Return the shape of a node's kernel, or () without one; a norm's scale isn't one."""
         node = self.nodes[name]
@@ -145,6 +156,15 @@ def graph_of(trace: ModelTrace) -> ModelGraph:
             nodes[owner.name] = replace(owner, value=name, weights=weights)
             stands_for[name] = owner.name
             continue
+        if layer.kind == "slice" and first is not None and _cuts(trace, layer, first, followers):
+            owner = nodes[stands_for[first]]
+            shape = trace.endpoints[first].shape
+            nodes[owner.name] = replace(
+                owner, value=name, settings=_cut(owner.settings, layer.settings, shape),
+                shape=squeezed(trace.endpoints[name].shape),
+            )  # fmt: skip
+            stands_for[name] = owner.name
+            continue
         settings, sources = dict(layer.settings), layer.inputs
         if first in pads and first is not None:
             source, padding = pads[first]
@@ -161,6 +181,23 @@ def graph_of(trace: ModelTrace) -> ModelGraph:
             tuple(sources),
         )
     return ModelGraph(trace, nodes, returned)
+
+
+def _cuts(
+    trace: ModelTrace, layer: CapturedLayer, first: str, followers: Mapping[str, list[str]]
+) -> bool:
+    """Return whether it cuts the output of a transposed convolution to size, and nothing else."""
+    ranges = layer.settings.get("ranges", {})
+    spatial = bool(ranges) and all(int(a) > 1 and r[2] == 1 for a, r in ranges.items())
+    return spatial and trace.layers[first].kind == "conv_transpose" and len(followers[first]) == 1
+
+
+def _cut(settings: Settings, cut: Settings, shape: tuple[int, ...]) -> Settings:
+    pads = [tuple(pair) for pair in settings["pads"]]
+    for axis, (begin, end, _) in cut["ranges"].items():
+        before, after = pads[int(axis) - 2]
+        pads[int(axis) - 2] = (before + begin, after + shape[int(axis)] - end)
+    return {**settings, "pads": tuple(pads)}
 
 
 def _followers(layers: Mapping[str, CapturedLayer | ComparedLayer]) -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..numerics import to_dtype
 from .layouts import Shape
 
 Array = NDArray[Any]
@@ -117,6 +118,13 @@ def given(inputs: Any) -> Arguments:
     if not leaves:
         raise InputError("no input was given; a model needs at least one array")
     return found.filled([_array(leaf) for leaf in leaves])
+
+
+def rounded(inputs: Any, dtype: str) -> Arguments:
+    """Return inputs with floating-point values that a narrow dtype holds exactly."""
+    found = given(inputs)
+    leaves = [x if x.dtype.kind != "f" else to_dtype(x, dtype) for x in found.leaves()]
+    return found.filled(leaves)
 
 
 def _nested(value: Any) -> bool:

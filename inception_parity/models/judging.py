@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..comparison.comparing import (
     IDENTICAL,
@@ -14,12 +15,24 @@ from ..comparison.comparing import (
     measure,
     value_problem,
 )
-from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS, LIMIT_MODELS_FLOAT32
+from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS, LIMIT_TENSORS
+from ..diagnosis.suspect import SuspectLayer
 from ..numerics import UNIT_ROUNDOFF, relative_l2
 from ..traces.trace import Endpoint
+from .float32_inside import (
+    ARITHMETIC,
+    Fed,
+    Inside,
+    Side,
+    found_in_arithmetic,
+    found_inside,
+    may_differ,
+    name_of,
+)
 from .graph import ComparedLayer, squeezed
 from .recorder import ModelTrace
 
+MOST_INSIDE = 1e-5  # what float32 inside a layer may differ by at most; ten times what was measured
 MOST_AXES = 5  # of arrays that are compared with their axes in any order
 
 
@@ -34,17 +47,74 @@ class Judge:
 
     def __init__(self, a: ModelTrace, b: ModelTrace, floors: ModelTrace | None) -> None:
         self.a, self.b, self.floors = a, b, floors
+        self.inside: dict[str, Inside] = {}  # a's layer -> what of it is float32 in a float64 run
         self.exact = a.run.dtype == b.run.dtype == "float64"
+        self.dtype = max(a.run.dtype, b.run.dtype, key=lambda dtype: UNIT_ROUNDOFF[dtype])
 
     def limit(self, result: Comparison) -> float:
         """Return the relative L2 up to which a difference is rounding."""
         if self.exact:
             return LIMIT_FLOAT64
-        return LIMIT_MODELS_FLOAT32 if result.floor is None else LIMIT_FLOORS * result.floor
+        return LIMIT_TENSORS[self.dtype] if result.floor is None else LIMIT_FLOORS * result.floor
 
     def layers(self, one: ComparedLayer, other: ComparedLayer) -> Comparison:
         """Compare a layer of b with one of a."""
-        return self._compared(one.name, one.describe(), True, one.value, other.value)
+        result = self._compared(one.name, one.describe(), True, one.value, other.value)
+        if self.exact and result.fails and result.rel_l2 is not None:
+            found = self._float32_inside(one, other, result.rel_l2)
+            if found is not None:
+                self.inside[one.name] = found
+                result.verdict = ROUNDING
+        return result
+
+    def _float32_inside(
+        self, one: ComparedLayer, other: ComparedLayer, rel_l2: float
+    ) -> Inside | None:
+        """Return what of a matched layer is float32, if that is all by which the two differ.
+
+        In traces of which one went on with the other's values, the other one's inputs are what both
+        layers were given.
+        """
+        if rel_l2 > MOST_INSIDE or not self.may_be_inside(one, other):
+            return None
+        sides = [(self.a, one), (self.b, other)]
+        for fed_by, node in reversed(sides):
+            fed = self._inputs(fed_by, node)
+            if not fed:
+                continue
+            mine, theirs = (self._side(trace, each, fed) for trace, each in sides)
+            found = found_inside(mine, theirs)
+            if found is None:
+                found = found_in_arithmetic(mine, theirs, self._dtypes(one, other))
+            if found is not None:
+                return Inside(one.name, other.name, *found, rel_l2)
+        return None
+
+    def may_be_inside(self, one: ComparedLayer, other: ComparedLayer) -> bool:
+        """Return whether one of the two frameworks has float32 inside such an operation."""
+        dtypes = self._dtypes(one, other)
+        if dtypes[0] != dtypes[1] and other.kind in ARITHMETIC:
+            return True
+        return may_differ(
+            (self.a.run.backend, name_of(one.kind, one.settings)),
+            (self.b.run.backend, name_of(other.kind, other.settings)),
+        )
+
+    def _dtypes(self, one: ComparedLayer, other: ComparedLayer) -> tuple[str, str]:
+        return self.a.endpoints[one.value].dtype, self.b.endpoints[other.value].dtype
+
+    def _inputs(self, trace: ModelTrace, node: ComparedLayer) -> Fed:
+        return tuple(self._wide(trace, source) for source in node.sources[:1])
+
+    def _wide(self, trace: ModelTrace, name: str) -> NDArray[np.float64]:
+        return np.asarray(trace.array(name), dtype=np.float64)
+
+    def _side(self, trace: ModelTrace, node: ComparedLayer, fed: Fed) -> Side:
+        weights = {role: trace.weight(*where).astype(np.float64)
+                   for role, where in node.weights.items()}  # fmt: skip
+        seen = self._wide(trace, node.value)
+        layer = SuspectLayer(node.name, node.kind, fed, seen, None, node.settings, weights)
+        return Side(trace.run.backend, name_of(node.kind, node.settings), layer, seen)
 
     def rearranged(self, one: ComparedLayer, other: ComparedLayer) -> str:
         """Return how b's layer has the same values as a's in another shape; "" if it hasn't."""
@@ -98,7 +168,7 @@ class Judge:
         result.problem = value_problem(array, reference)
         if result.problem:
             return result
-        measure(result, array, reference.astype(np.float64), "float64" if self.exact else "float32")
+        measure(result, array, reference.astype(np.float64), self.dtype)
         if result.verdict != IDENTICAL and result.rel_l2 is not None:
             if result.floor is not None:
                 result.floors = result.rel_l2 / result.floor
@@ -113,7 +183,7 @@ class Judge:
         found = self.floors.array(name).astype(np.float64)
         if found.shape != truth.shape:
             return float("inf")
-        return max(UNIT_ROUNDOFF["float32"], relative_l2(found, truth) if truth.any() else 0.0)
+        return max(UNIT_ROUNDOFF[self.dtype], relative_l2(found, truth) if truth.any() else 0.0)
 
 
 def _shape(endpoint: Endpoint) -> str:

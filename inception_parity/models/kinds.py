@@ -30,22 +30,47 @@ def clip(low: Any, high: Any) -> Described:
     return "act", {"function": "clip", "low": low, "high": high}
 
 
-def reduction(reduce: str, axes: str, kind: str = "") -> Callable[[Call], Described]:
+def reduction(
+    reduce: str, axes: str, kind: str = "", keep: str = "keepdims keepdim keep_dims"
+) -> Callable[[Call], Described]:
     """Return what describes a mean or maximum over some axes.
 
     Args:
-        reduce: `mean` or `max`.
+        reduce: `mean`, `max` or `sum`.
         axes: the argument that has them.
         kind: what it is, if it isn't a global pool; `reduce` by default.
+        keep: the argument that says whether the axes are kept.
     """
 
     def described(call: Call) -> Described:
         where = sorted(call.axis(each) for each in np.ravel(call.get(axes, ())))
-        if len(where) > 0 and where == list(range(2, len(call.x.shape))):
+        every = list(range(2, len(call.x.shape)))
+        if reduce != "sum" and len(every) > 1 and where == every:
             return "global_pool", {"reduce": reduce}
-        return kind or reduce, {"axes": where}
+        kept = bool(call.get(keep)) or len(call.output.shape) == len(call.x.shape)
+        return kind or reduce, {"axes": where, "keep": kept}
 
     return described
+
+
+def whole_cut(
+    sizes: Sequence[int], output: Sequence[int], window: Settings, before: Any = None
+) -> list[tuple[int, int]]:
+    """Return what a transposed convolution cuts off its whole output on each side.
+
+    Args:
+        sizes: the input's, along the spatial axes.
+        output: the output's.
+        window: kernel, stride and dilation.
+        before: what is cut before; by default the smaller half.
+    """
+    found = []
+    for i, (size, out) in enumerate(zip(sizes, output, strict=True)):
+        reach = window["dilation"][i] * (window["kernel"][i] - 1) + 1
+        total = (int(size) - 1) * window["stride"][i] + reach - int(out)
+        first = max(0, total) // 2 if before is None else int(before[i])
+        found.append((first, total - first))
+    return found
 
 
 def adaptive_pool(output: Any, sizes: Sequence[int], reduce: str) -> Described:

@@ -43,6 +43,13 @@ def in_shared_layout(array: Array, tag: Tag) -> Array:
     return to_first(array) if tag == LAST and array.ndim > 2 else array
 
 
+def in_own_layout(array: Array, tag: Tag) -> Array:
+    """Undo `in_shared_layout`."""
+    if isinstance(tag, tuple) and array.ndim == 2:
+        return flat_to_last(array, tag)
+    return np.moveaxis(array, 1, -1) if tag == LAST and array.ndim > 2 else array
+
+
 def permuted(tag: Tag, order: Sequence[int]) -> Tag:
     """Return the layout after a transposition."""
     last = len(order) - 1

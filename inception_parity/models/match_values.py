@@ -107,11 +107,11 @@ class _Signatures:
         """Return whether a pair would contradict the order of the nearest pairs before the two."""
         backwards = {theirs: mine for mine, theirs in pairs.items()}
         before, _ = self.graph.before(other, backwards)
-        later = _reached(graph, one)
+        later = graph.reached([one])
         if any(backwards[name] in later for name in before):
             return True
         before, _ = graph.before(one, pairs)
-        later = _reached(self.graph, other)
+        later = self.graph.reached([other])
         return any(pairs[name] in later for name in before)
 
 
@@ -121,14 +121,3 @@ def _signature(graph: ModelGraph, name: str) -> tuple[int, float] | None:
     if array.dtype.kind != "f" or array.size < 2 or array.min() == array.max():
         return None
     return array.size, float(np.linalg.norm(array))
-
-
-def _reached(graph: ModelGraph, name: str) -> set[str]:
-    """Return a layer and all that is computed from it."""
-    found, todo = set(), [name]
-    while todo:
-        here = todo.pop()
-        if here not in found:
-            found.add(here)
-            todo += graph.followers[here]
-    return found

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..numerics import UNIT_ROUNDOFF
 from . import recurrent
 from .graph import ComparedLayer, ModelGraph
 from .match import Match
@@ -61,10 +62,12 @@ class Copied:
 def weight_differences(match: Match) -> list[WeightDifference]:
     """Return every array that differs between matched layers, in a's order."""
     found = []
+    dtypes = (match.a.trace.run.dtype, match.b.trace.run.dtype)
+    allowed = max(ROUNDED, *(2 * UNIT_ROUNDOFF[d] for d in dtypes))  # in which they are held
     for one, other, role, mine, theirs in _compared(match):
         if match.holds_fold(one, other):
             continue  # a folded norm's weights are in the convolution's
-        problem = _difference(role, mine, theirs, one.kind)
+        problem = _difference(role, mine, theirs, one.kind, allowed)
         if problem is not None:
             found.append(WeightDifference(one.name, other.name, role, *problem))
     return found
@@ -153,7 +156,7 @@ def _neutral(role: str, array: Array, kind: str) -> bool:
 
 
 def _difference(
-    role: str, mine: Array | None, theirs: Array | None, kind: str
+    role: str, mine: Array | None, theirs: Array | None, kind: str, allowed: float
 ) -> tuple[str, float | None, bool] | None:
     if mine is None or theirs is None:
         present = theirs if mine is None else mine
@@ -168,7 +171,7 @@ def _difference(
         return None
     norm = float(np.linalg.norm(wide))
     apart = float(np.linalg.norm(wide - other)) / norm if norm else float("inf")
-    if apart <= ROUNDED:
+    if apart <= allowed:
         return None
     return f"relative L2 {apart:.1e}{_rearranged(wide, other, norm)}", apart, True
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..errors import InputError
 from . import mx_recurrent
-from .capturer import Array, Capturer, Conditions, Watch, flattened
+from .capturer import Array, CannotRunError, Capturer, Conditions, Watch, flattened
 from .inputs import Arguments, Parameters, parameters_of
 from .mx_ops import OPERATIONS, short, value_of
 from .operations import ROLES, Call
@@ -31,6 +31,7 @@ class GluonCapturer(Capturer):
     """MXNet Gluon, where the block's parameters are."""
 
     name = "mx"
+    forces = True
 
     def versions(self) -> dict[str, str]:
         return {"mxnet": mxnet.__version__}
@@ -67,6 +68,8 @@ class GluonCapturer(Capturer):
                 _either(lambda: model(*self._call(model, _arrays(given, model))))
 
     def run(self, model: Any, given: Arguments, how: Conditions, recorder: Recorder) -> None:
+        if how.dtype == "bfloat16":
+            raise CannotRunError("MXNet has no bfloat16 outside of oneDNN; give another dtype")
         with _held(model, how), _imperative(model):
             given = _arrays(given, model)
             for tensor in given.leaves():
@@ -289,10 +292,19 @@ class _Watch(Watch):
         own_name = own.lower().removeprefix("_npi_").removeprefix("_npx_").removeprefix("_np_")
         path, block = self.name(own_name.strip("_"), part is not None and _is_layer(part))
         self.recorder.layer(path, kind, settings, fed, outputs, weights, block, own)
+        for made in outputs:
+            self.recorder.given_on(made, _fill)
+
+
+def _fill(made: Any, array: Array) -> Any:
+    made[:] = array
+    return made
 
 
 def _slot(operation: str, key: str, array: Array, x: Any) -> Slot:
     """Return a parameter's slot; a group norm here has one weight for each group."""
+    if operation == "deconvolution" and array.ndim > 1:
+        return Slot.transposed(key, array, (1, 0, *range(2, array.ndim)))
     channels = int(x.shape[1]) if len(x.shape) > 1 else 0
     if operation == "groupnorm" and channels > len(array):
         each = channels // len(array)

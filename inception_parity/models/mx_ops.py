@@ -38,8 +38,20 @@ def _window(call: Call, **dilation: Any) -> Settings:
 
 def _convolution(call: Call) -> Described:
     settings = _window(call, dilation=call.get("dilate") or 1)
-    kind = "conv" if call.name == "convolution" else "conv_transpose"
-    return kind, {**settings, "groups": int(call.get("num_group", 1))}
+    settings["groups"] = int(call.get("num_group", 1))
+    if call.name == "convolution":
+        return "conv", settings
+    before = kinds.per_axis(call.get("pad") or 0, len(settings["kernel"]))
+    sizes, output = call.x.shape[2:], call.output.shape[2:]
+    return "conv_transpose", {**settings, "pads": kinds.whole_cut(sizes, output, settings, before)}
+
+
+def _l2(call: Call) -> Described:
+    """Over all of an image, its channels at each place, or each channel's places."""
+    ndim = len(call.x.shape)
+    over = {"channel": (1,), "spatial": tuple(range(2, ndim))}
+    axes = over.get(str(call.get("mode", "instance")), tuple(range(1, ndim)))
+    return "l2_normalize", {"axes": axes, "eps": call.get("eps", 1e-10), "rule": "added"}
 
 
 def _pool(call: Call) -> Described:
@@ -114,6 +126,10 @@ OPERATIONS = Operations({
               beta=arg("beta", 0.75)),
     "concat concatenate": Op("concat", axis=axis("dim axis", 1)),
     "adaptiveavgpooling2d": _adaptive,
+    "l2normalization": _l2,
+    "depth_to_space": Op("depth_to_space", block=arg("block_size", int), order="DCR"),
+    "space_to_depth": Op("space_to_depth", block=arg("block_size", int), order="DCR"),
+    "sum": kinds.reduction("sum", "axis"),
     "mean": kinds.reduction("mean", "axis"),
     "max": kinds.reduction("max", "axis"),
     "pad": _pad,

@@ -1,4 +1,4 @@
-"""Captures any ONNX file: ONNX Runtime in float32, onnx's reference implementation in float64."""
+"""Captures any ONNX file: onnx's reference in float64 and bfloat16, ONNX Runtime in float32."""
 
 from __future__ import annotations
 
@@ -65,9 +65,11 @@ class OnnxCapturer(Capturer):
             for each in onnx_files.inputs(proto)
             if each.name in fed
         }
+        feed = dict(values)
         for name in places:
+            values[name] = _held(values[name])
             recorder.input(values[name])
-        found = _everything(proto, dict(values), how.dtype)
+        found = _everything(proto, feed, how.dtype)
         constants = _constants(proto)
         for node in proto.graph.node:
             _record(node, found, values, constants, recorder)
@@ -91,8 +93,9 @@ def _as_dtype(proto: Any, how: Conditions) -> Any:
     copy = as_dtype(proto, how.dtype)
     for tensor in copy.graph.initializer:
         if tensor.name in how.replaced:
-            wide = np.ascontiguousarray(how.replaced[tensor.name], dtype=how.dtype)
-            tensor.CopyFrom(numpy_helper.from_array(wide, tensor.name))
+            dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+            new = np.ascontiguousarray(how.replaced[tensor.name]).astype(dtype)
+            tensor.CopyFrom(numpy_helper.from_array(new, tensor.name))
     onnx_recurrent.name_outputs(copy.graph)
     return copy
 
@@ -100,9 +103,9 @@ def _as_dtype(proto: Any, how: Conditions) -> Any:
 def _everything(proto: Any, arrays: dict[str, Array], dtype: str) -> dict[str, Array]:
     """Run the model, and return every array that a node gives."""
     names = [name for node in proto.graph.node for name in node.output if name]
-    if dtype == "float64":
+    if dtype in ("float64", "bfloat16"):
         ran = reference(proto).run(None, arrays, intermediate=True)
-        return {name: np.asarray(ran[name]) for name in names if ran.get(name) is not None}
+        return {name: _held(ran[name]) for name in names if ran.get(name) is not None}
     known = {output.name for output in proto.graph.output}
     proto.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in known)
     options = session_options()
@@ -116,13 +119,19 @@ def _everything(proto: Any, arrays: dict[str, Array], dtype: str) -> dict[str, A
     return ran
 
 
+def _held(value: Any) -> Array:
+    """Return an array, bfloat16 as float32: only ONNX has it, NumPy hasn't."""
+    array = np.asarray(value)
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+
+
 def _constants(proto: Any) -> dict[str, Array]:
-    found = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
+    found = {t.name: _held(numpy_helper.to_array(t)) for t in proto.graph.initializer}
     for node in proto.graph.node:
         if node.op_type == "Constant":
             value = next((a.t for a in node.attribute if a.name == "value"), None)
             if value is not None:
-                found[node.output[0]] = numpy_helper.to_array(value)
+                found[node.output[0]] = _held(numpy_helper.to_array(value))
     return found
 
 

@@ -41,8 +41,14 @@ def _window(call: Call) -> Settings:
 
 
 def _convolution(call: Call) -> Described:
-    kind = "conv" if call.name == "Conv" else "conv_transpose"
-    return kind, {**_window(call), "groups": call.get("group", 1)}
+    settings = {**_window(call), "groups": call.get("group", 1)}
+    if call.name == "Conv":
+        return "conv", settings
+    flat, sizes = call.get("pads", ()), call.x.shape[2:]
+    before = None if call.get("auto_pad", "NOTSET").startswith("SAME") else \
+        (flat[: len(flat) // 2] or (0,) * len(sizes))  # fmt: skip
+    pads = kinds.whole_cut(sizes, call.output.shape[2:], settings, before)
+    return "conv_transpose", {**settings, "pads": pads}
 
 
 def _pool(call: Call) -> Described:
@@ -100,6 +106,9 @@ OPERATORS = Operations({
     "MaxPool AveragePool": _pool,
     "GlobalAveragePool": Op("global_pool", reduce="mean"),
     "GlobalMaxPool": Op("global_pool", reduce="max"),
+    "ReduceSum": Op(kinds.reduction("sum", "axes"), "x axes"),
+    "DepthToSpace": Op("depth_to_space", block=arg("blocksize", int), order=arg("mode", "DCR")),
+    "SpaceToDepth": Op("space_to_depth", block=arg("blocksize", int), order="DCR"),
     "ReduceMean": Op(kinds.reduction("mean", "axes"), "x axes"),
     "ReduceMax": Op(kinds.reduction("max", "axes"), "x axes"),
     "Gemm": Op(kinds.dense, "x weight bias"),

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..comparison.comparing import ROUNDING, Comparison
+from .float32_inside import Inside
 from .judging import Judge
 from .match import Match
 from .match_values import match_by_place, match_by_values
@@ -78,6 +79,20 @@ class Points:
         """Return what lies between the points."""
         guilty = {e.name for e in self.all if e.guilty}
         return find_regions(self.match, self.before, self.fails, guilty)
+
+    def maybe_inside(self) -> list[str]:
+        """Return the layers that differ, and may have float32 inside in one of the frameworks."""
+        if not self.judge.exact:
+            return []
+        return [
+            one.name for one, other in self.match.layers()
+            if (one.name in self.judge.inside or self.layers[one.name].fails)
+            and self.judge.may_be_inside(one, other)
+        ]  # fmt: skip
+
+    def inside(self) -> list[Inside]:
+        """Return the layers that differ by float32 inside alone."""
+        return [self.judge.inside[name] for name in self.match.pairs if name in self.judge.inside]
 
     def _is_layer(self, name: str) -> bool:
         return name in self.match.pairs and self.match.a.nodes[name].kind != "input"

@@ -17,6 +17,7 @@ from .capturer import Array, Capturer, Conditions, Watch, flattened
 from .inputs import Arguments, Parameters, parameters_of
 from .operations import ROLES, Call
 from .pt_functions import ALIASES, FUNCTIONS
+from .pt_recurrent import as_array
 from .recorder import Recorder, Slot
 
 
@@ -24,6 +25,7 @@ class TorchCapturer(Capturer):
     """PyTorch, eager, where the model is: on the CPU or a GPU."""
 
     name = "pt"
+    forces = True
 
     def versions(self) -> dict[str, str]:
         return {"torch": str(torch.__version__)}
@@ -51,7 +53,9 @@ class TorchCapturer(Capturer):
     def run(self, model: Any, given: Arguments, how: Conditions, recorder: Recorder) -> None:
         model = _eager(model)
         with _mode(model, how.training), _held(model, how), torch.no_grad():
-            tensors = _tensors(given.leaves(), model)
+            wanted = getattr(torch, how.dtype)
+            tensors = [t.to(wanted) if t.is_floating_point() else t
+                       for t in _tensors(given.leaves(), model)]  # fmt: skip
             given = given.filled(tensors)
             for tensor in tensors:
                 recorder.input(tensor)
@@ -62,9 +66,7 @@ class TorchCapturer(Capturer):
                 recorder.output(tensor)
 
     def convert(self, tensor: Any) -> Array:
-        tensor = tensor.detach().cpu()
-        array: Array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-        return array
+        return as_array(tensor)
 
 
 def _eager(model: Any) -> Any:
@@ -202,7 +204,7 @@ class _Watch(Watch, TorchFunctionMode):
             return
         arguments = FUNCTIONS.named(base, args) | kwargs
         weights = {
-            role: _slot(base, self.slots[id(value)], value.detach().cpu().numpy().copy())
+            role: _slot(base, self.slots[id(value)], as_array(value).copy())
             for role, value in arguments.items()
             if role in ROLES and id(value) in self.slots
         }
@@ -213,6 +215,8 @@ class _Watch(Watch, TorchFunctionMode):
         preparing = kind == "pad" or isinstance(part, torch.nn.MultiheadAttention)
         name, block = self.name(base, not preparing and _is_layer(part))
         self.recorder.layer(name, kind, settings, fed, outputs, weights, block, own)
+        for made in outputs:
+            self.recorder.given_on(made, lambda t, array: t.copy_(torch.from_numpy(array)))
 
 
 def _slot(function: str, path: str, array: Array) -> Slot:

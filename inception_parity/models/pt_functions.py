@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from . import kinds
 from .operations import Call, Described, Op, Operations, arg, axis
 
@@ -40,8 +42,12 @@ def _convolution(call: Call) -> Described:
     )  # fmt: skip
     settings["groups"] = call.get("groups", 1)
     if "transpose" in call.name:
-        settings["output_padding"] = kinds.per_axis(call.get("output_padding", 0), axes)
-        return "conv_transpose", settings
+        before = kinds.per_axis(call.get("padding", 0), axes)
+        sizes, output = call.x.shape[-axes:], call.output.shape[-axes:]
+        return "conv_transpose", {
+            **settings,
+            "pads": kinds.whole_cut(sizes, output, settings, before),
+        }
     return "conv", settings
 
 
@@ -84,6 +90,20 @@ def _gelu(call: Call) -> str:
     return "gelu_tanh" if call.get("approximate") == "tanh" else "gelu"
 
 
+def _factor(call: Call) -> int:
+    return int(call.get("factor upscale_factor downscale_factor"))
+
+
+def _normalize(call: Call) -> Described:
+    if float(call.get("p", 2.0)) != 2:
+        return call.name, {}
+    axes = [call.axis(axis) for axis in np.ravel(call.get("dim", 1))]
+    return "l2_normalize", {"axes": axes, "eps": call.get("eps", 1e-12), "rule": "length"}
+
+
+_MODES = {"replicate": "edge", "circular": "wrap"}  # as NumPy calls them
+
+
 def _dropout(call: Call) -> Described:
     return ("act", {"function": "dropout"}) if call.get("training") else ("dropout", {})
 
@@ -93,7 +113,7 @@ def _pad(call: Call) -> Described:
     flat = [int(side) for side in call.given["pad"]]
     pads = list(zip(flat[::2], flat[1::2], strict=True))[::-1]
     mode, fill = call.get("mode", "constant"), call.get("value", 0.0)
-    return "pad", {"pads": pads, "mode": mode, "fill": fill}
+    return "pad", {"pads": pads, "mode": _MODES.get(mode, mode), "fill": fill}
 
 
 FUNCTIONS = Operations({
@@ -138,6 +158,11 @@ FUNCTIONS = Operations({
     "celu": Op("act", "input alpha", function="celu", slope=arg("alpha", 1.0)),
     "cat": Op("concat", "tensors dim", axis=axis("dim", 0)),
     "mean": Op(kinds.reduction("mean", "dim axis"), "input dim keepdim"),
+    "sum": Op(kinds.reduction("sum", "dim axis"), "input dim keepdim"),
+    "normalize": Op(_normalize, "input p dim eps"),
+    "pixel_shuffle": Op("depth_to_space", "input factor", block=_factor, order="CRD"),
+    "pixel_unshuffle": Op("space_to_depth", "input factor", block=_factor, order="CRD"),
+    "flip": Op("flip", "input dims", axis=lambda call: int(np.ravel(call.get("dims"))[0])),
     "amax": Op(kinds.reduction("max", "dim axis", "amax"), "input dim keepdim"),
     "leaky_relu": Op(
         "act", "input negative_slope", function="leaky_relu", slope=arg("negative_slope", 0.01)

@@ -57,7 +57,7 @@ class Fused:
             return y.flip(1) if reverse else y
 
         weights = {
-            role: Slot(self.slots.get(id(array)), array.detach().cpu().numpy().copy())
+            role: Slot(self.slots.get(id(array)), as_array(array).copy())
             for role, array in zip(_ROLES, arrays, strict=False)
         }
         return Direction(weights, run, states, reverse)
@@ -120,10 +120,16 @@ def _places(fused: Fused) -> list[list[int]]:
     return [[layer * each + d for d in range(each)] for layer in range(fused.count)]
 
 
+def as_array(tensor: Any) -> Any:
+    """Return a tensor as NumPy's array, bfloat16, which it lacks, as float32."""
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
+
+
 def _run(fused: Fused, x: Any) -> Any:
     for places in _places(fused):
         x = _joined([fused.direction(place, ()).run(x) for place in places])
-    return x.detach().cpu().numpy()
+    return as_array(x)
 
 
 def _first(fused: Fused, y: Any) -> Any:

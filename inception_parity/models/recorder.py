@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..files import save_array
 from ..traces.trace import INPUT, Trace, TraceWriter
 from .layers import TRANSPARENT, CapturedLayer, Settings, frozen, plain
-from .layouts import FIRST, LAST, Tag, in_shared_layout, permuted
+from .layouts import FIRST, LAST, Tag, in_own_layout, in_shared_layout, permuted
 
 FORMAT = "inception-parity model 1"
 OUTPUT = "output"
@@ -50,6 +50,13 @@ class Slot:
         """Return the slot of a parameter whose axes the shared layout has in another order."""
         back = np.argsort(order)
         return cls(key, array.transpose(order), lambda shared: shared.transpose(back))
+
+    def plain(self) -> Slot:
+        """Return the slot with an array of NumPy's: float32 for bfloat16, which it lacks."""
+        if self.shared.dtype.name != "bfloat16":
+            return self
+        whole = None if self.whole is None else self.whole.astype(np.float32)
+        return replace(self, shared=self.shared.astype(np.float32), whole=whole)
 
     def put(self, array: Array, found: dict[Any, Array]) -> None:
         """Add a value to `found`, which has parameters in their framework's layout by their key."""
@@ -141,6 +148,7 @@ class Recorder:
         convert: a tensor -> its value as a NumPy array, not yet in the shared layout.
         progress: called with the name of each layer.
         turned: of each input whether it is channels-last.
+        forced: an endpoint -> the value, in the shared layout, that what follows it is given.
     """
 
     def __init__(
@@ -149,11 +157,14 @@ class Recorder:
         convert: Callable[[Any], Array],
         progress: Callable[[str], None] = lambda name: None,
         turned: Sequence[bool] = (),
+        forced: Mapping[str, Array] | None = None,
     ) -> None:
         self.writer = writer
         self.convert = convert
         self.progress = progress
         self.turned = turned
+        self.forced = dict(forced or {})
+        self._instead: dict[int, Array] = {}  # id of an output -> a forced value in its layout
         self.unknown: Tag = None  # the layout of a tensor with four axes that isn't known
         self.layers: dict[str, CapturedLayer] = {}
         self.slots: dict[tuple[str, str], Slot] = {}
@@ -225,13 +236,32 @@ class Recorder:
             tag = self._tag_after(output, kind, settings, inputs, data_format)
             files = {}
             for role, slot in (weights or {}).items():
+                slot = slot.plain()
                 files[role] = self._weight(slot.shared)
                 self.slots[endpoint, role] = slot
             made = CapturedLayer(endpoint, kind, settings, files, sources, block, own)
             self.layers[endpoint] = made
             leaf = kind not in TRANSPARENT
             self._write(endpoint, output, tag, made.describe(), sources, leaf)
+            if endpoint in self.forced:
+                value = self.forced.pop(endpoint).reshape(self.shared(output).shape)
+                self._instead[id(output)] = in_own_layout(value, tag)
             self.progress(endpoint)
+
+    def given_on(self, output: Any, put: Callable[[Any, Array], Any]) -> Any:
+        """Return what follows a layer instead of its output, which was recorded; usually the same.
+
+        Args:
+            output: what the layer returned.
+            put: makes a tensor like it that holds an array, or puts it into that tensor.
+        """
+        array = self._instead.pop(id(output), None)
+        if array is None:
+            return output
+        _, name, tag = self._known[id(output)]
+        made = put(output, np.ascontiguousarray(array))
+        self._known[id(made)] = (made, name, tag)
+        return made
 
     def whole(self, name: str, inputs: Sequence[Any], output: Any) -> None:
         """Record integers or booleans that were computed from an input: indices, a mask, …

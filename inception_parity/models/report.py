@@ -13,9 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ..comparison.comparing import Comparison, Report
-from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS, LIMIT_MODELS_FLOAT32
+from ..comparison.limits import LIMIT_FLOAT64, LIMIT_FLOORS, LIMIT_TENSORS
 from ..diagnosis import Diagnosis
 from ..errors import few
+from .float32_inside import Inside
 from .layers import in_words
 from .match import Match
 from .matched_weights import Copied, WeightDifference
@@ -57,6 +58,8 @@ class ModelReport:
         copied: which of a's weights were given to b, if that was asked for.
         points: what is known of the matched layers and outputs beyond the report.
         regions: layers without counterparts, between the matched ones.
+        inside: layers that differ by float32 inside a framework's operation alone.
+        apart: by how much the outputs differ, with what such layers do to them.
     """
 
     report: Report
@@ -68,6 +71,8 @@ class ModelReport:
     regions: list[Region]
     copied: Copied | None = None
     diagnoses: dict[str, Diagnosis] = field(default_factory=dict)
+    inside: list[Inside] = field(default_factory=list)
+    apart: float = 0.0
     alone: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -112,6 +117,7 @@ class ModelReport:
         _regions(say, self)
         _weights(say, self)
         _settings(say, self)
+        _float32_inside(say, self)
         _failure(say, self)
         _verdict(say, self)
 
@@ -210,6 +216,23 @@ def _settings(say: _Say, made: ModelReport) -> None:
     _list(say, lines)
 
 
+def _float32_inside(say: _Say, made: ModelReport) -> None:
+    if not made.inside:
+        return
+    groups: dict[tuple[str, str], list[Inside]] = {}
+    for found in made.inside:
+        groups.setdefault((found.what, found.where), []).append(found)
+    count = _counted(len(made.inside), "layer")
+    say(f"float32 inside {count}; with it, the outputs are {made.apart:.1e} apart", "dim")
+    lines = []
+    for (what, where), members in groups.items():
+        names = few([_both(found.a, found.b) for found in members], 3)
+        model = {"both": "both"}.get(where, f"the {where}")
+        most = max(found.rel_l2 for found in members)
+        lines.append(f"{what} of {model}: {names} ({most:.1e})")
+    _list(say, lines, MOST_REGIONS)
+
+
 def _failure(say: _Say, made: ModelReport) -> None:
     first, report = made.first, made.report
     if first is None:
@@ -266,7 +289,8 @@ def _numbers(endpoint: Comparison, made: ModelReport) -> str:
         return endpoint.numbers(f"limit {LIMIT_FLOAT64:.0e}")
     if endpoint.floors is not None:
         return endpoint.numbers(f"{endpoint.floors:.3g} floors, limit {LIMIT_FLOORS:g}")
-    return endpoint.numbers(f"limit {LIMIT_MODELS_FLOAT32:.0e}")
+    limit = max(LIMIT_TENSORS[trace.run.dtype] for trace in (made.a, made.b))
+    return endpoint.numbers(f"limit {limit:.0e}")
 
 
 def _verdict(say: _Say, made: ModelReport) -> None:

@@ -33,6 +33,7 @@ class KerasCapturer(Capturer):
     """Keras 3 on TensorFlow."""
 
     name = "tf"
+    forces = True
 
     def __init__(self) -> None:
         if keras.backend.backend() != "tensorflow":
@@ -75,7 +76,7 @@ class KerasCapturer(Capturer):
         images = any(how.turned) or "channels_last" in _data_formats(model).values()
         recorder.unknown = LAST if how.layout == "NHWC" and images else None
         with _held(model, how):
-            given = given.filled([tf.constant(array) for array in given.leaves()])
+            given = given.filled([_tensor(array, how.dtype) for array in given.leaves()])
             watch = _Watch(model, recorder)
             for tensor in given.leaves():
                 recorder.input(tensor)
@@ -116,6 +117,11 @@ def _held(model: Any, how: Conditions) -> Iterator[None]:
             layer._dtype_policy = own
         for variable, value, own in variables:
             variable._value, variable._dtype = value, own
+
+
+def _tensor(array: Array, dtype: str) -> Any:
+    tensor = tf.constant(array)
+    return tf.cast(tensor, dtype) if tensor.dtype.is_floating else tensor
 
 
 def _stated_inputs(model: Any) -> dict[str, Any] | None:
@@ -161,6 +167,10 @@ def _call(model: Any, given: Arguments, training: bool) -> Any:
     return model(packed, training=training)
 
 
+def _like(tensor: Any, array: Array) -> Any:
+    return tf.constant(array, tensor.dtype)
+
+
 def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
@@ -195,6 +205,8 @@ class _Watch(Watch):
                 with self.ignored():
                     given = {k: _text(v) for k, v in zip(attrs[::2], attrs[1::2], strict=False)}
                     self._operation(str(_text(kind)), inputs, given, outputs[0])
+                    if isinstance(outputs, list):
+                        outputs[0] = self.recorder.given_on(outputs[0], _like)
 
         base.__call__ = called
         op_callbacks.add_op_callback(operation)
@@ -250,7 +262,7 @@ class _Watch(Watch):
         finally:
             if fused is not None:
                 vars(layer)["activation"] = fused
-        return output
+        return self.recorder.given_on(output, _like)
 
     def _record(self, layer: Any, path: str, fed: list[Any], outputs: list[Any]) -> None:
         own = type(layer).__name__

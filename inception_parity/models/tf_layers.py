@@ -72,8 +72,24 @@ def _transposed(call: Call) -> Described:
     settings = kinds.window(
         call.given["kernel_size"], call.get("strides"), 0, call.get("dilation_rate")
     )
-    del settings["pads"]  # what is cut isn't known here
-    return "conv_transpose", {**settings, "padding": call.get("padding")}
+    last = call.get("data_format") == "channels_last"
+    shape = tuple(call.output.shape)
+    output = shape[1:-1] if last else shape[2:]
+    before = None if str(call.get("padding")).lower() == "same" else (0,) * len(output)
+    pads = kinds.whole_cut(_sizes(call), output, settings, before)
+    return "conv_transpose", {**settings, "groups": 1, "pads": pads}
+
+
+def _cropping(call: Call) -> Described:
+    pads = call.given["cropping"]
+    pads = pads if isinstance(pads[0], tuple) else (pads,)
+    sizes = _sizes(call)
+    ranges = {
+        str(i + 2): (before, size - after, 1)
+        for i, ((before, after), size) in enumerate(zip(pads, sizes, strict=True))
+        if before or after
+    }
+    return ("slice", {"ranges": ranges}) if ranges else ("identity", {})
 
 
 def _momentum(call: Call) -> float:
@@ -144,6 +160,10 @@ LAYERS = Operations({
     ),
     "UpSampling2D": Op("interpolate", scale_factor=arg("size"), mode=arg("interpolation")),
     "ZeroPadding#D": _zero_pad,
+    "Cropping#D": _cropping,
+    "UnitNormalization": Op(
+        "l2_normalize", axes=_axes, eps=1e-12, rule="length",
+    ),
     "Permute": Op("permute", order=lambda call: (0, *call.given["dims"])),
     "Rescaling": Op("affine", scale=arg("scale"), shift=arg("offset")),
     "Flatten": "flatten", "Reshape": "reshape", "Identity InputLayer": "identity",

@@ -55,6 +55,10 @@ def _pad(call: Call) -> Described:
     return kinds.zero_pad(pads, call.tag, fill=call.get("fill", 0.0))
 
 
+def _mirror(call: Call) -> Described:
+    return kinds.zero_pad(_numbers(call, "paddings"), call.tag, str(call.get("mode")).lower())
+
+
 def _strided(call: Call) -> Described:
     """Return what an index stands for, from the bits that say how each of its parts is meant."""
     bits = {
@@ -90,6 +94,13 @@ OPERATIONS = Operations({
     "MatMul": Op(kinds.dense, "x weight"),
     "MaxPool AvgPool": _pool,
     "ConcatV2": Op("concat", axis=axis("axis")),
+    "Sum": Op(kinds.reduction("sum", "axis"), "x axis"),
+    "DepthToSpace": Op("depth_to_space", block=arg("block_size", int), order="DCR"),
+    "SpaceToDepth": Op("space_to_depth", block=arg("block_size", int), order="DCR"),
+    "ReverseV2": Op(
+        "flip", "x axis", axis=lambda call: call.axis(np.ravel(_numbers(call, "axis"))[0])
+    ),
+    "MirrorPad": Op(_mirror, "x paddings"),
     "Mean": Op(kinds.reduction("mean", "axis"), "x axis"),
     "Max": Op(kinds.reduction("max", "axis"), "x axis"),
     "Transpose": Op("permute", "x perm", order=lambda call: _numbers(call, "perm")),

@@ -32,6 +32,8 @@ def model_record(made: ModelReport, exit_code: int) -> dict[str, Any]:
             "by_values": match.by_values, "by_place": match.by_place,
         },
         "regions": [asdict(region) for region in made.regions],
+        "float32_inside": [asdict(found) for found in made.inside],
+        "outputs_apart": made.apart,
         "undone": made.points.undone,
         "weights": [asdict(difference) for difference in made.weights],
         "settings": [asdict(difference) for difference in made.settings],

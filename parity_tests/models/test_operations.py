@@ -187,6 +187,36 @@ POOL = {"kernel": (3, 2), "stride": (2, 2), "pads": ((0, 0), (0, 0)), "ceil": Fa
             mxnet=("mxnet", "slice_axis", {"axis": 2, "begin": 1, "end": 5}),
         ),
         *across(
+            "mean", {"axes": (1, 3), "keep": True},
+            torch=("torch", "mean", (1, 3), {"keepdim": True}),
+            tf=("tf", "Mean", np.array([2, 3]), {"keep_dims": True}),
+            mxnet=("mxnet", "mean", {"axis": (1, 3), "keepdims": True}),
+            onnx=("onnx", "ReduceMean", np.array([1, 3]), {"keepdims": 1}),
+        ),
+        *across(
+            "depth_to_space", {"block": 2, "order": "DCR"},
+            tf=("tf", "DepthToSpace", {"block_size": 2}),
+            mxnet=("mxnet", "depth_to_space", {"block_size": 2}),
+            onnx=("onnx", "DepthToSpace", {"blocksize": 2}),
+        ),
+        *across(
+            "space_to_depth", {"block": 2, "order": "DCR"},
+            tf=("tf", "SpaceToDepth", {"block_size": 2}),
+            onnx=("onnx", "SpaceToDepth", {"blocksize": 2}),
+        ),
+        *across(
+            "act", {"function": "softmax", "axis": 3},
+            torch=("torch", "softmax", -1),
+            keras=("keras", "Softmax", {"axis": 2}),
+            mxnet=("mxnet", "softmax"),  # its default
+            onnx=("onnx", "Softmax", {"axis": 3}),
+        ),
+        *across(
+            "act", {"function": "hard_sigmoid", "slope": 0.2},
+            mxnet=("mxnet", "hard_sigmoid"),  # their defaults
+            onnx=("onnx", "HardSigmoid"),
+        ),
+        *across(
             "act", {"function": "relu6"},
             torch=("torch", "clamp", 0, 6),
             hardtanh=("torch", "hardtanh", 0.0, 6.0),

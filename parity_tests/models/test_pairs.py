@@ -12,14 +12,9 @@ pytestmark = pytest.mark.skipif(
 )
 PAIRS = list(all_pairs())
 FAULTS = [pytest.param(p, f, id=f"{p}-{f.name}") for p in PAIRS for f in p.faults]
-# Right ports whose constants are in float32 also in a float64 run.
-OTHERWISE = (
-    "gelu-pt-onnx", "gelu-pt-tf", "hard-sigmoid-pt-onnx", "hard-swish-pt-onnx",
-    "leaky-relu-pt-mx",
-)  # fmt: skip
 
 
-@pytest.mark.parametrize("pair", [p for p in PAIRS if str(p) not in OTHERWISE], ids=str)
+@pytest.mark.parametrize("pair", PAIRS, ids=str)
 def test_a_right_port_passes(pair: Pair) -> None:
     outcome = judged(pair)
     assert not outcome.fails, outcome.text
@@ -36,7 +31,7 @@ def test_a_faulty_port_is_explained_at_the_right_layer(pair: Pair, fault: Fault)
 WITH_WEIGHTS = [p for p in PAIRS if not p.options.get("copy_weights")]
 
 
-@pytest.mark.parametrize("pair", [p for p in WITH_WEIGHTS if str(p) not in OTHERWISE], ids=str)
+@pytest.mark.parametrize("pair", WITH_WEIGHTS, ids=str)
 def test_copied_weights_are_what_a_right_port_holds(pair: Pair) -> None:
     made = compared(pair, pair.port, copy_weights=True)
     assert not made.fails, made.text()
