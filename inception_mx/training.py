@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._mxnet import gluon, mxnet
+from .weights import _arrays
 
 Batches = Iterable[tuple[NDArray[Any], NDArray[Any]]]
 OnStep = Callable[[float, int], None]  # (mean loss of the batch, images classified correctly)
@@ -26,6 +27,7 @@ class Training:
         loss: of a network's outputs and the labels; None to test only.
         optimizer: over the network's parameters; None to test only.
         seed: of dropout.
+        lr_of: the learning rate of each step, by its number; None for the optimiser's own.
     """
 
     def __init__(
@@ -35,11 +37,13 @@ class Training:
         optimizer: mxnet.optimizer.Optimizer | None = None,
         *,
         seed: int = 0,
+        lr_of: Callable[[int], float] | None = None,
     ) -> None:
         self.network = network
         self.loss = loss
         self.optimizer = optimizer
         self.seed = seed
+        self.lr_of = lr_of
         self.parameters = network.collect_params()
         self.network.hybridize(static_alloc=True)
         if optimizer is not None:
@@ -55,6 +59,8 @@ class Training:
         """
         for step, (images, labels) in enumerate(batches, first_step):
             mxnet.random.seed(seed_of_step(self.seed, step))
+            if self.lr_of is not None and self.optimizer is not None:
+                self.trainer.set_learning_rate(self.lr_of(step))
             on_step(*self._train_step(*self._native(images, labels)))
 
     def _train_step(self, images: Any, labels: Any) -> tuple[float, int]:
@@ -119,6 +125,39 @@ class Training:
                 updater.states[index] = self.optimizer.create_state_multi_precision(index, weight)
                 updater.states_synced[index] = True
             _tuple(updater.states[index])[int(slot)][:] = mxnet.nd.array(array, dtype=array.dtype)
+
+
+def freeze(network: gluon.HybridBlock, frozen: Collection[str]) -> None:
+    """Train all arrays of a network but these, until it is called again.
+
+    A batch norm none of whose arrays is trained keeps its running statistics and normalises by
+    them, as in inference.
+
+    Args:
+        network: one of this package's; it is changed in place.
+        frozen: shared names of the arrays; none to train all.
+    """
+    arrays = _arrays(network)
+    for name, parameter in arrays.items():
+        if not name.endswith((".running_mean", ".running_var")):
+            parameter.grad_req = "null" if name in frozen else "write"
+    still = {
+        path
+        for path in {name.rpartition(".")[0] for name in arrays if name.endswith(".running_var")}
+        if all(
+            f"{path}.{name}" in frozen for name in ("weight", "bias") if f"{path}.{name}" in arrays
+        )
+    }
+
+    def visit(block: gluon.Block, path: str) -> None:
+        if isinstance(block, gluon.nn.BatchNorm):
+            block._kwargs["use_global_stats"] = path in still
+        if isinstance(block, gluon.HybridBlock):
+            block._clear_cached_op()
+        for name, child in block._children.items():
+            visit(child, f"{path}.{name}" if path else name)
+
+    visit(network, "")
 
 
 def seed_of_step(seed: int, step: int) -> int:

@@ -100,10 +100,11 @@ class BatchNorm2d(Module):
     In training, mean and variance are the batch's own, over n = N H W values, and
     running <- momentum running + (1 - momentum) batch. The variance is the mean
     square (/ n) here and in Keras and MXNet; PyTorch's running_var uses
-    / (n - 1) instead.
+    / (n - 1) instead. If it is `frozen`, training is no different from inference.
     """
 
     buffers = ("running_mean", "running_var")
+    frozen = False
 
     def __init__(self, channels: int, eps: float, scale: bool = True) -> None:
         super().__init__()
@@ -115,7 +116,7 @@ class BatchNorm2d(Module):
 
     def forward(self, x: Array) -> Array:
         mean, var = self.running_mean, self.running_var
-        if self.training:
+        if self.training and not self.frozen:
             mean = x.mean(axis=(0, 2, 3))
             var = ((x - mean[:, None, None]) ** 2).mean(axis=(0, 2, 3))
             for running, batch in ((self.running_mean, mean), (self.running_var, var)):

@@ -47,7 +47,7 @@ from .losses import LabelSmoothing, TrainingLoss
 from .optimizers import SGD, Adam, RMSProp
 from .preprocessing import Preprocess
 from .pretrained import load_preprocessing, load_pretrained
-from .training import Training
+from .training import Training, freeze
 from .weights import get_weights, set_weights
 
 __all__ = [
@@ -100,6 +100,7 @@ __all__ = [
     "ResNetReductionB",
     "Training",
     "TrainingLoss",
+    "freeze",
     "get_weights",
     "load_preprocessing",
     "load_pretrained",

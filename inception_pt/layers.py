@@ -25,6 +25,15 @@ ReLU = nn.ReLU
 Sequential = nn.Sequential
 
 
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch norm that is always in evaluation mode while it is `frozen`."""
+
+    frozen = False
+
+    def train(self, mode: bool = True) -> BatchNorm2d:
+        return super().train(mode and not self.frozen)
+
+
 class ConvBlock(nn.Module):
     """Convolution, optional batch norm, optional ReLU: children `conv`, `norm`, `act`.
 
@@ -66,7 +75,7 @@ class ConvBlock(nn.Module):
         require_positive(in_channels=in_channels, out_channels=out_channels)
         self.conv = Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
         self.norm = (
-            nn.BatchNorm2d(out_channels, eps=bn_eps, momentum=BN_MOMENTUM) if batch_norm else None
+            BatchNorm2d(out_channels, eps=bn_eps, momentum=BN_MOMENTUM) if batch_norm else None
         )
         if self.norm is not None and not bn_scale:
             self.norm.register_parameter("weight", None)

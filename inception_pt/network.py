@@ -26,8 +26,8 @@ class Network(nn.Module):
     head_classifiers: tuple[str, ...] = ()  # of its auxiliary heads, in the order of its outputs
     grid_layer: str  # returns the features of each place in the image
     pooled_layer: str  # returns what the classifier is given
-    num_features: int
-    if TYPE_CHECKING:  # TorchScript would read it
+    if TYPE_CHECKING:  # TorchScript would read the types, and can't
+        num_features: int
         options: dict[str, Any]
 
     def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:

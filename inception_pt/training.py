@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from .layers import BatchNorm2d
 
 Batches = Iterable[tuple[NDArray[Any], NDArray[Any]]]
 OnStep = Callable[[float, int], None]  # (mean loss of the batch, images classified correctly)
@@ -26,6 +28,7 @@ class Training:
         loss: of a network's outputs and the labels; None to test only.
         optimizer: over the network's parameters; None to test only.
         seed: of dropout.
+        lr_of: the learning rate of each step, by its number; None for the optimiser's own.
         autocast: compute convolutions and products in bfloat16; weights stay as they are.
         channels_last: keep arrays as (N, H, W, C) in memory, which is faster on CPUs.
     """
@@ -37,6 +40,7 @@ class Training:
         optimizer: torch.optim.Optimizer | None = None,
         *,
         seed: int = 0,
+        lr_of: Callable[[int], float] | None = None,
         autocast: bool = False,
         channels_last: bool = False,
     ) -> None:
@@ -45,6 +49,7 @@ class Training:
         self.loss = loss
         self.optimizer = optimizer
         self.seed = seed
+        self.lr_of = lr_of
         self.autocast = autocast
 
     def epoch(self, batches: Batches, on_step: OnStep, first_step: int = 0) -> None:
@@ -58,6 +63,9 @@ class Training:
         self.network.train()
         for step, (images, labels) in enumerate(batches, first_step):
             torch.manual_seed(seed_of_step(self.seed, step))
+            if self.lr_of is not None and self.optimizer is not None:
+                for group in self.optimizer.param_groups:
+                    group["lr"] = self.lr_of(step)
             on_step(*self._train_step(*self._native(images, labels)))
 
     def _train_step(self, images: Tensor, labels: Tensor) -> tuple[float, int]:
@@ -117,6 +125,25 @@ class Training:
             like, value = parameters[name], torch.from_numpy(np.array(array))
             # A count of steps is a scalar, which PyTorch keeps on the CPU.
             self.optimizer.state[like][slot] = value.to(like.device) if value.ndim else value
+
+
+def freeze(network: nn.Module, frozen: Collection[str]) -> None:
+    """Train all arrays of a network but these, until it is called again.
+
+    A batch norm none of whose arrays is trained keeps its running statistics and normalises by
+    them, as in inference.
+
+    Args:
+        network: one of this package's; it is changed in place.
+        frozen: shared names of the arrays; none to train all.
+    """
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name not in frozen)
+    for path, module in network.named_modules():
+        if isinstance(module, BatchNorm2d):
+            names = [f"{path}.{name}" for name, _ in module.named_parameters()]
+            module.frozen = all(name in frozen for name in names)
+            module.train(network.training)
 
 
 def seed_of_step(seed: int, step: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 from keras import KerasTensor, backend, layers, ops
 
@@ -16,6 +17,7 @@ PRECISION = 22  # bits of a weight after the point, as in Pillow
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 
 
+@keras.saving.register_keras_serializable("inception_tf")
 class Preprocess(layers.Layer):
     """From 8-bit RGB images to what a network takes.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -12,6 +12,8 @@ import numpy as np
 import tensorflow as tf
 from keras import KerasTensor, ops
 from numpy.typing import NDArray
+
+from .weights import _arrays, named_layers
 
 Batches = Iterable[tuple[NDArray[Any], NDArray[Any]]]
 OnStep = Callable[[float, int], None]  # (mean loss of the batch, images classified correctly)
@@ -29,6 +31,7 @@ class Training:
         loss: of a network's outputs and the labels; None to test only.
         optimizer: over the network's parameters; None to test only.
         seed: of dropout.
+        lr_of: the learning rate of each step, by its number; None for the optimiser's own.
     """
 
     def __init__(
@@ -38,11 +41,13 @@ class Training:
         optimizer: keras.optimizers.Optimizer | None = None,
         *,
         seed: int = 0,
+        lr_of: Callable[[int], float] | None = None,
     ) -> None:
         self.network = network
         self.loss = loss
         self.optimizer = optimizer
         self.seed = seed
+        self.lr_of = lr_of
         self.steps = _Steps(network, loss)
         self.steps.compile(optimizer, jit_compile=False)
         if optimizer is not None:
@@ -56,12 +61,14 @@ class Training:
             on_step: called after each step; what it raises ends the epoch.
             first_step: the first step's number, counted from the start of training.
         """
-        callback = _Callback(on_step, lambda step: self._seed(first_step + step))
+        callback = _Callback(on_step, lambda step: self._begin(first_step + step))
         with _unknown_length():
             self.steps.fit(self._native(batches), shuffle=False, verbose=0, callbacks=[callback])
 
-    def _seed(self, step: int) -> None:
-        """Make every dropout layer draw the masks of this step."""
+    def _begin(self, step: int) -> None:
+        """Set the learning rate, and make every dropout layer draw the masks of this step."""
+        if self.lr_of is not None and self.optimizer is not None:
+            self.optimizer.learning_rate = self.lr_of(step)
         for number, layer in enumerate(self.network._flatten_layers()):
             if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
                 layer.seed_generator.state.assign([seed_of_step(self.seed, step), number])
@@ -152,6 +159,26 @@ def _unknown_length() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Your input ran out of data")
         yield
+
+
+def freeze(network: keras.Model, frozen: Collection[str]) -> None:
+    """Train all arrays of a network but these, until it is called again.
+
+    A batch norm none of whose arrays is trained keeps its running statistics and normalises by
+    them, as in inference.
+
+    Args:
+        network: one of this package's; it is changed in place.
+        frozen: shared names of the arrays; none to train all.
+    """
+    arrays = _arrays(network)
+    for path, layer in named_layers(network):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            own = [f"{path}.{name}" for name in ("weight", "bias")]
+            layer.trainable = not all(name in frozen for name in own if name in arrays)
+    for name, variable in arrays.items():
+        if not name.endswith((".running_mean", ".running_var")):
+            variable.trainable = name not in frozen
 
 
 def seed_of_step(seed: int, step: int) -> int:

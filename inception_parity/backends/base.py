@@ -141,13 +141,17 @@ class TrainingAdapter(Adapter):
         return False
 
     @abstractmethod
-    def training(self, net: Any, recipe: Recipe, keep_gradients: bool = False) -> Any:
+    def training(
+        self, net: Any, recipe: Recipe, keep_gradients: bool = False,
+        lr_of: Callable[[int], float] | None = None,
+    ) -> Any:  # fmt: skip
         """Return the package's `Training` of a network, with loss and optimizer of the recipe.
 
         Args:
             net: the network; the recipe's frozen arrays are frozen in it.
             recipe: how it is trained.
             keep_gradients: whether `gradients` will be called, for which Keras must keep them.
+            lr_of: the learning rate of each step, by its number; None for the recipe's.
         """
 
     @abstractmethod

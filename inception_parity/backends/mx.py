@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from inception_mx._mxnet import gluon, mxnet
 
 from ..networks.catalogue import Network
-from ..traces.weights import is_statistic
 from .base import After, Before, Factors, TrainingAdapter, UnavailableError, wrap_method
 from .recipe import Recipe
 
@@ -92,18 +91,19 @@ class Backend(TrainingAdapter):
     def bn_unbiased(self) -> bool:
         return self.device == "gpu"  # cuDNN's
 
-    def training(self, net: Any, recipe: Recipe, keep_gradients: bool = False) -> Any:
+    def training(
+        self, net: Any, recipe: Recipe, keep_gradients: bool = False,
+        lr_of: Callable[[int], float] | None = None,
+    ) -> Any:  # fmt: skip
         import inception_mx
-        from inception_mx.weights import _arrays
 
-        for name, parameter in _arrays(net).items():
-            if not is_statistic(name):
-                parameter.grad_req = "null" if name in recipe.frozen else "write"
+        inception_mx.freeze(net, recipe.frozen)
         training = inception_mx.Training(
             net,
             inception_mx.TrainingLoss(recipe.label_smoothing, recipe.aux_weight),
             getattr(inception_mx, recipe.optimizer)(**recipe.settings),
             seed=recipe.seed,
+            lr_of=lr_of,
         )
         dropouts = [m for _, m, _ in self.modules(net) if self.dropout(m) is not None]
         if any("forward" in vars(module) for module in dropouts):

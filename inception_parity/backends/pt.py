@@ -94,16 +94,19 @@ class Backend(TrainingAdapter):
     def bn_unbiased(self) -> bool:
         return True
 
-    def training(self, net: Any, recipe: Recipe, keep_gradients: bool = False) -> Any:
+    def training(
+        self, net: Any, recipe: Recipe, keep_gradients: bool = False,
+        lr_of: Callable[[int], float] | None = None,
+    ) -> Any:  # fmt: skip
         import inception_pt
 
-        for name, parameter in net.named_parameters():
-            parameter.requires_grad_(name not in recipe.frozen)
+        inception_pt.freeze(net, recipe.frozen)
         return inception_pt.Training(
             net,
             inception_pt.TrainingLoss(recipe.label_smoothing, recipe.aux_weight),
             getattr(inception_pt, recipe.optimizer)(net.parameters(), **recipe.settings),
             seed=recipe.seed,
+            lr_of=lr_of,
             autocast=recipe.precision == "bfloat16",
             channels_last=recipe.channels_last,
         )

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from ..networks.catalogue import Network
 from ..traces.layout import nhwc_to_shared, shared_to_nhwc
-from ..traces.weights import is_statistic
 from .base import After, Before, Factors, TrainingAdapter, UnavailableError, wrap_method
 from .recipe import Recipe
 
@@ -112,13 +111,13 @@ class Backend(TrainingAdapter):
 
         module.call = call
 
-    def training(self, net: Any, recipe: Recipe, keep_gradients: bool = False) -> Any:
+    def training(
+        self, net: Any, recipe: Recipe, keep_gradients: bool = False,
+        lr_of: Callable[[int], float] | None = None,
+    ) -> Any:  # fmt: skip
         import inception_tf
-        from inception_tf.weights import _arrays
 
-        for name, variable in _arrays(net).items():
-            if not is_statistic(name):
-                variable.trainable = name not in recipe.frozen
+        inception_tf.freeze(net, recipe.frozen)
         with precision(net.dtype), tf.device(self.tf_device):
             training = inception_tf.Training(
                 net,
@@ -127,6 +126,7 @@ class Backend(TrainingAdapter):
                 ),
                 getattr(inception_tf, recipe.optimizer)(**recipe.settings),
                 seed=recipe.seed,
+                lr_of=lr_of,
             )
         if keep_gradients:
             self._keep_gradients(training)

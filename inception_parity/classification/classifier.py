@@ -115,7 +115,8 @@ def _of_training(path: Path, preprocessing: str | None) -> Classifier:
         return batch[0]
 
     shared = SharedWeights(plan.network, dict(plan.options), f"trained, {path.name}", start.weights)
-    names = names_of("", int(plan.options["num_classes"]))
+    count = int(plan.options["num_classes"])
+    names = plan.classes if len(plan.classes) == count else names_of("", count)
     called = f"of the training: {plan.height}x{plan.width}, {plan.pixels}"
     return Classifier(str(path), shared, prepare, called, names)
 

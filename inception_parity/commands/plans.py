@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,16 +78,19 @@ class PlanOptions(PlanFields):
     augment: str | None = None
     pixels: str | None = None
 
-    def plan(self, network: str, data: DataSet, **more: Any) -> Plan:
+    def plan(
+        self, network: str, data: DataSet, found: Mapping[str, Any] | None = None, **more: Any
+    ) -> Plan:
         """Return the plan of a new training, and refuse what can't be used.
 
         Args:
             network: its name.
             data: what to train on.
+            found: options of the weights that it begins with.
             more: other fields of its record.
         """
         known = catalogue.network(network)
-        by_data = {"in_channels": data.channels, "num_classes": len(data.classes)}
+        by_data = {"in_channels": data.channels, **(found or {}), "num_classes": len(data.classes)}
         options = known.resolve({**by_data, **parse_settings(self.settings)})
         if int(options["num_classes"]) < len(data.classes):
             raise InputError(
@@ -115,7 +118,7 @@ def plan_of(network: str, options: dict[str, Any], data: DataSet, **more: Any) -
     return Plan.make({
         "network": network, "options": options, "data": data.name, "data_digest": data.digest,
         "train_images": len(data.train), "test_images": len(data.test),
-        "height": height, "width": width, **more,
+        "classes": data.classes, "height": height, "width": width, **more,
     })  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 import typer
 
 from .. import errors, files, pretrained
+from ..conversion.converting import read
+from ..conversion.found import Claim
+from ..conversion.identifying import identify
 from ..conversion.named import shared_weights
 from ..data.feed import DataSet
 from ..errors import InputError
@@ -17,6 +21,7 @@ from ..report import bars
 from ..training import checkpoint
 from ..training import loop as trains
 from ..training.checkpoint import Checkpoint, Position
+from ..training.schedule import CONSTANT
 from . import err, out, print_json, print_line, stop
 from .arguments import parse_settings
 from .option_groups import command
@@ -34,6 +39,43 @@ class TrainOptions(PlanOptions):
     channels_last: bool | None = None
     threads: int | None = None
     device: str | None = None
+    freeze: list[str] | None = None
+    unfreeze_after: int | None = None
+    schedule: str | None = None
+    warmup: int | None = None
+    patience: int | None = None
+    num_classes: int | None = None
+
+    def given(self) -> dict[str, Any]:
+        named = super().given()
+        named.pop("num_classes", None)
+        return {**named, **({"freeze": tuple(self.freeze)} if self.freeze else {})}
+
+    def start(self, network: str | None, data: DataSet, say: Callable[[str], None]) -> Checkpoint:
+        """Return the checkpoint of a new training, and refuse what can't be used."""
+        if self.num_classes is not None:
+            words = [*(self.settings or ()), f"num_classes={self.num_classes}"]
+            return replace(self, num_classes=None, settings=words).start(network, data, say)
+        if self.init in (None, "d2l", "seeded"):
+            if network is None:
+                raise InputError("give a network, or --init with weights to begin with")
+            return trains.begin(self.plan(network, data))
+        asked = parse_settings(self.settings)
+        asked.pop("num_classes", None)
+        found = identify(Path(str(self.init)), Claim(network=network, settings=asked), say)
+        shared = read(found)
+        options = {
+            **shared.options,
+            **({"return_aux": False} if "return_aux" in shared.options else {}),
+        }
+        made = self.plan(shared.network, data, options)
+        shared, new = trains.fitting(replace(shared, options=options), made)
+        say(f"beginning with {self.init}: {found.title}")
+        for text in found.assumed:
+            say(f"assumed: {text}")
+        if new:
+            say(f"a new classifier for {made.options['num_classes']} classes: {', '.join(new)}")
+        return trains.begin(made, shared)
 
 
 @command("train")
@@ -50,7 +92,12 @@ def train_command(
     """Train a network on real data, with checkpoints, metrics and learning curves.
 
     The folder gets `checkpoint.safetensors`, `metrics.jsonl` (a line per epoch), `curves.png`,
-    and in the end `weights.safetensors`, which `check`, `evaluate` and `train --init` take.
+    `best.safetensors`, the weights of the best test accuracy so far, and in the end
+    `weights.safetensors`, which `check`, `evaluate` and `train --init` take.
+
+    --init also takes trained weights: a file of any library, or a name that `pretrained` lists. The
+    network and its options are the file's, and it gets a new classifier if it has other classes. To
+    train that alone, give --freeze all-but-head, and perhaps --unfreeze-after.
 
     A training may be stopped with Ctrl-C or killed at any moment. `train --resume FOLDER` goes on
     from its last checkpoint; on a CPU it reaches the same weights, bit for bit, as a training
@@ -77,16 +124,17 @@ def train_command(
         found = data.load_same(start.plan, watch.say)
     else:
         assert folder is not None
-        if network is None or data.data is None:
+        if data.data is None or (network is None and options.init in (None, "d2l", "seeded")):
             raise InputError("give a network and --data, or --resume with a training's folder")
         if (folder / checkpoint.FILE).exists():
             raise InputError(
                 f"{folder}: holds a training; go on with --resume, or give another folder"
             )
         files.refuse_full(folder)
-        catalogue.network(network)
+        if network is not None:
+            catalogue.network(network)
         found = data.load(watch.say, train_images)
-        start = trains.begin(options.plan(network, found))
+        start = options.start(network, found, watch.say)
     _train(start, found, folder, watch, every)
 
 
@@ -103,7 +151,7 @@ def _train(
             )
             if position.steps:
                 watch.say(f"going on after {position.epoch} epochs and {position.step} steps")
-            trains.train(start, data, folder, watch, every)
+            history = trains.train(start, data, folder, watch, every)
     except trains.StoppedError:
         err.print(f"stopped; to go on: inception-parity train --resume {folder}")
         raise typer.Exit(errors.INTERRUPTED) from None
@@ -116,6 +164,11 @@ def _train(
         if watch.asked:  # twice
             err.print(f"the last checkpoint is kept; to go on: train --resume {folder}")
         raise
+    if len(history) < plan.epochs:
+        print_line(
+            f"ended early: no better test accuracy in the {plan.tuning.patience} epochs after "
+            f"epoch {trains.best_epoch(history)}"
+        )
     print_line(f"{folder / trains.WEIGHTS}")
 
 
@@ -136,7 +189,17 @@ def _resumed(folder: Path, options: TrainOptions, **more: Any) -> Checkpoint:
     if options.settings:
         changed = {**plan.options, **parse_settings(options.settings)}
         asked["options"] = catalogue.network(plan.network).resolve(changed)
+    if options.num_classes is not None:
+        asked["options"] = {
+            **asked.get("options", plan.options),
+            "num_classes": options.num_classes,
+        }
     epochs = asked.pop("epochs", plan.epochs)
+    if epochs != plan.epochs and plan.tuning.schedule != CONSTANT:
+        raise InputError(
+            f"{folder}: its learning rate follows --schedule {plan.tuning.schedule} over "
+            f"{plan.epochs} epochs, which can't be changed now; begin another with --out"
+        )
     different = plan.differences(asked)
     if different:
         raise InputError(

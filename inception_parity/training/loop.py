@@ -9,7 +9,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,11 +19,13 @@ import numpy as np
 from .. import files
 from ..backends import Adapter, Job, adapter, loaded, trainable
 from ..backends.quiet import quiet
+from ..backends.recipe import Recipe
 from ..data.feed import DataSet, Feed
 from ..errors import InputError
 from ..networks import catalogue
 from ..plots import curves
 from ..traces import seeding, weights
+from ..traces.classifiers import for_classes
 from ..traces.weights import SharedWeights
 from . import checkpoint
 from .checkpoint import Checkpoint, Position
@@ -32,6 +34,7 @@ from .plan import Plan
 METRICS = "metrics.jsonl"
 CURVES = "curves.png"
 WEIGHTS = "weights.safetensors"
+BEST = "best.safetensors"
 LOCK = ".lock"
 
 
@@ -69,9 +72,20 @@ def initial(plan: Plan) -> SharedWeights:
         return seeding.xavier(plan.network, plan.options, plan.recipe.seed)
     if plan.init == "seeded":
         return seeding.seeded(plan.network, plan.options, plan.recipe.seed)
-    shared = weights.read(Path(plan.init))
+    return fitting(weights.read(Path(plan.init)), plan)[0]
+
+
+def fitting(shared: SharedWeights, plan: Plan) -> tuple[SharedWeights, list[str]]:
+    """Return weights with as many classes as the plan has, and the arrays that are new.
+
+    Raises:
+        InputError: they are another network's, or one with other options.
+    """
+    classes, new = int(plan.options["num_classes"]), list[str]()
+    if shared.network == plan.network and shared.options["num_classes"] != classes:
+        shared, new = for_classes(shared, classes, plan.recipe.seed)
     shared.require(plan.network, plan.options, plan.init)
-    return shared
+    return shared, new
 
 
 @contextlib.contextmanager
@@ -91,7 +105,7 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise InputError(f"{folder}: another process is training there") from error
-        for name in (checkpoint.FILE, METRICS, CURVES, WEIGHTS):
+        for name in (checkpoint.FILE, METRICS, CURVES, WEIGHTS, BEST):
             for left in folder.glob(f".{name}-*"):
                 left.unlink()
         yield
@@ -115,9 +129,27 @@ class _Run:
     every: float  # seconds between checkpoints
     backend: Adapter
     net: Any
-    training: Any
+    training: Any = None
+    recipe: Recipe | None = None  # of `training`
     written: float = field(default_factory=time.monotonic)
     ticked: float = field(default_factory=time.monotonic)
+
+    def begin(self, state: Mapping[str, Any] | None = None) -> None:
+        """Make what trains in this epoch, unless that is there; `state` is its optimizer's."""
+        recipe = self.plan.recipe_in(self.position.epoch)
+        if recipe != self.recipe:
+            by = trainable(self.backend)
+            self.training = by.training(self.net, recipe, lr_of=self.plan.lr_of())
+            self.recipe = recipe
+        if state is not None:
+            self.training.set_state(state)
+
+    def thaws(self) -> bool:
+        """Return whether this is where layers that were frozen begin to be trained."""
+        p, tuning = self.position, self.plan.tuning
+        return (
+            bool(p.epoch) and p.step == 0 and tuning.freezes(p.epoch - 1) > tuning.freezes(p.epoch)
+        )
 
     def save(self) -> None:
         """Write the checkpoint, unless training could never continue from such weights."""
@@ -151,6 +183,7 @@ class _Run:
 
     def epoch(self) -> None:
         """Train the rest of an epoch, test, and write the results."""
+        self.begin()
         p, total = self.position, self.plan.feed.steps(self.data.train)
         self.watch.begin(f"epoch {p.epoch + 1}/{self.plan.epochs}", total, p.step)
         self.ticked = time.monotonic()
@@ -177,9 +210,26 @@ class _Run:
         }
         self.position = Position(p.epoch + 1, 0, p.steps, history=[*p.history, record])
         self.ticked = time.monotonic()
+        if best_epoch(self.position.history) == record["epoch"]:
+            self.write_weights(BEST)
         self.save()
         self.report()
         self.watch.end(record)
+
+    def over(self) -> bool:
+        """Return whether the plan is at its end, or its patience."""
+        epoch, patience = self.position.epoch, self.plan.tuning.patience
+        if not patience or not epoch:
+            return epoch >= self.plan.epochs
+        return epoch >= min(self.plan.epochs, best_epoch(self.position.history) + patience)
+
+    def write_weights(self, name: str) -> None:
+        """Write the network's weights to a file of this name."""
+        plan = self.plan
+        provenance = f"trained in {catalogue.BACKENDS[plan.backend].title} on {plan.data}"
+        arrays = self.backend.get_weights(self.net)
+        trained = SharedWeights(plan.network, plan.options, provenance, arrays)
+        weights.write(self.folder / name, trained)
 
     def report(self) -> None:
         """Write metrics and curves from the whole history, so that resuming leaves no trace."""
@@ -188,6 +238,12 @@ class _Run:
         lines = "".join(json.dumps(record) + "\n" for record in self.position.history)
         files.write_whole(self.folder / METRICS, lines.encode())
         curves.draw(self.folder / CURVES, f"{title}, {plan.summary}", self.position.history)
+
+
+def best_epoch(history: Sequence[Mapping[str, Any]]) -> int:
+    """Return the epoch of the best test accuracy; among equals, of the smallest loss."""
+    best = max(history, key=lambda record: (record["test_accuracy"], -record["test_loss"]))
+    return int(best["epoch"])
 
 
 def evaluate(training: Any, feed: Feed, data: DataSet, watch: Watch) -> tuple[float, int]:
@@ -231,26 +287,28 @@ def train(
     """
     plan = start.plan
     backend, net = network_of(plan, plan.backend, start.weights)
-    training = trainable(backend).training(net, plan.recipe)
-    training.set_state(start.optimizer)
-    run = _Run(plan, replace(start.position), data, folder, watch, every, backend, net, training)
+    run = _Run(plan, replace(start.position), data, folder, watch, every, backend, net)
+    run.begin({} if run.thaws() else start.optimizer)
     if start.position.steps == 0:
         run.save()
-    while run.position.epoch < plan.epochs:
+    while not run.over():
         run.epoch()
-    provenance = f"trained in {catalogue.BACKENDS[plan.backend].title} on {plan.data}"
-    trained = SharedWeights(plan.network, plan.options, provenance, backend.get_weights(net))
-    weights.write(folder / WEIGHTS, trained)
+    run.write_weights(WEIGHTS)
     return run.position.history
 
 
-def begin(plan: Plan) -> Checkpoint:
+def begin(plan: Plan, shared: SharedWeights | None = None) -> Checkpoint:
     """Return the checkpoint of a training that hasn't made a step yet.
+
+    Args:
+        plan: of the training.
+        shared: weights to begin with; None for those that the plan names.
 
     Raises:
         InputError: the weight file can't be used, or is another network's.
     """
-    return Checkpoint(plan, Position(), initial(plan).arrays, {})
+    first = initial(plan) if shared is None else fitting(shared, plan)[0]
+    return Checkpoint(plan, Position(), first.arrays, {})
 
 
 def network_of(plan: Plan, name: str, arrays: Mapping[str, Any]) -> tuple[Adapter, Any]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from ..backends.recipe import Recipe
 from ..data.feed import AUGMENTATIONS, PIXELS, Feed
 from ..errors import InputError, nearest
 from ..networks import catalogue
+from ..traces.freezing import frozen_names
 from ..workers.processes import cores
+from .schedule import SCHEDULES, Tuning
 
 OPTIMIZERS = {"sgd": "SGD", "nesterov": "SGD", "adam": "Adam", "rmsprop": "RMSProp"}
 PRECISIONS = ("float32", "bfloat16")
@@ -21,7 +23,7 @@ DEFAULTS: dict[str, Any] = {
     "backend": "pt", "epochs": 10, "batch": 128, "optimizer": "sgd", "lr": None, "momentum": None,
     "weight_decay": 0.0, "label_smoothing": 0.0, "aux_weight": None, "init": "d2l", "seed": 0,
     "augment": "none", "pixels": "signed", "precision": "float32", "channels_last": False,
-    "threads": None, "device": "cpu",
+    "threads": None, "device": "cpu", "classes": (), **asdict(Tuning()),
 }  # fmt: skip
 LR = {"sgd": 0.1, "nesterov": 0.1, "adam": 1e-3, "rmsprop": 0.045}
 MOMENTUM = {"sgd": 0.0, "nesterov": 0.9}
@@ -55,6 +57,8 @@ class Plan:
     threads: int
     device: str
     recipe: Recipe
+    classes: tuple[str, ...] = ()  # their names, in the order of the logits
+    tuning: Tuning = field(default_factory=Tuning)
 
     @classmethod
     def make(cls, given: Mapping[str, Any]) -> Plan:
@@ -90,13 +94,24 @@ class Plan:
         else:
             del settings["momentum"]
         shared = {name: values.pop(name) for name in SHARED}
-        return cls(**values, recipe=Recipe(OPTIMIZERS[kind], settings, **shared))
+        own = {f.name: values.pop(f.name) for f in fields(Tuning) if f.name in values}
+        own["freeze"] = tuple(own.get("freeze", ()))
+        values["classes"] = tuple(values.get("classes", ()))
+        return cls(
+            **values, tuning=Tuning(**own), recipe=Recipe(OPTIMIZERS[kind], settings, **shared)
+        )
 
     def record(self) -> dict[str, Any]:
-        """Return the plan as a record."""
+        """Return the plan as a record; what older records lack isn't in it unless it is used."""
+        added = {"classes": (), **asdict(Tuning())}
+        return {k: v for k, v in self._record().items() if k not in added or v != added[k]}
+
+    def _record(self) -> dict[str, Any]:
         recipe, settings = asdict(self.recipe), self.recipe.settings
+        own = [f.name for f in fields(self) if f.name not in ("recipe", "tuning")]
         return {
-            **{f.name: getattr(self, f.name) for f in fields(self) if f.name != "recipe"},
+            **{name: getattr(self, name) for name in own},
+            **asdict(self.tuning),
             **{name: recipe[name] for name in SHARED},
             "optimizer": self.optimizer,
             "lr": settings["lr"],
@@ -110,7 +125,7 @@ class Plan:
 
     def differences(self, given: Mapping[str, Any]) -> list[str]:
         """Return, as text, where the plan has another value than was `given`."""
-        record = self.record()
+        record = self._record()
         return [
             f"{name.replace('_', '-')} {_text(record[name])}, but {_text(value)} was asked for"
             for name, value in given.items()
@@ -123,6 +138,18 @@ class Plan:
         if self.recipe.settings.get("nesterov"):
             return "nesterov"
         return self.recipe.optimizer.lower()
+
+    def recipe_in(self, epoch: int) -> Recipe:
+        """Return the recipe of an epoch, counted from 0, with what is frozen in it."""
+        if not self.tuning.freezes(epoch):
+            return self.recipe
+        frozen = frozen_names(self.network, self.options, self.tuning.freeze)
+        return replace(self.recipe, frozen=tuple(frozen))
+
+    def lr_of(self) -> Callable[[int], float] | None:
+        """Return the learning rate of each step, by its number; None where it never changes."""
+        steps = -(-self.train_images // self.recipe.batch)
+        return self.tuning.lr_of(float(self.recipe.settings["lr"]), self.epochs, steps)
 
     @property
     def summary(self) -> str:
@@ -155,14 +182,18 @@ def _require(values: Mapping[str, Any]) -> None:
         "pixels": PIXELS,
         "precision": PRECISIONS,
         "device": ("cpu", "gpu"),
+        "schedule": SCHEDULES,
     }
     for name, known in choices.items():
         if values[name] not in known:
             hint = nearest(values[name], known)
             wrong.append(f"--{name} {values[name]}{hint}, but should be one of {', '.join(known)}")
-    for name, least in {"epochs": 1, "batch": 1, "threads": 1, "seed": 0}.items():
+    least_of = {"epochs": 1, "batch": 1, "threads": 1, "seed": 0}
+    least_of |= {"unfreeze_after": 0, "warmup": 0, "patience": 0}
+    for name, least in least_of.items():
         if values[name] < least:
-            wrong.append(f"--{name} {values[name]}, but should be {least} or more")
+            flag = name.replace("_", "-")
+            wrong.append(f"--{flag} {values[name]}, but should be {least} or more")
     shares = {"momentum": 1.0, "label_smoothing": 1.0}  # less than that, not up to it
     limits = {**shares, "lr": math.inf, "weight_decay": math.inf, "aux_weight": math.inf}
     wrong += [
@@ -177,5 +208,9 @@ def _require(values: Mapping[str, Any]) -> None:
         wrong.append("--optimizer nesterov needs a --momentum of more than 0")
     if values["backend"] != "pt" and (values["precision"] != "float32" or values["channels_last"]):
         wrong.append("--precision bfloat16 and --channels-last are PyTorch's: give --backend pt")
+    if values["unfreeze_after"] and not values["freeze"]:
+        wrong.append("--unfreeze-after goes with --freeze")
     if wrong:
         raise InputError("\n  ".join(wrong))
+    if values["freeze"]:
+        frozen_names(values["network"], values["options"], values["freeze"])

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..backends import Adapter
 from ..backends.base import Factors
 from ..backends.recording import open_trace
+from ..traces.freezing import frozen_norms
 from ..traces.weights import is_statistic
 from ..workers.request import Train
 from .trial import FIRST, Trial, batches, dropout_factors
@@ -62,6 +63,10 @@ def record_oracle(
         return lambda shape: dropout_factors(recipe.seed, 0, path, shape, p)
 
     backend.control_dropout(net, factors_of)
+    still = frozen_norms(weights, recipe.frozen)
+    for path, module in net.named_modules():
+        if path in still:
+            module.frozen = True
     net.train()
 
     def derivative(given: Mapping[str, NDArray[Any]], number: int) -> NDArray[np.float64]:

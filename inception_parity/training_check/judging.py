@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ..comparison.comparing import IDENTICAL, ROUNDING, WRONG
 from ..comparison.limits import LIMIT_GRADIENT_NOISES, MOST_GRADIENT_NOISE
 from ..numerics import to_dtype
+from ..traces.freezing import frozen_norms
 from ..traces.trace import Trace
 from ..traces.weights import is_statistic
 from .derivatives import DIRECTIONS, IMAGES, direction, spread
@@ -251,11 +252,14 @@ class Comparer:
 
     def _frozen(self, trace: Trace) -> Judgement:
         """Compare what is frozen with what was loaded: bit for bit, in every dtype."""
-        frozen = self.trial.recipe.frozen
+        still = frozen_norms(self.weights, self.trial.recipe.frozen)
+        rest = [n for n in self.weights if is_statistic(n) and n.rpartition(".")[0] in still]
+        frozen = [*self.trial.recipe.frozen, *rest]
         judgement = self._empty("frozen", trace, "as loaded", len(frozen))
         judgement.limit = 0.0
         for name in frozen:
-            array = judgement.array(trace, f"weights.{self.trial.last}", name)
+            kind = "statistics" if is_statistic(name) else "weights"
+            array = judgement.array(trace, f"{kind}.{self.trial.last}", name)
             loaded = to_dtype(self.weights[name], trace.run.dtype)
             if array is not None and not np.array_equal(array, loaded):
                 apart = _apart(array, loaded, float(np.linalg.norm(loaded)))

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from ..backends import TrainingAdapter
 from ..backends.base import Factors
 from ..backends.recording import open_trace
+from ..traces.freezing import frozen_norms
 from ..traces.trace import TraceWriter
 from ..traces.weights import is_statistic
 from ..workers.request import Train
@@ -122,7 +123,11 @@ class _Observer:
         variance / n or / (n - 1).
         """
         m = self.backend.bn_momentum
+        still = frozen_norms(after, self.trial.recipe.frozen)
         for name, running in self.statistics.items():
+            if name.rpartition(".")[0] in still:
+                self.statistics[name] = after[name]
+                continue
             old, new = (w[name].astype(np.float64) for w in (self.before, after))
             batch = (new - m * old) / (1.0 - m)
             if name.endswith("running_var") and self.backend.bn_unbiased:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..backends.recipe import Recipe
 from ..errors import InputError, nearest
 from ..networks import catalogue
-from ..traces.weights import trained_names
+from ..traces.freezing import frozen_names
 
 # Powers of two, since MXNet's fused operators round to float32. Rates are small: at 2^-13 one step
 # of SGD moves the first norm of InceptionV2, with seeded weights, by 0.65 of its size, losses jump,
@@ -95,7 +95,7 @@ def make_trial(
         lr: learning rate; None for the preset's.
         batch: images in a step.
         steps: number of steps, each on other images.
-        frozen: layers, by their dotted names, whose arrays aren't trained.
+        frozen: layers, by their dotted names, whose arrays aren't trained, or `all-but-head`.
 
     Raises:
         InputError: no such optimizer or layer, or a number that can't be used.
@@ -111,14 +111,7 @@ def make_trial(
         raise InputError(f"batch {batch}, but should be 1 or more")
     if not 1 <= steps <= MOST_STEPS:
         raise InputError(f"steps {steps}, but should be 1 to {MOST_STEPS}")
-    names = trained_names(network, options)
-    chosen = []
-    for layer in frozen:
-        inside = [name for name in names if name.startswith(f"{layer}.")]
-        if not inside:
-            paths = {name.rpartition(".")[0] for name in names}
-            raise InputError(f"{network} has no layer {layer!r} to freeze{nearest(layer, paths)}")
-        chosen += inside
+    chosen = frozen_names(network, options, frozen)
     kind, settings = PRESETS[optimizer]
     if lr is not None:
         settings = {**settings, "lr": float(lr)}

@@ -199,6 +199,24 @@ def stale_in_mxnet(net: Any, training: Any) -> None:
     before(training, "epoch", begin)
 
 
+# A frozen batch norm that uses the batch's statistics, and keeps them.
+
+STEM = ("stem.conv.weight", "stem.norm.weight", "stem.norm.bias")
+
+
+def unfrozen_in_torch(net: Any, training: Any) -> None:
+    net.stem.norm.frozen = False
+
+
+def unfrozen_in_keras(net: Any, training: Any) -> None:
+    net.stem.norm.trainable = True
+    net.stem.norm.gamma.trainable = net.stem.norm.beta.trainable = False
+
+
+def unfrozen_in_mxnet(net: Any, training: Any) -> None:
+    net.stem.norm._kwargs["use_global_stats"] = False
+
+
 # A frozen layer that is trained.
 
 FROZEN = "conv3.conv.weight"
@@ -290,6 +308,12 @@ FAULTS = (
         "stale gradient not cleared",
         "gradient.K",
         {"pt": stale_in_torch, "tf": stale_in_keras, "mx": stale_in_mxnet},
+    ),
+    Fault(
+        "frozen batch norm in training mode",
+        "loss",
+        {"pt": unfrozen_in_torch, "tf": unfrozen_in_keras, "mx": unfrozen_in_mxnet},
+        frozen=STEM,
     ),
     Fault(
         "frozen layer trained",

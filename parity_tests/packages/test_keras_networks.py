@@ -240,6 +240,7 @@ BLOCKS = {
     "Block17": (6, 7, (8, 9, 10), 0.3, False, 0.5),
     "Block8": (6, 7, (8, 9, 10), 0.3, False, False, 0.5),
     "ResNetReductionB": (6, (7, 8), (9, 10), (1, 2, 3), False, 0.5),
+    "Preprocess": (9, (8, 7), "bicubic", False, (-1.0, 1.0), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)),
 }
 
 

@@ -167,7 +167,8 @@ def test_heads_are_refused_where_there_are_none(package, name):
 @pytest.mark.parametrize(
     ("name", "options", "text"),
     [
-        ("inception_v1", {"num_classes": 0}, "num_classes=0, but should be a positive"),
+        ("inception_v1", {"num_classes": -1}, "num_classes=-1, but should be a positive"),
+        ("inception_v1", {"num_classes": 0}, "use_aux=True, but should be False"),
         ("inception_v2", {"in_channels": 0}, "in_channels=0, but should be a positive"),
         ("fid_inception", {"num_classes": -1}, "num_classes=-1, but should be a positive"),
         ("bn_inception", {"pool_features": 0}, "out_channels=0, but should be a positive"),

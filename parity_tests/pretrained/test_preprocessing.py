@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -126,14 +127,15 @@ def test_a_pytorch_tensor_has_its_channels_first() -> None:
 
 
 @pytest.mark.slow  # Keras and TensorFlow compile a graph; the eager layer is tested above
-def test_a_keras_model_preprocesses_images_of_any_size() -> None:
+def test_a_keras_model_preprocesses_images_of_any_size(tmp_path: Path) -> None:
     kind = package("tf").Preprocess
     import keras
     import tensorflow as tf
 
     inputs = keras.Input((None, None, 3), dtype="uint8")
     steps = kind(**STEPS["torchvision-224"].settings())
-    model = keras.Model(inputs, steps(inputs))
+    keras.Model(inputs, steps(inputs)).save(tmp_path / "steps.keras")
+    model = keras.models.load_model(tmp_path / "steps.keras")
     assert model.output_shape == (None, 224, 224, 3)
     again = kind.from_config(steps.get_config())
     pictures = list(photographs(1))

@@ -72,6 +72,38 @@ def test_frameworks_agree_in_training(preset: str, tmp_path: Path) -> None:
         assert np.abs(moved).max() > 1e-3
 
 
+STEM = ("stem.conv.weight", "stem.norm.weight", "stem.norm.bias")
+
+
+@pytest.mark.parametrize("preset", ["momentum", "adam"])
+def test_frozen_batch_norm_keeps_its_statistics_in_every_framework(
+    preset: str, tmp_path: Path
+) -> None:
+    trial = headed.trial(preset, frozen=STEM)
+    traces, oracle = trained(trial, tmp_path, ("float64", "float32"), graph=preset == "momentum")
+    rows = judge(traces, oracle, headed.weights(), trial)
+    assert [row for row in rows if row.fails] == []
+    frozen = [row for row in rows if row.quantity == "frozen"]
+    assert {(row.total, row.verdict) for row in frozen} == {(5, IDENTICAL)}
+    for trace in (*traces.values(), oracle):
+        for name, loaded in headed.weights().items():
+            endpoint = f"statistics.1 {name}"
+            if endpoint in trace.endpoints:
+                same = np.array_equal(trace.array(endpoint), loaded)
+                assert same == name.startswith("stem."), (trace.run.backend, name)
+
+
+def test_frozen_batch_norm_that_moved_is_reported(tmp_path: Path) -> None:
+    trial = headed.trial(frozen=STEM)
+    trace = headed.train("pt", trial, tmp_path / "pt")
+    oracle = headed.oracle(trial, tmp_path / "np")
+    loaded = headed.weights()
+    changed = {**loaded, "stem.norm.running_mean": loaded["stem.norm.running_mean"] + 1e-6}
+    rows = judge({("pt", "float64"): trace}, oracle, changed, trial)
+    (frozen,) = [row for row in rows if row.quantity == "frozen"]
+    assert frozen.wrong == ("stem.norm.running_mean",)
+
+
 def test_float32_is_shown_next_to_float64(tmp_path: Path) -> None:
     trial = headed.trial()
     traces, oracle = trained(trial, tmp_path, ("float64", "float32"))
