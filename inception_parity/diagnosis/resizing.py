@@ -14,6 +14,8 @@ from .interpolation import RULES
 from .precision import rounded
 from .suspect import Candidate, SuspectLayer
 
+_WRITTEN = ("centres", "corners", "aligned", "antialiased", "nearest", "nearest-centres")
+
 
 def another_rule(layer: SuspectLayer) -> Iterator[Candidate]:
     """Resized by another rule or to another size, possibly with float32 inside."""
@@ -58,8 +60,11 @@ def in_float32(layer: SuspectLayer) -> Iterator[Candidate]:
 def _as_reference(layer: SuspectLayer) -> str:
     """Return how the layer's framework resizes as the reference does."""
     height, width = layer.get("size")
-    name = "resize-centres" if layer.get("rule") == "centres" else "resize-corners"
-    return fix(layer, name, size=(height, width), height=height, width=width)
+    rule = str(layer.get("rule"))
+    name = f"resize-{rule}" if rule in _WRITTEN else "resize-rule"
+    return fix(
+        layer, name, size=(height, width), height=height, width=width, rule=RULES.get(rule, rule)
+    )
 
 
 def _limit_in_float32(layer: SuspectLayer) -> float:

@@ -160,7 +160,7 @@ def _run(
         own = Run(title, {}, capturer.name, how.dtype, "cpu", "propagated", given, held)
         writer.close(own, recorded(capturer.versions()), seconds)
     read = ModelTrace.read(folder)
-    return ModelTrace(**{**vars(read), "slots": recorder.slots, "home": home})
+    return ModelTrace(**{**vars(read), "slots": recorder.slots, "forced": how.forced, "home": home})
 
 
 def _replaced(

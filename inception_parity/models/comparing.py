@@ -181,10 +181,11 @@ def _judged(
     of_a, of_b = graph_of(a), graph_of(b)
     judge = Judge(a, b, floors)
 
-    def agree(one: str, other: str) -> bool:
-        return not judge.layers(of_a.nodes[one], of_b.nodes[other]).fails
+    def folds(one: str, other: str, before: str) -> bool:
+        mine, theirs = of_a.nodes[one], of_b.nodes[other]
+        return judge.folds(mine, theirs, (of_a if mine.kind == "norm" else of_b).nodes[before])
 
-    return Points.of(match_graphs(of_a, of_b, corrections, agree), judge)
+    return Points.of(match_graphs(of_a, of_b, corrections, folds), judge)
 
 
 def _behind_float32(
@@ -193,7 +194,8 @@ def _behind_float32(
     """Judge what follows layers with float32 inside without the error that these make.
 
     One model goes on with the other's values behind such layers: first behind all that may be, then
-    behind those that turn out to be. Behind a mistake it keeps its own, so that it shows.
+    behind those that turn out to be. Behind a mistake it keeps its own, so that it shows: also
+    behind one that showed no more, since it had been given the other's values.
     """
     names = points.maybe_inside()
     if not names or not points.fails:
@@ -203,7 +205,9 @@ def _behind_float32(
     if traces is None:
         return points
     found = _judged(*traces, corrections, None)
-    spoilt = found.match.a.reached(e.name for e in found.all if e.guilty)
+    wrong = [e.name for e in found.all if e.guilty]
+    wrong += [n for n in names if n not in found.layers or found.layers[n].fails]
+    spoilt = found.match.a.reached(wrong)
     kept = [name for name in names if name in found.judge.inside and name not in spoilt]
     if kept == names:
         return found
@@ -235,7 +239,8 @@ def _settings(match: Match) -> list[SettingDifference]:
             names = [n for n in one.settings if n in other.settings and not _same(n, one, other)]
             pairs = {n: (plain(one.settings[n]), plain(other.settings[n])) for n in names}
         else:
-            pairs = {} if match.holds_fold(one, other) else {"kind": (one.kind, other.kind)}
+            alike = match.holds_fold(one, other) or (one.is_dense and other.is_dense)
+            pairs = {} if alike else {"kind": (one.kind, other.kind)}
         found += [SettingDifference(one.name, other.name, n, *both) for n, both in pairs.items()]
     return found
 

@@ -15,8 +15,9 @@ from ..diagnosis.arrays import CannotComputeError
 from ..diagnosis.forward import compute
 from ..diagnosis.suspect import Finding, distance
 from ..errors import few
+from .float32_inside import exact, may_differ, name_of
 from .graph import ComparedLayer, ModelGraph, squeezed
-from .judging import Judge
+from .judging import MOST_INSIDE, Judge
 from .match import Match
 from .regions import Before, places
 from .report import ModelReport
@@ -82,7 +83,7 @@ def _region_causes(match: Match, before: Before, suspect: SuspectLayer) -> list[
     """
     other, left = match.pairs.get(suspect.name), 0.0
     if other is not None:
-        fed = [np.asarray(match.b.trace.array(source), dtype=np.float64)
+        fed = [np.asarray(match.b.trace.given_on(source), dtype=np.float64)
                for source in match.b.nodes[other].sources]  # fmt: skip
         try:
             found = compute(suspect.fed(*fed))
@@ -112,13 +113,24 @@ def _called(graph: ModelGraph, names: Sequence[str]) -> str:
 
 
 def _reference_layer(a: ModelGraph, one: ComparedLayer) -> SuspectLayer:
-    """Return a layer of a with nothing observed yet."""
-    *inputs, reference = (
-        np.asarray(a.trace.array(name), dtype=np.float64) for name in (*one.sources, one.value)
+    """Return a layer of a with nothing observed yet.
+
+    Where a's framework has float32 inside such a layer, its reference is the exact output.
+    """
+    inputs = tuple(np.asarray(a.trace.given_on(n), dtype=np.float64) for n in one.sources)
+    reference = np.asarray(a.trace.array(one.value), dtype=np.float64)
+    layer = SuspectLayer(
+        one.name, one.kind, inputs, reference, None, one.settings, _weights(a, one)
     )
-    return SuspectLayer(
-        one.name, one.kind, tuple(inputs), reference, None, one.settings, _weights(a, one)
-    )
+    name = name_of(one.kind, one.settings)
+    if a.trace.run.dtype != "float64" or not may_differ((a.trace.run.backend, name)):
+        return layer
+    try:
+        found = exact(layer, name, str(one.settings.get("rule", "")))
+    except (CannotComputeError, KeyError, TypeError, ValueError, IndexError):
+        return layer
+    near = found.shape == reference.shape and distance(found, reference) <= MOST_INSIDE
+    return replace(layer, reference=found) if near else layer
 
 
 def _weights(graph: ModelGraph, node: ComparedLayer) -> dict[str, Array]:

@@ -42,9 +42,10 @@ TABLE = Path(__file__).with_suffix(".toml")
 # In units of float32's roundoff: MXNet's GELU was off by 2 of its input, TensorFlow's resize by
 # 2 of the largest value.
 UNITS = 4
+POSITIONS = "the positions"
 ARITHMETIC = ("add", "sub", "mul", "div")
 RESIZES = ("resize", "interpolate", "ResizeBilinear")
-RULES = ("corners", "centres", "aligned")  # those that TensorFlow computes in float32
+RULES = ("corners", "centres", "aligned")  # those that are computed in float32
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def _version(side: Side, spec: Side, rule: str) -> str | None:
                     continue
                 if slack is None and distance(side.seen, value) <= LIMIT_FLOAT64:
                     return what
-                whole = what != "a part of the operation"
+                whole = what not in ("a part of the operation", POSITIONS)
                 if slack is None or (whole and not _fits(side.seen)):
                     continue
                 if _within(side.seen, value, slack):
@@ -175,6 +176,9 @@ def _versions(
         if inside == "resize":
             slack = UNITS * UNIT_ROUNDOFF["float32"] * np.abs(x).max()
             yield "the resize", _resized(x, size, rule, True), slack
+        elif inside == "positions":  # of which the last of n is off by up to n / 2 units
+            slack = max(x.shape[2:]) * UNIT_ROUNDOFF["float32"] * np.abs(x).max()
+            yield POSITIONS, _resized(x, size, rule, True), slack
         return
     plain = _computed(layer, name, frozenset())
     yield "", plain, None

@@ -50,6 +50,12 @@ class ComparedLayer:
     inputs: tuple[str, ...]
     sources: tuple[str, ...]
 
+    @property
+    def is_dense(self) -> bool:
+        """Whether it is a dense layer, or one written as a 1x1 convolution of a single pixel."""
+        pixel = self.kind == "conv" and len(self.shape) == 2 and self.settings.get("groups") == 1
+        return self.kind == "dense" or (pixel and set(self.settings["kernel"]) == {1})
+
     def describe(self) -> str:
         """Return the kind with its settings."""
         return describe(self.kind, self.settings)
@@ -101,19 +107,22 @@ class ModelGraph:
         return found
 
     def kernel(self, name: str) -> tuple[int, ...]:
-        """Return the shape of a node's kernel, or () without one; a norm's scale isn't one."""
+        """Return the shape of a node's kernel without trailing ones; () if it has none.
+
+        A norm's scale isn't one.
+        """
         node = self.nodes[name]
         if "weight" not in node.weights or node.kind == "norm":
             return ()
         layer, role = node.weights["weight"]
         slot = self.trace.slots.get((layer, role))
-        return tuple((slot.shared if slot else self.trace.weight(layer, role)).shape)
+        return squeezed((slot.shared if slot else self.trace.weight(layer, role)).shape)
 
     def digest(self, node: ComparedLayer) -> tuple[tuple[int, ...], bytes] | None:
         """Return what distinguishes weights: the shape, and a hash of a float32 copy."""
         if node.name not in self._digests and "weight" in node.weights:
             array = np.ascontiguousarray(self.array(node, "weight"), dtype=np.float32)
-            self._digests[node.name] = array.shape, hashlib.sha256(array.data).digest()
+            self._digests[node.name] = squeezed(array.shape), hashlib.sha256(array.data).digest()
         return self._digests.get(node.name)
 
     def array(self, node: ComparedLayer, role: str) -> Array | None:

@@ -29,6 +29,7 @@ from .float32_inside import (
     may_differ,
     name_of,
 )
+from .folding import Fold
 from .graph import ComparedLayer, squeezed
 from .recorder import ModelTrace
 
@@ -48,6 +49,7 @@ class Judge:
     def __init__(self, a: ModelTrace, b: ModelTrace, floors: ModelTrace | None) -> None:
         self.a, self.b, self.floors = a, b, floors
         self.inside: dict[str, Inside] = {}  # a's layer -> what of it is float32 in a float64 run
+        self._folds: dict[tuple[str, str], Fold] = {}  # by a's layer and b's: folded in float32
         self.exact = a.run.dtype == b.run.dtype == "float64"
         self.dtype = max(a.run.dtype, b.run.dtype, key=lambda dtype: UNIT_ROUNDOFF[dtype])
 
@@ -67,6 +69,17 @@ class Judge:
                 result.verdict = ROUNDING
         return result
 
+    def folds(self, one: ComparedLayer, other: ComparedLayer, before: ComparedLayer) -> bool:
+        """Return whether of two layers one is a batch norm, and the other both it and `before`."""
+        if one.kind == "norm":
+            fold = Fold(self.a, before, one, self.b, other)
+        else:
+            fold = Fold(self.b, before, other, self.a, one)
+        if self.exact and fold.holds():
+            self._folds[one.name, other.name] = fold
+            return True
+        return not self.layers(one, other).fails
+
     def _float32_inside(
         self, one: ComparedLayer, other: ComparedLayer, rel_l2: float
     ) -> Inside | None:
@@ -77,6 +90,11 @@ class Judge:
         """
         if rel_l2 > MOST_INSIDE or not self.may_be_inside(one, other):
             return None
+        fold = self._folds.get((one.name, other.name))
+        if fold is not None:
+            where = "second" if fold.within is self.b else "first"
+            inside = Inside(one.name, other.name, where, "the folded weights", rel_l2)
+            return inside if fold.explains() else None
         sides = [(self.a, one), (self.b, other)]
         for fed_by, node in reversed(sides):
             fed = self._inputs(fed_by, node)
@@ -92,6 +110,8 @@ class Judge:
 
     def may_be_inside(self, one: ComparedLayer, other: ComparedLayer) -> bool:
         """Return whether one of the two frameworks has float32 inside such an operation."""
+        if (one.name, other.name) in self._folds:
+            return True
         dtypes = self._dtypes(one, other)
         if dtypes[0] != dtypes[1] and other.kind in ARITHMETIC:
             return True
@@ -104,7 +124,8 @@ class Judge:
         return self.a.endpoints[one.value].dtype, self.b.endpoints[other.value].dtype
 
     def _inputs(self, trace: ModelTrace, node: ComparedLayer) -> Fed:
-        return tuple(self._wide(trace, source) for source in node.sources[:1])
+        sources = node.sources[:1]
+        return tuple(np.asarray(trace.given_on(name), dtype=np.float64) for name in sources)
 
     def _wide(self, trace: ModelTrace, name: str) -> NDArray[np.float64]:
         return np.asarray(trace.array(name), dtype=np.float64)

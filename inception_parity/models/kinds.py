@@ -222,6 +222,13 @@ def taken(where: int, index: int, call: Call) -> Described:
     return "slice", {"axis": call.axis(where), "index": -1 if index == size - 1 else index}
 
 
+def resize(call: Call, rule: str, size: Sequence[int]) -> Described:
+    """Return a resize of images to (height, width); one without a known rule is as it is called."""
+    if not rule or len(size) != 2:
+        return call.name, {}
+    return "resize", {"rule": rule, "size": tuple(int(side) for side in size)}
+
+
 def number(value: Any) -> float:
     """Return the number that an array of one element holds."""
     return float(np.ravel(value)[0])

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from ..errors import InputError, nearest
 from .graph import ComparedLayer, ModelGraph
 
-ROUNDS = 4  # how far the surroundings are looked at
+ROUNDS = 12  # how far the surroundings are looked at: beyond a block of those that are alike
+SURROUNDINGS = 8.0  # what surroundings that are the same that far count
 LEAST = 3.0  # two layers with less in common are no pair
 
 # Kinds that may have been confused with each other by mistake.
@@ -102,7 +103,7 @@ def match_graphs(
     a: ModelGraph,
     b: ModelGraph,
     corrections: Corrections | None = None,
-    agree: Callable[[str, str], bool] = lambda one, other: False,
+    folds: Callable[[str, str, str], bool] = lambda one, other, before: False,
 ) -> Match:
     """Match the layers of two graphs.
 
@@ -111,7 +112,8 @@ def match_graphs(
         b: the other.
         corrections: the user's: a's layer -> b's, or None if it needs no counterpart; under
             the key None, b's layers that need none.
-        agree: tells whether a's layer and b's give the same values; asked if that decides.
+        folds: tells whether of a's layer and b's one is a batch norm, and the other both that
+            and the third layer, which is before it.
 
     Raises:
         InputError: a correction names a layer that isn't there, or one twice.
@@ -130,7 +132,7 @@ def match_graphs(
         [*without_a, *without_b],
         given=list(pairs),
     )
-    _fold(match, agree)
+    _fold(match, folds)
     return match
 
 
@@ -239,7 +241,7 @@ class _Finder:
         score += len(words[0] & words[1]) / max(1, len(words[0] | words[1]))
         score += 2.0 if one.name == other.name else 0.0
         labels = zip(a.labels[one.name], b.labels[other.name], strict=True)
-        score += sum(mine == theirs for mine, theirs in labels)
+        score += SURROUNDINGS / (2 * ROUNDS) * sum(mine == theirs for mine, theirs in labels)
         return score - 4 * abs(a.depth[one.name] - b.depth[other.name])
 
     def _score(self, one: str, other: str) -> float:
@@ -269,6 +271,8 @@ class _Finder:
 
 
 def _family(node: ComparedLayer) -> str:
+    if node.is_dense:
+        return "dense"
     return _FAMILIES.get(node.kind, node.kind)
 
 
@@ -316,11 +320,11 @@ def _depths(graph: ModelGraph) -> dict[str, float]:
     return {name: value / deepest for name, value in depth.items()}
 
 
-def _fold(match: Match, agree: Callable[[str, str], bool]) -> None:
+def _fold(match: Match, folds: Callable[[str, str, str], bool]) -> None:
     """Pair a batch norm with the convolution that it was folded into, as exporters do.
 
-    The convolution before the norm then has no counterpart: what it alone gives, the
-    other model never computes. Where the values differ the norm may as well be missing.
+    The convolution before the norm then has no counterpart: what it alone gives, the other
+    model never computes. Where neither values nor weights agree the norm may as well be missing.
     """
     a, b = match.a, match.b
     for graph, other, alone, partners in (
@@ -339,7 +343,7 @@ def _fold(match: Match, agree: Callable[[str, str], bool]) -> None:
             ):
                 continue
             one, two = (name, partner) if graph is a else (partner, name)
-            if agree(one, two):
+            if folds(one, two, before):
                 alone.remove(name)
                 alone.append(before)
                 match.folded[before] = name

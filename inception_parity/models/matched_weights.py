@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..numerics import UNIT_ROUNDOFF
 from . import recurrent
-from .graph import ComparedLayer, ModelGraph
+from .graph import ComparedLayer, ModelGraph, squeezed
 from .match import Match
 
 Array = NDArray[Any]
@@ -115,7 +115,14 @@ def _arrays(
             theirs = match.b.array(other, role)
             if one.kind == "prelu" and mine is not None and theirs is not None:
                 mine = _shared_by(mine, theirs.shape)
-            yield one, other, role, mine, theirs
+            yield one, other, role, _as_written(mine, theirs), theirs
+
+
+def _as_written(mine: Array | None, theirs: Array | None) -> Array | None:
+    """Return a's kernel as b has it, if one is (out, in) and the other (out, in, 1, 1)."""
+    if mine is None or theirs is None or squeezed(mine.shape) != squeezed(theirs.shape):
+        return mine
+    return mine.reshape(theirs.shape)
 
 
 def _shared_by(slopes: Array, shape: tuple[int, ...]) -> Array:
@@ -141,7 +148,7 @@ def _compared(
             if one.kind == "prelu" and first is not None and second is not None:
                 larger = max(first.shape, second.shape, key=lambda s: (len(s), s))
                 first, second = _shared_by(first, larger), _shared_by(second, larger)
-            yield one, other, role, first, second
+            yield one, other, role, _as_written(first, second), second
 
 
 def _held(graph: ModelGraph, node: ComparedLayer) -> dict[str, Array]:

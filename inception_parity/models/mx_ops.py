@@ -87,6 +87,15 @@ def _pad(call: Call) -> Described:
     return kinds.zero_pad(pads, None, call.get("mode", "constant"), call.get("constant_value", 0.0))
 
 
+def _resize(call: Call) -> Described:
+    """Return a resize by its rule; bilinear aligns the corners unless told otherwise."""
+    if call.name == "upsampling":
+        rule = "nearest" if call.get("sample_type") == "nearest" else ""
+    else:
+        rule = "aligned" if call.get("align_corners", True) else "centres"
+    return kinds.resize(call, rule, call.output.shape[2:])
+
+
 def _slice_axis(call: Call) -> Described:
     where = int(call.given["axis"]) % len(call.x.shape)
     part = slice(call.get("begin"), call.get("end"))
@@ -132,7 +141,7 @@ OPERATIONS = Operations({
     "sum": kinds.reduction("sum", "axis"),
     "mean": kinds.reduction("mean", "axis"),
     "max": kinds.reduction("max", "axis"),
-    "pad": _pad,
+    "pad": _pad, "upsampling bilinearresize2d": _resize,
     "index": lambda call: kinds.indexed(call.given.get("key"), call),
     "slice_axis": _slice_axis,
     "slice slice_like basic_indexing": "slice",

@@ -82,6 +82,30 @@ def _gather(call: Call) -> Described:
     return kinds.taken(where, int(indices), call)
 
 
+_LINEAR = {
+    "half_pixel": "centres", "pytorch_half_pixel": "centres", "align_corners": "aligned",
+    "asymmetric": "corners",
+}  # fmt: skip
+_NEAREST = {("asymmetric", "floor"): "nearest", ("half_pixel", "round_prefer_ceil"):
+            "nearest-centres", ("half_pixel", "round_prefer_floor"): "nearest-centres"}  # fmt: skip
+
+
+def _resize(call: Call) -> Described:
+    """Return a resize by its rule; before opset 11 positions are those of corners."""
+    mode = str(call.get("mode", "nearest")).removeprefix("bi")
+    usual = "half_pixel" if call.name == "Resize" else "asymmetric"
+    where = str(call.get("coordinate_transformation_mode", usual))
+    rounding = "round_prefer_floor" if call.name == "Resize" else "floor"
+    rule = _LINEAR.get(where, "") if mode == "linear" else ""
+    if mode == "nearest":
+        rule = _NEAREST.get((where, str(call.get("nearest_mode", rounding))), "")
+    elif mode == "cubic" and _LINEAR.get(where) == "centres":
+        rule = "bicubic" if float(call.get("cubic_coeff_a", -0.75)) == -0.75 else ""
+    if call.get("antialias"):
+        rule = {"centres": "antialiased", "bicubic": "bicubic-antialiased"}.get(rule, "")
+    return kinds.resize(call, rule, call.output.shape[2:])
+
+
 def _axes_from(call: Call) -> tuple[int, ...]:
     ndim = len(call.x.shape)
     return kinds.last_axes(call, ndim - int(call.get("axis", -1)) % ndim)
@@ -132,4 +156,5 @@ OPERATORS = Operations({
     "Transpose": Op("permute", order=arg("perm", ())),
     "Clip": Op(_clip, "x min max"),
     "Pad": Op(_pad, "x pads fill"),
+    "Resize": Op(_resize, "x roi scales sizes"), "Upsample": Op(_resize, "x scales"),
 })  # fmt: skip

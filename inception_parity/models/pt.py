@@ -216,7 +216,11 @@ class _Watch(Watch, TorchFunctionMode):
         name, block = self.name(base, not preparing and _is_layer(part))
         self.recorder.layer(name, kind, settings, fed, outputs, weights, block, own)
         for made in outputs:
-            self.recorder.given_on(made, lambda t, array: t.copy_(torch.from_numpy(array)))
+            self.recorder.given_on(made, _fill)
+
+
+def _fill(made: Any, array: Array) -> Any:
+    return made.copy_(torch.tensor(array))
 
 
 def _slot(function: str, path: str, array: Array) -> Slot:

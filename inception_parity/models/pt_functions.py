@@ -90,6 +90,27 @@ def _gelu(call: Call) -> str:
     return "gelu_tanh" if call.get("approximate") == "tanh" else "gelu"
 
 
+_RESIZES = {
+    "nearest": "nearest", "nearest-exact": "nearest-centres", "bilinear": "centres",
+    "bicubic": "bicubic", "area": "area",
+}  # fmt: skip
+
+
+def _resize(call: Call) -> Described:
+    """Return a resize by its rule; a factor that isn't that of the sizes has none of ours."""
+    before, after = (tuple(int(side) for side in t.shape[2:]) for t in (call.x, call.output))
+    factors = kinds.per_axis(call.get("scale_factor", 1), len(before))
+    exact = call.get("scale_factor") is None or call.get("recompute_scale_factor") or all(
+        side * factor == made for side, factor, made in zip(before, factors, after, strict=True)
+    )  # fmt: skip
+    rule = _RESIZES.get(str(call.get("mode", "nearest")), "")
+    if call.get("align_corners"):
+        rule = "aligned" if rule == "centres" else ""
+    elif call.get("antialias"):
+        rule = {"centres": "antialiased", "bicubic": "bicubic-antialiased"}.get(rule, "")
+    return kinds.resize(call, rule, after) if exact else _as_given(call)
+
+
 def _factor(call: Call) -> int:
     return int(call.get("factor upscale_factor downscale_factor"))
 
@@ -188,4 +209,5 @@ FUNCTIONS = Operations({
         "input dim index",
     ),
     "narrow": "slice",
+    "interpolate": Op(_resize, "input size scale_factor mode align_corners"),
 })  # fmt: skip

@@ -87,6 +87,7 @@ class ModelTrace(Trace):
     inputs: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     slots: Mapping[tuple[str, str], Slot] = field(default_factory=dict, repr=False)
+    forced: Mapping[str, Array] = field(default_factory=dict, repr=False)
     home: Home | None = field(default=None, repr=False)
 
     @classmethod
@@ -122,6 +123,11 @@ class ModelTrace(Trace):
             raise InputError(f"{file}: not a record of layers (it has no {error})") from error
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise InputError(f"{file}: not a record of layers ({error})") from error
+
+    def given_on(self, name: str) -> Array:
+        """Return what follows an endpoint was given: its value, unless another one was forced."""
+        value = self.array(name)
+        return self.forced[name].reshape(value.shape) if name in self.forced else value
 
     def weight(self, layer: str, role: str) -> Array:
         """Return an array of a layer's weights, in the shared layout."""

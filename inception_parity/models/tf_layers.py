@@ -129,6 +129,20 @@ def _relu(call: Call) -> Described:
     return kinds.clip(0.0, high)
 
 
+_RESIZES = {"nearest": "nearest", "bilinear": "centres", "bicubic": "bicubic-table"}
+
+
+def _resize(call: Call) -> Described:
+    """Return a resize by its rule. Enlarged by a whole factor, both rules of the nearest agree."""
+    rule = _RESIZES.get(str(call.get("interpolation")), "")
+    if call.name == "Resizing":
+        rule = "nearest-centres" if rule == "nearest" else rule
+        if call.get("antialias") or call.get("crop_to_aspect_ratio"):
+            rule = ""
+    last = call.get("data_format") == "channels_last"
+    return kinds.resize(call, rule, call.output.shape[1:3] if last else call.output.shape[2:])
+
+
 def _zero_pad(call: Call) -> Described:
     pads = call.given["padding"]
     pads = pads if isinstance(pads[0], tuple) else (pads,)
@@ -158,7 +172,7 @@ LAYERS = Operations({
     "GroupNormalization": lambda call: kinds.group_norm(
         int(call.given["groups"]), call.given["epsilon"], call
     ),
-    "UpSampling2D": Op("interpolate", scale_factor=arg("size"), mode=arg("interpolation")),
+    "UpSampling2D Resizing": _resize,
     "ZeroPadding#D": _zero_pad,
     "Cropping#D": _cropping,
     "UnitNormalization": Op(

@@ -76,6 +76,20 @@ def _strided(call: Call) -> Described:
     return kinds.indexed(tuple(key), call)
 
 
+_RESIZES = {"ResizeBilinear": "corners", "ResizeNearestNeighbor": "nearest"}
+_HALF_PIXEL = {"corners": "centres", "nearest": "nearest-centres", "": "bicubic-table"}
+
+
+def _resize(call: Call) -> Described:
+    """Return a resize by its rule; TensorFlow 1's, without half pixels, is its own default."""
+    rule = _RESIZES.get(call.name, "")
+    if call.get("align_corners"):
+        rule = "aligned" if rule == "corners" else ""
+    elif call.get("half_pixel_centers"):
+        rule = _HALF_PIXEL[rule]
+    return kinds.resize(call, rule, call.output.shape[1:3])
+
+
 def _lrn_size(call: Call) -> int:
     return 2 * int(call.given["depth_radius"]) + 1
 
@@ -100,6 +114,7 @@ OPERATIONS = Operations({
     "ReverseV2": Op(
         "flip", "x axis", axis=lambda call: call.axis(np.ravel(_numbers(call, "axis"))[0])
     ),
+    "ResizeBilinear ResizeNearestNeighbor ResizeBicubic": _resize,
     "MirrorPad": Op(_mirror, "x paddings"),
     "Mean": Op(kinds.reduction("mean", "axis"), "x axis"),
     "Max": Op(kinds.reduction("max", "axis"), "x axis"),

@@ -216,9 +216,14 @@ def test_a_resize_in_float32_and_what_is_computed_from_it_pass() -> None:
     assert not made.fails, made.text()
     assert [found.what for found in made.inside] == ["the resize", "the arithmetic"]
     made = judged(original, Torch(True))
-    assert made.fails
+    assert made.outputs_fail, made.text()
+    assert made.points.undone == []  # what follows isn't given the right values
+    assert made.inside == []
     assert made.first is not None
     assert "resize" in made.first.name
+    assert made.diagnosis is not None
+    assert made.diagnosis.cause is not None
+    assert made.diagnosis.cause.cause == "resize"
 
 
 def test_kept_traces_are_judged_alike() -> None:

@@ -98,7 +98,6 @@ def test_another_eps_in_the_file_is_found(tmp_path: Path) -> None:
 
 
 def test_a_folded_batch_norm_is_compared_with_its_convolution(tmp_path: Path) -> None:
-    """Its weights are rounded to float32 in the file, so it agrees in float32 only."""
     net = original()
     file = exported(net, tmp_path / "net.onnx", fold=True)
     made = compare(net, file, X, dtype="float32")
@@ -107,6 +106,25 @@ def test_a_folded_batch_norm_is_compared_with_its_convolution(tmp_path: Path) ->
     assert made.match.pairs["1"] == "0"
     file = exported(net, tmp_path / "other.onnx", fold=True, eps=1e-1)
     assert compare(net, file, X, dtype="float32").fails
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_norm_folded_in_float32_passes_in_float64_and_an_error_in_it_does_not(
+    tmp_path: Path, swapped: bool
+) -> None:
+    net = original()
+    file = exported(net, tmp_path / "net.onnx", fold=True)
+    made = compare(file, net, X) if swapped else compare(net, file, X)
+    assert not made.fails, made.text()
+    assert [(f.where, f.what) for f in made.inside] == [
+        ("first" if swapped else "second", "the folded weights")
+    ]
+    assert 1e-9 < made.apart < 1e-6
+    net[5].weight.data[2, 3] *= 1 + 1e-6  # behind it, and less than what folding does
+    made = compare(file, net, X) if swapped else compare(net, file, X)
+    assert made.first is not None
+    assert made.first.name == "5"
+    assert compare(original(), exported(original(), tmp_path / "b.onnx", True, 1.005e-3), X).fails
 
 
 def test_a_file_is_not_changed_and_weights_are_copied(tmp_path: Path) -> None:

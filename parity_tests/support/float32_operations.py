@@ -71,6 +71,7 @@ def mxnet_runs() -> tuple[Runs, dict[str, str]]:
         "selu": lambda: nd.LeakyReLU(x, act_type="selu"),
         "clip": lambda: nd.clip(x, -0.3, 0.7),
         "hard_sigmoid": lambda: nd.hard_sigmoid(x, alpha=1 / 6, beta=0.5),
+        "resize": lambda: nd.contrib.BilinearResize2D(x, height=SIZE[0], width=SIZE[1]),
         "layer_norm": lambda: nd.LayerNorm(x, one, zero, eps=0.1),
         "group_norm": lambda: nd.GroupNorm(x, one[:3], zero[:3], num_groups=3, eps=0.1),
     }

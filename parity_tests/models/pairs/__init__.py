@@ -10,7 +10,7 @@ from importlib import import_module
 
 from .pair import Fault, Outcome, Pair, compared, judged
 
-FAMILIES = ("recurrences", "norms", "activations", "attentions", "rearrangements")
+FAMILIES = ("recurrences", "norms", "activations", "attentions", "rearrangements", "resizes")
 
 __all__ = ["FAMILIES", "Fault", "Outcome", "Pair", "all_pairs", "compared", "judged"]
 
