@@ -130,8 +130,8 @@ def _class_names(
 ) -> Sequence[str]:
     """Return a name for each logit: the training's, or those of an entry of the index."""
     count = int(shared.options["num_classes"])
-    if trained is not None and len(trained.classes) == count:
-        return trained.classes
+    if trained is not None and trained.classes and len(trained.classes) <= count:
+        return (*trained.classes, *names_of("", count)[len(trained.classes) :])
     return names_of(entry.classes if entry else "", count)
 
 

@@ -26,7 +26,7 @@ class Inputs:
         height: of the images.
         width: of the images.
         pixels: one of PIXELS.
-        classes: their names, in the order of the logits; empty if they aren't known.
+        classes: names of the first logits, in their order; of all unless --num-classes was larger.
     """
 
     height: int

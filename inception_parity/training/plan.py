@@ -163,8 +163,7 @@ class Plan:
     @property
     def inputs(self) -> Inputs:
         """What the network expects when it is trained."""
-        named = len(self.classes) == int(self.options["num_classes"])
-        return Inputs(self.height, self.width, self.pixels, self.classes if named else ())
+        return Inputs(self.height, self.width, self.pixels, self.classes)
 
     @property
     def feed(self) -> Feed:
@@ -176,6 +175,8 @@ class Plan:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

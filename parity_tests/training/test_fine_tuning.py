@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from inception_parity.classification.classifier import expected_inputs
+from inception_parity.classification.classifier import classifier, expected_inputs
 from inception_parity.commands.plans import plan_of
 from inception_parity.conversion.converting import Wanted, convert, read
 from inception_parity.conversion.found import Claim
@@ -327,6 +327,24 @@ def test_a_training_begins_with_the_best_weights_of_another(capsys, mine, photog
     assert done.code == 0, done
     assert "images: 40x40, signed, but 40x40, unit with" in " ".join(done.err.split())
     assert checkpoint.read(tmp_path / "other").plan.pixels == "signed"
+
+
+def test_more_logits_than_classes_leave_the_classes_their_names(photographs, trained, tmp_path):
+    data, names = photographs
+    options = {**weights.read(trained).options, "num_classes": 5}
+    plan = plan_of("googlenet", options, datasets.load(data, None), init="seeded")
+    checkpoint.write(tmp_path / checkpoint.FILE, loop.begin(plan))
+    found = classifier(tmp_path, Claim(), None, print)
+    assert list(found.names) == [*names, "class 3", "class 4"]
+
+
+def test_other_layers_to_freeze_are_refused_when_a_training_goes_on(capsys, photographs, tmp_path):
+    options = catalogue.network("googlenet").resolve({"num_classes": 3})
+    data = datasets.load(photographs[0], None)
+    plan = plan_of("googlenet", options, data, init="seeded", freeze=("b1", "b2"))
+    checkpoint.write(tmp_path / checkpoint.FILE, loop.begin(plan))
+    done = call(capsys, "train", "--resume", tmp_path, "--freeze", "b1")
+    require_clear_error(done, "a training with freeze b1, b2, but b1 was asked for")
 
 
 def test_weights_of_a_library_say_how_pixels_are_scaled(tmp_path):
