@@ -123,7 +123,7 @@ def test_models_are_left_as_they_were() -> None:
     assert [layer.rate for layer in port.layers if hasattr(layer, "rate")] == [0.5]
     assert {v.dtype for v in port.trainable_variables} == {"float32"}
     parameters = gluon.collect_params().values()
-    assert {p.dtype for p in parameters} == {np.float32}
+    assert {np.dtype(p.dtype) for p in parameters} == {np.dtype("float32")}
     assert all(p._trainer is None for p in parameters)
     fresh = torch_net().state_dict()
     assert all(bool((value == fresh[name]).all()) for name, value in net.state_dict().items())
