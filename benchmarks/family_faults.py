@@ -97,8 +97,7 @@ def page(rows: list[Row]) -> str:
         _line(f"`{network}`", [r for r in rows if r["network"] == network])
         for network in dict.fromkeys(r["network"] for r in rows)
     ]
-    slowest = max((r["seconds"] for r in rows), default=0)
-    lines += ["", f"A diagnosis took {slowest:.1f} s at most."]
+    lines += ["", "Not right:" if not all(map(right, rows)) else "All are right."]
     lines += [f"- {r['network']}, {r['backend']}, {r['fault']}: {r['named']} at {r['first']}"
               for r in rows if not right(r)]  # fmt: skip
     return "\n".join(lines)

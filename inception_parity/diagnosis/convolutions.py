@@ -130,9 +130,10 @@ def bias(layer: SuspectLayer) -> Iterator[Candidate]:
         return
     b = np.zeros(len(layer.weights["weight"])) if b is None else b
     found = found + b
-    moved = np.flatnonzero(np.abs(found - b) > 1e-9 * np.abs(b).max(initial=1e-300))
-    if np.allclose(np.sort(found), np.sort(b), rtol=1e-9, atol=1e-12 * np.abs(b).max(initial=0)):
-        by = [s for s in range(1, len(b)) if np.allclose(np.roll(b, s), found, rtol=1e-9)]
+    near = 1e-9 * np.abs(b).max(initial=1e-300)  # found from outputs that may be far larger
+    moved = np.flatnonzero(np.abs(found - b) > near)
+    if np.allclose(np.sort(found), np.sort(b), rtol=0, atol=near):
+        by = [s for s in range(1, len(b)) if np.allclose(np.roll(b, s), found, rtol=0, atol=near)]
         if by:
             yield mistake("bias-order", f"the bias shifted by {by[0]}", np.roll(b, by[0]), 2)
         else:

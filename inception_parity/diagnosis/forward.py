@@ -22,7 +22,7 @@ from .arrays import (
     window_views,
 )
 from .attentions import attended, attention, embedding
-from .interpolation import resize_weights
+from .interpolation import resized
 from .normalisations import normalised
 from .pooling import adaptive_pool, avg_pool, global_pool, max_pool
 from .recurrences import recurrent
@@ -228,12 +228,7 @@ def _slice(layer: SuspectLayer, x: Array) -> Array:
 
 
 def _resize(layer: SuspectLayer, x: Array) -> Array:
-    rule = layer.get("rule")
-    rows, columns = (
-        resize_weights(rule, size, have, bool(layer.get("single")))
-        for size, have in zip(layer.get("size"), x.shape[2:], strict=True)
-    )
-    return np.array(rows @ x @ columns.T)
+    return resized(x, layer.get("rule"), layer.get("size"), bool(layer.get("single")))
 
 
 def _identity(layer: SuspectLayer, inputs: Inputs, channels: Channels) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,15 @@ RULES = {
     "bicubic-antialiased": "an antialiased bicubic rule",
     "area": "the mean over the area of a pixel",
 }
+
+
+def resized(x: Array, rule: str, size: Sequence[int], single: bool = False) -> Array:
+    """Return images (N, C, H, W) resized to (height, width) by a rule; see `resize_weights`."""
+    rows, columns = (
+        resize_weights(rule, wanted, have, single)
+        for wanted, have in zip(size, x.shape[2:], strict=True)
+    )
+    return np.array(rows @ x @ columns.T)
 
 
 def resize_weights(rule: str, size: int, have: int, single: bool = False) -> Array:

@@ -199,9 +199,11 @@ def _channels(layer: SuspectLayer) -> list[int]:
 
 
 def _limit(candidate: Candidate) -> float:
-    layer = candidate.layer
-    own = layer.limit if candidate.limit is None else candidate.limit
-    return max(own, _inside(layer))
+    return max(_own_limit(candidate), _inside(candidate.layer))
+
+
+def _own_limit(candidate: Candidate) -> float:
+    return candidate.layer.limit if candidate.limit is None else candidate.limit
 
 
 def _inside(layer: SuspectLayer) -> float:
@@ -247,10 +249,24 @@ def _less(one: _Tried, before: float) -> bool:
     return one.after < 0.1 * before
 
 
+def _exact(one: _Tried) -> bool:
+    return one.after is not None and one.after <= _own_limit(one.candidate)
+
+
 def _ranked(found: list[_Tried], before: float) -> list[Finding]:
-    """Return findings, one for each text: the simplest first, then those that leave least."""
+    """Return findings, one for each text: the simplest first, then those that leave least.
+
+    What leaves no more than rounding comes before the same mistake with another number that leaves
+    as much as float32 inside the layer may: a rounded number isn't likelier than the exact one.
+    """
+    exact = {one.candidate.cause for one in found if _exact(one)}
     findings: dict[tuple[str, str], Finding] = {}
-    for one in sorted(found, key=lambda one: (one.candidate.cost, one.after)):
+
+    def order(one: _Tried) -> tuple[bool, int, float | None]:
+        less = one.candidate.cause in exact and not _exact(one)
+        return less, one.candidate.cost, one.after
+
+    for one in sorted(found, key=order):
         key = one.candidate.cause, one.candidate.text
         findings.setdefault(key, _finding(one, before))
     return list(findings.values())

@@ -35,7 +35,7 @@ class SharedWeights:
     options: dict[str, Any]
     provenance: str
     arrays: Arrays = field(repr=False)
-    history: Mapping[str, Any] = field(default_factory=dict)  # from `convert`
+    history: Mapping[str, Any] = field(default_factory=dict)  # from `convert` and `train`
 
     @property
     def sha256(self) -> str:

@@ -117,6 +117,8 @@ def mistakes() -> Iterator[Mistake]:
             lambda s: convolve(x(s), w(s), 2 * b(s), 1, both(1, 1)))
     yield m("bias shifted", "bias-order", conv,
             lambda s: convolve(x(s), w(s), np.roll(b(s), 1), 1, both(1, 1)), "shifted by 1")
+    yield m("small bias shifted", "bias-order", lambda: conv(outs=60, biases=3e-6),
+            lambda s: convolve(x(s), w(s), np.roll(b(s), 2), 1, both(1, 1)), "shifted by 2")
     yield m("one weight 1e-6 off", "one-weight", conv, kernel_is(one_less), "weight[2, 1, 0, 2]")
     yield m("other weights", "other-weights", lambda: conv((14, 14), 3),
             kernel_is(lambda k: rng(60).standard_normal(k.shape)))

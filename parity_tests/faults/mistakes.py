@@ -65,12 +65,12 @@ def both(before: int, after: int) -> Any:
 
 
 def conv(size: Any = (12, 11), ins: int = 5, outs: int = 6, kernel: Any = 3, stride: int = 1,
-         padding: Any = 1, bias: bool = True) -> SuspectLayer:  # fmt: skip
+         padding: Any = 1, bias: bool = True, biases: float = 1.0) -> SuspectLayer:  # fmt: skip
     layer = layers.Conv2d(ins, outs, kernel, stride, padding, bias)
     layer.weight = rng(2).standard_normal(layer.weight.shape)
     weights = {"weight": layer.weight}
     if bias:
-        layer.bias = weights["bias"] = rng(3).standard_normal(outs)
+        layer.bias = weights["bias"] = biases * rng(3).standard_normal(outs)
     x = images(ins, *size)
     y = layer(x)
     top, left = layer.padding
