@@ -14,13 +14,14 @@ from .versions import __version__
 
 if TYPE_CHECKING:
     from .conversion.loading import load_pretrained
-    from .models import capture, compare
+    from .models import StepOptions, capture, compare
     from .pretrained import class_names, entry
     from .tensors import compare_tensors
     from .traces.weights import load, save
 
 __all__ = [
     "InputError",
+    "StepOptions",
     "__version__",
     "capture",
     "class_names",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 # Fetched when they are asked for, so that a pytest that merely has our plugin stays quick.
 _WHERE = {
+    "StepOptions": ".models",
     "capture": ".models",
     "class_names": ".pretrained",
     "compare": ".models",

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from .. import pretrained
@@ -15,13 +14,13 @@ from ..conversion.converting import read
 from ..conversion.found import Claim, Found
 from ..conversion.identifying import identify
 from ..data import images
-from ..data.feed import Split
-from ..errors import InputError, nearest
+from ..errors import InputError, nearest, reading
 from ..libraries import SHARED
 from ..networks import catalogue
 from ..pretrained.classes import names_of
 from ..traces.weights import SharedWeights
 from ..training import checkpoint
+from ..training.inputs import Inputs
 
 Prepare = Callable[[Path], NDArray[Any]]  # an image file -> (C, H, W)
 OWN = "inception-parity"  # the preprocessing of `check`, for weights that no library made
@@ -70,13 +69,16 @@ def classifier(
         raise InputError(f"{named.name}: has no classifier, only features; give other weights")
     found = identify(name, claim, say)
     shared = read(found)
-    entry, note = (named, "") if named is not None else _related(found, shared)
+    trained = trained_inputs(name, shared)
+    if trained is not None and preprocessing is None:
+        return _as_trained(str(name), shared, trained, found.assumed)
+    entry, note = (named, "") if named is not None else related(found, shared)
     notes = (*found.assumed, *((note,) if note and preprocessing is None else ()))
     if preprocessing is not None:
         steps = preprocessing_of(preprocessing)
     else:
         steps = None if entry is None else entry.preprocessing
-    names = names_of(entry.classes if entry else "", int(shared.options["num_classes"]))
+    names = _class_names(shared, trained, entry)
     title = str(name) if named is None else named.name
     return Classifier(title, shared, _preparing(steps, shared), _called(steps), names, notes)
 
@@ -108,20 +110,67 @@ def _of_training(path: Path, preprocessing: str | None) -> Classifier:
         raise InputError(f"{path}: a training has a preprocessing of its own; name no other")
     start = checkpoint.read(path)
     plan = start.plan
-
-    def prepare(file: Path) -> NDArray[Any]:
-        one = Split(np.zeros(1, np.int64), lambda _, mode: images.decoded(file, mode))
-        batch, _ = next(plan.feed.test(one))
-        return batch[0]
-
     shared = SharedWeights(plan.network, dict(plan.options), f"trained, {path.name}", start.weights)
-    count = int(plan.options["num_classes"])
-    names = plan.classes if len(plan.classes) == count else names_of("", count)
-    called = f"of the training: {plan.height}x{plan.width}, {plan.pixels}"
-    return Classifier(str(path), shared, prepare, called, names)
+    return _as_trained(str(path), shared, plan.inputs)
 
 
-def _related(found: Found, shared: SharedWeights) -> tuple[pretrained.Entry | None, str]:
+def _as_trained(
+    title: str, shared: SharedWeights, inputs: Inputs, notes: tuple[str, ...] = ()
+) -> Classifier:
+    """Return the classifier of weights that were trained here, with images as in the training."""
+    channels = int(shared.options["in_channels"])
+    return Classifier(
+        title, shared, lambda file: inputs.prepare(file, channels),
+        f"of the training: {inputs.title}", _class_names(shared, inputs, None), notes,
+    )  # fmt: skip
+
+
+def _class_names(
+    shared: SharedWeights, trained: Inputs | None, entry: pretrained.Entry | None
+) -> Sequence[str]:
+    """Return a name for each logit: the training's, or those of an entry of the index."""
+    count = int(shared.options["num_classes"])
+    if trained is not None and trained.classes and len(trained.classes) <= count:
+        return (*trained.classes, *names_of("", count)[len(trained.classes) :])
+    return names_of(entry.classes if entry else "", count)
+
+
+def trained_inputs(path: Path, shared: SharedWeights) -> Inputs | None:
+    """Return how images were prepared in the training that weights come from; None: not known.
+
+    Raises:
+        InputError: the file at `path` says something of it that can't be understood.
+    """
+    with reading(path, "broken metadata"):
+        return Inputs.of(shared)
+
+
+def expected_inputs(name: Path, found: Found, shared: SharedWeights) -> tuple[Inputs | None, str]:
+    """Return how `train` is to prepare images for weights, and who says so.
+
+    Args:
+        name: as they were named: a file, or a name of the index.
+        found: what that is.
+        shared: its weights.
+
+    Returns:
+        What comes nearest to what they were trained with, and whose it is; None if it isn't known.
+
+    Raises:
+        InputError: the file says something of it that can't be understood.
+    """
+    trained = trained_inputs(name, shared)
+    if trained is not None:
+        return trained, str(name)
+    named = pretrained.known(name)
+    entry = named if named is not None else related(found, shared)[0]
+    if entry is None:
+        return None, ""
+    height, width = entry.preprocessing.size or catalogue.network(shared.network).size
+    return Inputs(height, width, entry.preprocessing.pixels), entry.name
+
+
+def related(found: Found, shared: SharedWeights) -> tuple[pretrained.Entry | None, str]:
     """Return the entry of a file's weights: the same file, or another one of that library.
 
     Returns:

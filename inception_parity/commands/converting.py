@@ -17,6 +17,7 @@ from ..conversion.verifying import Verification
 from ..data.images import parse_size
 from ..errors import InputError
 from ..files import require_writable
+from ..training.inputs import KEY
 from . import err, out, plain_table, print_json, print_line, progress
 from .arguments import parse_settings, words
 from .option_groups import command
@@ -155,7 +156,10 @@ def _stated(found: Found) -> str:
         exported = found.content.metadata.get("verified", "")  # by `export --verify`
         return f"verified, as the file says: {exported}" if exported else ""
     try:
-        proof = json.loads(history)["verification"]
+        said = json.loads(history)
+        if "verification" not in said and KEY in said:  # trained here, not converted
+            return ""
+        proof = said["verification"]
         if proof["status"] == "verified":
             return f"verified against {proof['against']}, as the file says"
         return f"unverified: {proof['reason']}"

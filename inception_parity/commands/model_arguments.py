@@ -26,18 +26,12 @@ def build(text: str) -> Any:
         if not Path(text).is_file():
             raise InputError(f"{text}: no such file")
         return text
-    place, colon, name = text.rpartition(":")
-    if not colon or not place or not name:
+    if _parts(text) is None:
         raise InputError(
             f"{text!r}, but should be module:name, file.py:name, a file that ends in .onnx, "
             "a folder that --keep left, or arrays: .npz, .safetensors, a folder of .npy files"
         )
-    found: Any = _module(place)
-    for part in name.split("."):
-        if not hasattr(found, part):
-            known = nearest(part, [n for n in dir(found) if not n.startswith("_")])
-            raise InputError(f"{text}: {place} has no {part!r}{known}")
-        found = getattr(found, part)
+    found = attribute(text)
     is_model = any(
         hasattr(found, mark) for mark in ("named_modules", "collect_params", "variables")
     )
@@ -48,6 +42,30 @@ def build(text: str) -> Any:
                 "or a function that makes one"
             )
         return _called(text, found)
+    return found
+
+
+def _parts(text: str) -> tuple[str, str] | None:
+    place, colon, name = text.rpartition(":")
+    return (place, name) if colon and place and name else None
+
+
+def attribute(text: str) -> Any:
+    """Return what `module:name` or `file.py:name` stands for.
+
+    Raises:
+        InputError: it isn't of that form, or there is no such module or name.
+    """
+    parts = _parts(text)
+    if parts is None:
+        raise InputError(f"{text!r}, but should be module:name or file.py:name")
+    place, name = parts
+    found: Any = _module(place)
+    for part in name.split("."):
+        if not hasattr(found, part):
+            known = nearest(part, [n for n in dir(found) if not n.startswith("_")])
+            raise InputError(f"{text}: {place} has no {part!r}{known}")
+        found = getattr(found, part)
     return found
 
 

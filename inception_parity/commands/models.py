@@ -13,10 +13,11 @@ import typer
 
 from .. import errors, files
 from ..errors import InputError
+from ..models.steps.plan import MODES, StepOptions
 from ..tensors import compare_tensors, is_source, tensors_of
 from . import err, out, progress, write_json
-from .model_arguments import build, parse_match
-from .model_inputs import parse_inputs
+from .model_arguments import attribute, build, parse_match
+from .model_inputs import parse_input, parse_inputs
 from .option_groups import command
 from .options import Reports
 
@@ -66,6 +67,59 @@ class Comparing:
         files.require_writable(self.map_file)
 
 
+@dataclass(frozen=True)
+class Training:
+    """What both models are trained with, for one step."""
+
+    mode: str = MODES[0]
+    loss: str | None = None
+    loss_b: str | None = None
+    target: Path | None = None
+    label_smoothing: float | None = None
+    optimizer: str | None = None
+    optimizer_b: str | None = None
+    lr: float | None = None
+
+    def require_usable(self, reports: Reports, kept: bool) -> None:
+        """Raise InputError unless what is given belongs to the mode."""
+        if self.mode not in MODES:
+            raise InputError(f"--mode {self.mode}, but should be one of {', '.join(MODES)}")
+        given = [f"--{k.replace('_', '-')}" for k, v in vars(self).items()
+                 if k != "mode" and v is not None]  # fmt: skip
+        if self.mode != "training":
+            if given:
+                raise InputError(f"{given[0]} is for --mode training")
+            return
+        if kept:
+            raise InputError(
+                "--mode training needs both models themselves, and not arrays or kept traces"
+            )
+        if reports.page is not None:
+            raise InputError("--report has no page of a training step; use --json")
+
+    def options(self) -> StepOptions | None:
+        """Return them as `compare` takes them.
+
+        Raises:
+            InputError: something can't be used, or no such function is found.
+        """
+        if self.mode != "training":
+            return None
+        given: dict[str, Any] = {
+            "targets": None if self.target is None else parse_input(str(self.target), "224"),
+            "label_smoothing": self.label_smoothing or 0.0,
+            "lr": self.lr,
+        }
+        for name in ("loss", "loss_b", "optimizer", "optimizer_b"):
+            text = getattr(self, name)
+            if text is not None:
+                given[name] = attribute(text) if ":" in text else text
+        made = StepOptions(**given)
+        made.losses()
+        made.optimizers()
+        return made
+
+
 @command("compare-models")
 def compare_models(
     a: str,
@@ -73,6 +127,7 @@ def compare_models(
     inputs: ModelInputs,
     options: Comparing,
     reports: Reports,
+    training: Training,
     show_match: bool = False,
 ) -> None:
     """Compare a model with the one that it was made from: any two, of any framework.
@@ -82,6 +137,9 @@ def compare_models(
     Layers are matched by what they are, by their place in the graph and by their values, arrays
     by their names, values and order. Exit code 0: all outputs and matched layers agree. 1: they
     differ. 2: bad usage or input.
+
+    With --mode training both are also trained for one step, with dropout switched off: the loss,
+    gradients, running statistics and the weights after the step have to agree too.
 
     Example:
 
@@ -93,9 +151,11 @@ def compare_models(
     reports.require_writable()
     match = parse_match(options.match or [])
     options.require_usable(is_source(a) or is_source(b))
+    kept = [_trace_folder(text) for text in (a, b)]
+    traces = any(kept) or is_source(a) or is_source(b)
+    training.require_usable(reports, traces)
     if is_source(a) or is_source(b):
         _compare_tensors(a, b, inputs, options, reports, show_match)
-    kept = [_trace_folder(text) for text in (a, b)]
     arrays = inputs.arrays() if None in kept else None
     _set_environment()
     with progress() as say:
@@ -106,7 +166,8 @@ def compare_models(
         made = compare(
             models[0], models[1], arrays, match=match, dtype=options.dtype,
             layout_a=options.layout_a, layout_b=options.layout_b,
-            copy_weights=options.copy_weights, progress=say,
+            copy_weights=options.copy_weights, mode=training.mode, step=training.options(),
+            progress=say,
         )  # fmt: skip
         if reports.page is not None:
             from ..report import page

@@ -10,7 +10,7 @@ from typing import Any
 from ..data import datasets
 from ..data.feed import DataSet
 from ..data.images import parse_size
-from ..errors import InputError
+from ..errors import InputError, few
 from ..networks import catalogue
 from ..networks.empty_batch import require_size
 from ..networks.summary import values_per_channel
@@ -94,7 +94,8 @@ class PlanOptions(PlanFields):
         options = known.resolve({**by_data, **parse_settings(self.settings)})
         if int(options["num_classes"]) < len(data.classes):
             raise InputError(
-                f"num_classes={options['num_classes']}, but {data.name} has {len(data.classes)}"
+                f"num_classes={options['num_classes']}, but {data.name} has {len(data.classes)} "
+                f"({few(data.classes)}); give that many or more, or leave it out"
             )
         if options["in_channels"] not in (1, 3):
             raise InputError(

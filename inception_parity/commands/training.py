@@ -10,12 +10,13 @@ from typing import Any
 import typer
 
 from .. import errors, files, pretrained
+from ..classification.classifier import expected_inputs, trained_inputs
 from ..conversion.converting import read
 from ..conversion.found import Claim
 from ..conversion.identifying import identify
 from ..conversion.named import shared_weights
 from ..data.feed import DataSet
-from ..errors import InputError
+from ..errors import InputError, nearest
 from ..networks import catalogue
 from ..report import bars
 from ..training import checkpoint
@@ -26,6 +27,8 @@ from . import err, out, print_json, print_line, stop
 from .arguments import parse_settings
 from .option_groups import command
 from .plans import DataOptions, PlanFields, PlanOptions, given, plan_of
+
+MADE = ("d2l", "seeded")  # the weights that --init makes; what else it says is a file or a name
 
 
 @dataclass(frozen=True)
@@ -56,26 +59,55 @@ class TrainOptions(PlanOptions):
         if self.num_classes is not None:
             words = [*(self.settings or ()), f"num_classes={self.num_classes}"]
             return replace(self, num_classes=None, settings=words).start(network, data, say)
-        if self.init in (None, "d2l", "seeded"):
+        if self.init in (None, *MADE):
             if network is None:
                 raise InputError("give a network, or --init with weights to begin with")
             return trains.begin(self.plan(network, data))
         asked = parse_settings(self.settings)
         asked.pop("num_classes", None)
-        found = identify(Path(str(self.init)), Claim(network=network, settings=asked), say)
+        path = self._weights_to_begin_with()
+        found = identify(path, Claim(network=network, settings=asked), say)
         shared = read(found)
         options = {
             **shared.options,
             **({"return_aux": False} if "return_aux" in shared.options else {}),
         }
-        made = self.plan(shared.network, data, options)
+        inputs, whose = expected_inputs(path, found, shared)
+        own = {} if inputs is None else inputs.fields()
+        made = self.plan(shared.network, data, options, **{**own, **self.given()})
         shared, new = trains.fitting(replace(shared, options=options), made)
         say(f"beginning with {self.init}: {found.title}")
         for text in found.assumed:
             say(f"assumed: {text}")
+        if inputs is not None:
+            prepared = replace(inputs, height=made.height, width=made.width, pixels=made.pixels)
+            other = "" if prepared == inputs else f", but {inputs.title} with {whose}"
+            say(f"images: {prepared.title}{other or f', as with {whose}'}")
         if new:
             say(f"a new classifier for {made.options['num_classes']} classes: {', '.join(new)}")
         return trains.begin(made, shared)
+
+    def _weights_to_begin_with(self) -> Path:
+        """Return the file, or the name, of `--init`; of a training's folder, its best weights."""
+        path = Path(str(self.init))
+        if path.is_dir():
+            if not (path / trains.BEST).is_file():
+                raise InputError(
+                    f"--init {path}: a folder without {trains.BEST}, which `train` leaves after an "
+                    "epoch; give a file of weights"
+                )
+            return path / trains.BEST
+        if path.name == checkpoint.FILE and path.is_file():
+            raise InputError(
+                f"--init {path}: a checkpoint, to go on from with --resume; to begin anew, give "
+                f"{path.with_name(trains.BEST)}"
+            )
+        if pretrained.known(path) is None and not path.is_file():
+            raise InputError(
+                f"--init {path}: no such file{nearest(str(path), MADE)}; give {', '.join(MADE)}, "
+                "a file of weights, the folder of a training, or a name that `pretrained` lists"
+            )
+        return path
 
 
 @command("train")
@@ -95,9 +127,10 @@ def train_command(
     `best.safetensors`, the weights of the best test accuracy so far, and in the end
     `weights.safetensors`, which `check`, `evaluate` and `train --init` take.
 
-    --init also takes trained weights: a file of any library, or a name that `pretrained` lists. The
-    network and its options are the file's, and it gets a new classifier if it has other classes. To
-    train that alone, give --freeze all-but-head, and perhaps --unfreeze-after.
+    --init also takes trained weights: a file of any library, the folder of another training, or a
+    name that `pretrained` lists. The network, its options, --size and --pixels are then theirs
+    unless they are given, and the classifier is a new one if the data have other classes. To train
+    that alone, give --freeze all-but-head, and perhaps --unfreeze-after.
 
     A training may be stopped with Ctrl-C or killed at any moment. `train --resume FOLDER` goes on
     from its last checkpoint; on a CPU it reaches the same weights, bit for bit, as a training
@@ -124,8 +157,11 @@ def train_command(
         found = data.load_same(start.plan, watch.say)
     else:
         assert folder is not None
-        if data.data is None or (network is None and options.init in (None, "d2l", "seeded")):
-            raise InputError("give a network and --data, or --resume with a training's folder")
+        if data.data is None or (network is None and options.init in (None, *MADE)):
+            raise InputError(
+                "give a network and --data, or --resume with a training's folder; --init with "
+                "trained weights says which network"
+            )
         if (folder / checkpoint.FILE).exists():
             raise InputError(
                 f"{folder}: holds a training; go on with --resume, or give another folder"
@@ -232,10 +268,10 @@ def evaluate_command(
 ) -> None:
     """Test a trained network in any backend, whichever trained it.
 
-    A checkpoint knows its data, size and pixels. A file of shared weights doesn't: give --data,
-    and the --size and --pixels that it was trained with. Tests are in float32, on the test images
-    in their own order, so all backends agree except where two classes are closer than float32
-    can tell.
+    A checkpoint knows its data, size and pixels. The weights that `train` leaves know size and
+    pixels, and need --data; others also need the --size and --pixels of their training. Tests are
+    in float32, on the test images in their own order, so all backends agree except where two
+    classes are closer than float32 can tell.
 
     Example:
 
@@ -282,5 +318,13 @@ def _trained(
         raise InputError(f"{path}: a weight file doesn't say what it was trained on; give --data")
     shared = shared_weights(path)
     found = asked.load(watch.say)
+    inputs = trained_inputs(path, shared)
+    if inputs is not None:
+        if inputs.classes and inputs.classes != found.classes:
+            raise InputError(
+                f"{path}: trained on the classes {errors.few(inputs.classes)}, but {found.name} "
+                f"has {errors.few(found.classes)}"
+            )
+        changed = {**inputs.fields(), **changed}
     plan = plan_of(shared.network, dict(shared.options), found, **changed)
     return Checkpoint(plan, Position(), shared.arrays, {}), found

@@ -39,6 +39,14 @@ LIMIT_TRAINING_STEP = 1e-10  # one step
 # equal loses digits, whoever computes it. GoogLeNet's clean runs stay below 4 times.
 LIMIT_GRADIENT_NOISES = 64.0
 MOST_GRADIENT_NOISE = 1e-8
+# The same for two models of which a layer computes in float32 inside: reactions to float32's
+# rounding are 2^28 times larger; this still finds a momentum, a rate or a scale that is 0.1% off.
+MOST_GRADIENT_NOISE_FLOAT32 = 1e-4
+# After one step an array may also be LIMIT_GRADIENT_NOISES times as far apart as another last digit
+# in each weight takes it from itself; clean runs of InceptionV2, V4 and the residual networks stay
+# below 10 times. But only while that distance is little. PyTorch's gradients of InceptionV4 were up
+# to 3e-5 from themselves without any ReLU that had chosen differently.
+MOST_PERTURBED_FIRST = 1e-6
 # After more steps the limit is as many times how far a backend gets from itself when it begins with
 # another last digit in each weight; clean runs stay below 7 times. But only while that is little:
 # from 7e-7 on, gradients were up to 5e-1 apart in clean runs, since a ReLU or a max pool had chosen

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .. import libraries
+from .. import errors, libraries
 from ..errors import DIVERGE, InputError, ReportedError
 from ..files import write_whole
 from ..libraries import ONNX, SHARED, Library
@@ -22,6 +22,7 @@ from ..networks import catalogue
 from ..onnx import reading, writing
 from ..traces import weights
 from ..traces.weights import SharedWeights
+from ..training.inputs import KEY
 from . import native
 from .found import Claim, Found
 from .identifying import identify
@@ -164,7 +165,8 @@ def convert(wanted: Wanted, progress: Callable[[str], None] = lambda text: None)
             sizes = [size] if size is not None else sizes_of(found, info)
             verification = verify(found.network, first, targets, sizes, wanted.timeout, progress)
             require_agreement(wanted.source, verification)
-        shared = replace(shared, history=_history(found, verification))
+        trained = {KEY: shared.history[KEY]} if KEY in shared.history else {}
+        shared = replace(shared, history={**trained, **_history(found, verification)})
         if wanted.form == ONNX:
             writing.note(partial, "history", json.dumps(shared.history))
         if wanted.native:
@@ -192,6 +194,8 @@ def read(found: Found) -> SharedWeights:
         provenance, history = own.provenance, own.history
     if found.is_our_onnx:
         provenance = reading.read(found.path)[0].provenance
+        with errors.reading(found.path, "broken metadata"):
+            history = dict(json.loads(found.content.metadata.get("history", "{}")).items())
     return SharedWeights(found.network, found.options, provenance, arrays, history)
 
 

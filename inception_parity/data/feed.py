@@ -8,8 +8,9 @@ training resumes with the very batches that it would have seen.
 2. Decode, crop and resize as `images.py` states: 8-bit pixels, (channels, height, width).
 3. Augment, in training and on request: the image, with a black frame an eighth of its sides
    wide, is cropped to its size at a random place, and mirrored half the time.
-4. A pixel p becomes (2p - 255) / 256 (`signed`: -1 … 1, as in `check`) or p / 255 (`unit`:
-   0 … 1, as in d2l), in float32.
+4. A pixel p becomes (2p - 255) / 256 (`signed`: -1 … 1, as in `check`), p / 255 (`unit`: 0 … 1,
+   as in d2l), or that less ImageNet's mean and divided by its standard deviation (`imagenet`, as
+   in torchvision), in float32.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 AUGMENTATIONS = ("none", "crop-flip")
-PIXELS = ("signed", "unit")
+PIXELS = ("signed", "unit", "imagenet")
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's: red, green and blue
 FRAME = 8  # the frame of a crop is this part of a side
 
 Batch = tuple[NDArray[np.float32], NDArray[np.int64]]  # (N, C, H, W) and (N,)
@@ -133,7 +135,10 @@ class Feed:
 
     def _scaled(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         wide = pixels.astype(np.float32)
-        scaled = wide / np.float32(255) if self.pixels == "unit" else (2 * wide - 255) / 256
+        scaled = (2 * wide - 255) / 256 if self.pixels == "signed" else wide / np.float32(255)
+        if self.pixels == "imagenet":
+            mean, std = np.array([MEAN, STD], np.float32)[:, :, None, None]
+            scaled = (scaled - mean) / std
         return np.ascontiguousarray(scaled, dtype=np.float32)
 
 

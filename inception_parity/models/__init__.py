@@ -10,12 +10,14 @@ from .inputs import Arguments
 from .mapping import WeightMap, weight_map
 from .recorder import ModelTrace
 from .report import ModelReport
+from .steps.plan import StepOptions
 
 __all__ = [
     "Arguments",
     "CannotRunError",
     "ModelReport",
     "ModelTrace",
+    "StepOptions",
     "WeightMap",
     "capture",
     "compare",

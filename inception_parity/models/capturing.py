@@ -21,7 +21,7 @@ from ..versions import recorded
 from .capturer import CannotRunError, Capturer, Conditions
 from .inputs import Arguments, arranged, given, shapes_of
 from .layouts import possible_turns
-from .recorder import Home, ModelTrace, Recorder
+from .recorder import Called, Home, ModelTrace, Recorder
 
 LAYOUTS = ("NCHW", "NHWC")
 DTYPES = ("float64", "float32", "float16", "bfloat16")
@@ -113,7 +113,7 @@ def capture(
 
     def run(dtype: str, turned: tuple[bool, ...], *more: str) -> ModelTrace:
         how = Conditions(dtype, turned, inside, training, replaced, forced or {})
-        with _attempt(title, arguments.leaves()):
+        with attempt(title, arguments.leaves()):
             capturer.build(model, replace(how, dtype="float32").arguments(arguments))
         return _run(capturer, model, arguments, how, (*notes, *more), out, progress)
 
@@ -147,7 +147,7 @@ def _run(
         recorder = Recorder(writer, capturer.convert, progress, how.turned, how.forced)
         recorder.notes += notes
         start = time.perf_counter()
-        with _attempt(title, inputs):
+        with attempt(title, inputs):
             capturer.run(model, how.arguments(arguments), how, recorder)
         if not recorder.outputs:
             raise InputError(f"{title}: it returns no array, so that there is nothing to compare")
@@ -160,7 +160,9 @@ def _run(
         own = Run(title, {}, capturer.name, how.dtype, "cpu", "propagated", given, held)
         writer.close(own, recorded(capturer.versions()), seconds)
     read = ModelTrace.read(folder)
-    return ModelTrace(**{**vars(read), "slots": recorder.slots, "forced": how.forced, "home": home})
+    called = Called(arguments, how.turned, how.layout, tuple(recorder.tags), how.replaced)
+    more = {"slots": recorder.slots, "forced": how.forced, "home": home, "called": called}
+    return ModelTrace(**{**vars(read), **more})
 
 
 def _replaced(
@@ -213,7 +215,7 @@ def _load(module: str, name: str) -> Capturer:
 
 
 @contextlib.contextmanager
-def _attempt(title: str, inputs: Sequence[NDArray[Any]]) -> Iterator[None]:
+def attempt(title: str, inputs: Sequence[NDArray[Any]]) -> Iterator[None]:
     """Return a context in which the user's model runs, which may raise anything."""
     try:
         yield

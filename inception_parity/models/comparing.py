@@ -36,6 +36,9 @@ from .points import Points
 from .recorder import ModelTrace
 from .report import ModelReport, SettingDifference
 from .running_again import Again
+from .steps.comparing import compare_steps
+from .steps.plan import MODES, StepOptions
+from .steps.running import require_trainable, stepper_of
 
 Array = NDArray[Any]
 
@@ -53,6 +56,8 @@ def compare(
     layout_b: str | None = None,
     copy_weights: bool = False,
     diagnosis: bool = True,
+    mode: str = "inference",
+    step: StepOptions | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> ModelReport:
     """Compare a model with the one that it was made from, layer by layer.
@@ -72,6 +77,9 @@ def compare(
         copy_weights: give b the weights of a for the comparison, in matched layers whose
             shapes allow it; afterwards b has its own weights again.
         diagnosis: look for the cause at the first layers that are wrong in themselves.
+        mode: `training` to compare, in addition, one training step of both models: the loss,
+            gradients, running statistics and weights, with dropout switched off.
+        step: the loss, the targets and the optimizer of that step.
         progress: called with a line that says what is being done.
 
     Returns:
@@ -80,6 +88,8 @@ def compare(
     Raises:
         InputError: something given can't be used, or a model can't be run.
     """
+    if mode != "inference" or step is not None:
+        _require_training(a, b, mode, dtype)
     wanted = dtype if dtype == "float64" else None  # the reference is as exact as possible
     if dtype in NARROW and inputs is not None:
         inputs = rounded(inputs, dtype)
@@ -108,7 +118,35 @@ def compare(
         ),
     )  # fmt: skip
     progress("comparing")
-    return compare_traces(one, other, match, floors, copied, again, diagnosis, progress)
+    made = compare_traces(one, other, match, floors, copied, again, diagnosis, progress)
+    if mode == "training" and not made.fails:
+
+        def forward() -> str:
+            with stepper_of(one).without_dropout(a):
+                first = capture(a, inputs, dtype="float64", layout=layout_a, training=True)
+            with stepper_of(other).without_dropout(b):
+                second = capture(
+                    b, inputs, dtype="float64", layout=layout_b, training=True, weights=values,
+                    like=like,
+                )  # fmt: skip
+            found = _judged(first, second, match, None)
+            return next((e.name for e in found.all if e.guilty), "")
+
+        made.step = compare_steps(
+            made.match, a, b, step or StepOptions(), bool(made.inside), forward, progress
+        )
+    return made
+
+
+def _require_training(a: Any, b: Any, mode: str, dtype: str | None) -> None:
+    if mode not in MODES:
+        raise InputError(f"mode {mode!r}, but should be one of {', '.join(MODES)}")
+    if mode != "training":
+        raise InputError("a training step's options need mode training")
+    if dtype not in (None, "float64"):
+        raise InputError(f"a training step is judged in float64 only, but dtype {dtype} was given")
+    for model in (a, b):
+        require_trainable(model)
 
 
 def compare_traces(

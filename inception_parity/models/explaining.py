@@ -15,7 +15,7 @@ from ..diagnosis.arrays import CannotComputeError
 from ..diagnosis.forward import compute
 from ..diagnosis.suspect import Finding, distance
 from ..errors import few
-from .float32_inside import exact, may_differ, name_of
+from .float32_inside import as_resize, exact, may_differ, name_of
 from .graph import ComparedLayer, ModelGraph, squeezed
 from .judging import MOST_INSIDE, Judge
 from .match import Match
@@ -63,7 +63,7 @@ def _suspect(match: Match, name: str, limit: float) -> SuspectLayer:
     trace = match.b.trace
     if name in match.pairs:
         value = match.b.nodes[match.pairs[name]].value
-        layer = _reference_layer(match.a, match.a.nodes[name])
+        layer = as_resize(_reference_layer(match.a, match.a.nodes[name]))
     else:
         value = dict(places(match))[name]
         reference = np.asarray(match.a.trace.array(name), dtype=np.float64)

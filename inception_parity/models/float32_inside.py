@@ -144,6 +144,22 @@ def exact(layer: SuspectLayer, name: str, rule: str = "") -> Array:
     return next(value for _, value, _ in _versions(layer, name, "", rule))
 
 
+def as_resize(layer: SuspectLayer) -> SuspectLayer:
+    """Return a bilinear resize with the rule that its output shows, exact; others as they are."""
+    if layer.kind not in RESIZES or layer.get("rule") or layer.inputs[0].ndim != 4:
+        return layer
+    size, x = layer.reference.shape[2:], layer.inputs[0]
+    slack = UNITS * UNIT_ROUNDOFF["float32"] * np.abs(x).max()
+    for rule in RULES:
+        for single in (False, True):
+            y = _resized(x, size, rule, single)
+            if y.shape == layer.reference.shape and _within(layer.reference, y, slack):
+                plain = _resized(x, size, rule, False)
+                settings = {"rule": rule, "size": size}
+                return replace(layer, kind="resize", attributes=settings, reference=plain)
+    return layer
+
+
 def _version(side: Side, spec: Side, rule: str) -> str | None:
     """Return what is in float32 in a layer; "" if nothing is, None if it is something else."""
     layer = replace(spec.layer, inputs=side.layer.inputs, reference=side.seen)

@@ -64,21 +64,21 @@ class GluonCapturer(Capturer):
                 "call the block's initialize() or load_parameters() first"
             )
         if any(p._data is None for p in parameters):
-            with _imperative(model):
-                _either(lambda: model(*self._call(model, _arrays(given, model))))
+            with imperative(model):
+                either(lambda: model(*self.call(model, arrays_of(given, model))))
 
     def run(self, model: Any, given: Arguments, how: Conditions, recorder: Recorder) -> None:
         if how.dtype == "bfloat16":
             raise CannotRunError("MXNet has no bfloat16 outside of oneDNN; give another dtype")
-        with _held(model, how), _imperative(model):
-            given = _arrays(given, model)
+        with held(model, how), imperative(model):
+            given = arrays_of(given, model)
             for tensor in given.leaves():
                 recorder.input(tensor)
 
             def run() -> Any:
                 watch = _Watch(model, recorder)
                 with watch.attached(), mxnet.autograd.pause(train_mode=how.training):
-                    return model(*self._call(model, given))
+                    return model(*self.call(model, given))
 
             try:
                 output = run()
@@ -89,7 +89,7 @@ class GluonCapturer(Capturer):
             for tensor in flattened(output, mxnet.nd.NDArray):
                 recorder.output(tensor)
 
-    def _call(self, model: Any, given: Arguments) -> list[Any]:
+    def call(self, model: Any, given: Arguments) -> list[Any]:
         """Return the arguments by position, as Gluon takes them."""
         return given.by_position(self.parameters(model).names)
 
@@ -99,7 +99,7 @@ class GluonCapturer(Capturer):
 
 
 @contextlib.contextmanager
-def _held(model: Any, how: Conditions) -> Iterator[None]:
+def held(model: Any, how: Conditions) -> Iterator[None]:
     """Let a block compute in a dtype, with copies of its parameters, some of them replaced."""
     before = [(p, p._data, p._grad, p._dtype) for p in model.collect_params().values()]
     try:
@@ -121,7 +121,7 @@ def _copy(array: Any, dtype: str, value: Array | None) -> Any:
 
 
 @contextlib.contextmanager
-def _imperative(model: Any) -> Iterator[None]:
+def imperative(model: Any) -> Iterator[None]:
     """Let hybridized blocks run operation by operation; their compiled graphs are kept."""
     active = [(block, block._active) for _, block in _blocks(model) if hasattr(block, "_active")]
     try:
@@ -133,7 +133,8 @@ def _imperative(model: Any) -> Iterator[None]:
             block._active = was
 
 
-def _either(run: Any) -> Any:
+def either(run: Any) -> Any:
+    """Run under MXNet's interface that is on, or else under the other."""
     try:
         return run()
     except Exception:
@@ -161,7 +162,7 @@ def _attribute(owner: Any, name: str, child: Any) -> str:
     return next((k for k, v in vars(owner).items() if v is child), str(name))
 
 
-def _arrays(given: Arguments, model: Any) -> Arguments:
+def arrays_of(given: Arguments, model: Any) -> Arguments:
     """Return the arguments as MXNet's arrays."""
     context = next(iter(model.collect_params().values()), None)
     where = mxnet.cpu() if context is None or context._data is None else context.list_ctx()[0]

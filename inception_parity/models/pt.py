@@ -31,13 +31,13 @@ class TorchCapturer(Capturer):
         return {"torch": str(torch.__version__)}
 
     def title(self, model: Any) -> str:
-        return type(_eager(model)).__name__
+        return type(eager(model)).__name__
 
     def parameters(self, model: Any) -> Parameters:
-        return parameters_of(_eager(model).forward)
+        return parameters_of(eager(model).forward)
 
     def build(self, model: Any, given: Arguments) -> None:
-        model = _eager(model)
+        model = eager(model)
         for path, module in model.named_modules():
             if isinstance(module, torch.jit.ScriptModule):
                 raise InputError(
@@ -46,16 +46,16 @@ class TorchCapturer(Capturer):
                 )
         lazy = torch.nn.parameter.UninitializedParameter
         if any(isinstance(parameter, lazy) for parameter in model.parameters()):
-            with _mode(model, False), torch.no_grad():
-                given = given.filled(_tensors(given.leaves(), model))
+            with training_mode(model, False), torch.no_grad():
+                given = given.filled(tensors_of(given.leaves(), model))
                 model(*given.positional, **given.named)
 
     def run(self, model: Any, given: Arguments, how: Conditions, recorder: Recorder) -> None:
-        model = _eager(model)
-        with _mode(model, how.training), _held(model, how), torch.no_grad():
+        model = eager(model)
+        with training_mode(model, how.training), held(model, how), torch.no_grad():
             wanted = getattr(torch, how.dtype)
             tensors = [t.to(wanted) if t.is_floating_point() else t
-                       for t in _tensors(given.leaves(), model)]  # fmt: skip
+                       for t in tensors_of(given.leaves(), model)]  # fmt: skip
             given = given.filled(tensors)
             for tensor in tensors:
                 recorder.input(tensor)
@@ -69,13 +69,13 @@ class TorchCapturer(Capturer):
         return as_array(tensor)
 
 
-def _eager(model: Any) -> Any:
+def eager(model: Any) -> Any:
     """Return the module that `torch.compile` wrapped, which is the same module."""
     return getattr(model, "_orig_mod", model)
 
 
 @contextlib.contextmanager
-def _mode(model: Any, training: bool) -> Iterator[None]:
+def training_mode(model: Any, training: bool) -> Iterator[None]:
     """Put all modules into training or inference, and each back into what it was in."""
     before = [(module, module.training) for module in model.modules()]
     try:
@@ -87,7 +87,7 @@ def _mode(model: Any, training: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _held(model: Any, how: Conditions) -> Iterator[None]:
+def held(model: Any, how: Conditions) -> Iterator[None]:
     """Let a module compute in a dtype, with copies of its parameters, some of them replaced."""
     wanted, default = getattr(torch, how.dtype), torch.get_default_dtype()
     data = [(path, p, p.data) for path, p in model.named_parameters()]
@@ -122,7 +122,8 @@ def _held(model: Any, how: Conditions) -> Iterator[None]:
             module._buffers[name] = buffer
 
 
-def _tensors(arrays: Sequence[Array], model: Any) -> list[Any]:
+def tensors_of(arrays: Sequence[Array], model: Any) -> list[Any]:
+    """Return arrays as tensors, where the model is."""
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     return [torch.from_numpy(array).to(device) for array in arrays]
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..files import save_array
 from ..traces.trace import INPUT, Trace, TraceWriter
+from .inputs import Arguments
 from .layers import TRANSPARENT, CapturedLayer, Settings, frozen, plain
 from .layouts import FIRST, LAST, Tag, in_own_layout, in_shared_layout, permuted
 
@@ -67,6 +68,25 @@ class Slot:
             found.setdefault(self.key, np.array(self.whole))[self.place] = native
 
 
+@dataclass(frozen=True)
+class Called:
+    """How a model was called in the run that left a trace.
+
+    Args:
+        arguments: what it was given, in the shared layout.
+        turned: of each array whether the model took it channels-last.
+        layout: of the images inside the model, NCHW or NHWC.
+        tags: the layouts of its outputs.
+        replaced: a parameter's key -> a value, in the model's layout, instead of its own.
+    """
+
+    arguments: Arguments
+    turned: tuple[bool, ...]
+    layout: str
+    tags: tuple[Tag, ...]
+    replaced: Mapping[Any, Array]
+
+
 class Home:
     """A temporary folder that is removed with the last trace in it."""
 
@@ -89,6 +109,7 @@ class ModelTrace(Trace):
     slots: Mapping[tuple[str, str], Slot] = field(default_factory=dict, repr=False)
     forced: Mapping[str, Array] = field(default_factory=dict, repr=False)
     home: Home | None = field(default=None, repr=False)
+    called: Called | None = field(default=None, repr=False)  # None of a kept trace
 
     @classmethod
     def read(cls, folder: Path) -> ModelTrace:
@@ -176,6 +197,7 @@ class Recorder:
         self.slots: dict[tuple[str, str], Slot] = {}
         self.inputs: list[str] = []
         self.outputs: list[str] = []
+        self.tags: list[Tag] = []  # the outputs' layouts
         self.notes: list[str] = []
         # id -> (tensor, endpoint, layout). The tensor is kept, so that its id isn't given away.
         self._known: dict[int, tuple[Any, str, Tag]] = {}
@@ -287,6 +309,7 @@ class Recorder:
         """Record what the model returns."""
         name = OUTPUT if not self.outputs else f"{OUTPUT}.{len(self.outputs)}"
         self.outputs.append(name)
+        self.tags.append(self.tag(tensor))
         producer = self.producer(tensor)
         sources = (producer,) if producer else ()
         self.layers[name] = CapturedLayer(name, OUTPUT, inputs=sources)

@@ -23,6 +23,7 @@ from .matched_weights import Copied, WeightDifference
 from .points import Points
 from .recorder import ModelTrace
 from .regions import DIFFERS, SAME, UNUSED, Region
+from .steps.report import StepReport
 
 _Say = Callable[..., None]  # prints a line in a style
 
@@ -55,6 +56,7 @@ class ModelReport:
         settings: settings that differ between matched layers.
         diagnoses: a's layer -> its diagnosis, for the first guilty ones.
         alone: layers that inherit an error and are wrong in themselves too -> by how much.
+        step: what one training step came to, if it was asked for and the models agree in inference.
         copied: which of a's weights were given to b, if that was asked for.
         points: what is known of the matched layers and outputs beyond the report.
         regions: layers without counterparts, between the matched ones.
@@ -74,6 +76,7 @@ class ModelReport:
     inside: list[Inside] = field(default_factory=list)
     apart: float = 0.0
     alone: dict[str, float] = field(default_factory=dict)
+    step: StepReport | None = None
 
     @property
     def a(self) -> ModelTrace:
@@ -87,8 +90,8 @@ class ModelReport:
 
     @property
     def fails(self) -> bool:
-        """Whether a matched layer or an output doesn't agree."""
-        return self.report.fails
+        """Whether a matched layer or an output doesn't agree, or a training step."""
+        return self.report.fails or (self.step is not None and self.step.fails)
 
     @property
     def outputs_fail(self) -> bool:
@@ -119,6 +122,8 @@ class ModelReport:
         _settings(say, self)
         _float32_inside(say, self)
         _failure(say, self)
+        for line, style in [] if self.step is None else self.step.lines():
+            say(line, style)
         _verdict(say, self)
 
     def text(self) -> str:
@@ -297,9 +302,18 @@ def _verdict(say: _Say, made: ModelReport) -> None:
     endpoints = [e for e in made.report.endpoints if e.kind != "input"]
     agree = sum(not e.fails for e in endpoints)
     worst = made.report.worst
+    if made.step is not None and made.step.fails:
+        wrong = sum(row.fails for row in made.step.rows)
+        say(
+            f"They agree in inference, and differ in training: {wrong} of {len(made.step.rows)} "
+            "quantities.",
+            "bold red",
+        )
+        return
     if not made.fails:
         size = f"; largest relative L2 {worst.rel_l2:.1e} at {worst.name}" if worst else ""
-        say(f"They agree: {agree} of {agree} layers and outputs{size}.", "bold green")
+        also = "" if made.step is None else ", and one training step"
+        say(f"They agree: {agree} of {agree} layers and outputs{size}{also}.", "bold green")
         return
     say(
         f"They differ: {len(endpoints) - agree} of {len(endpoints)} layers and outputs.", "bold red"

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -70,18 +70,18 @@ class KerasCapturer(Capturer):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Keras on models without a build() of their own
                 given = given.filled([tf.constant(array) for array in given.leaves()])
-                _call(model, given, training=False)
+                call_model(model, given, training=False)
 
     def run(self, model: Any, given: Arguments, how: Conditions, recorder: Recorder) -> None:
         images = any(how.turned) or "channels_last" in _data_formats(model).values()
         recorder.unknown = LAST if how.layout == "NHWC" and images else None
-        with _held(model, how):
-            given = given.filled([_tensor(array, how.dtype) for array in given.leaves()])
+        with held(model, how):
+            given = given.filled([tensor_of(array, how.dtype) for array in given.leaves()])
             watch = _Watch(model, recorder)
             for tensor in given.leaves():
                 recorder.input(tensor)
             with watch.attached():
-                output = _call(model, given, training=how.training)
+                output = call_model(model, given, training=how.training)
             for tensor in tf.nest.flatten(output):
                 recorder.output(tensor)
 
@@ -91,17 +91,22 @@ class KerasCapturer(Capturer):
 
 
 @contextlib.contextmanager
-def _held(model: Any, how: Conditions) -> Iterator[None]:
+def held(model: Any, how: Conditions) -> Iterator[None]:
     """Let a model compute in a dtype, with copies of its variables, some of them replaced."""
-    layers = list({id(x): x for x in model._flatten_layers()}.values())
+    flat = list(model._flatten_layers())
+    functional = [x for x in map(_functional, flat) if x is not None]
+    layers = list({id(x): x for x in (*flat, *functional)}.values())
     policies = [(layer, layer._dtype_policy) for layer in layers]
     variables = [(v, v._value, v._dtype) for v in {id(v): v for v in model.variables}.values()]
+    stated = [(x, x._dtype) for x in _cast_to(layers) if tf.as_dtype(x._dtype).is_floating]
     floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
     try:
         keras.config.set_floatx(how.dtype)
         keras.config.set_dtype_policy(how.dtype)
         for layer in layers:
             layer._dtype_policy = keras.DTypePolicy(how.dtype)
+        for which, _ in stated:
+            which._dtype = how.dtype
         for variable, value, own in variables:
             array = how.replaced.get(id(variable))
             array = value.numpy() if array is None else array
@@ -115,20 +120,38 @@ def _held(model: Any, how: Conditions) -> Iterator[None]:
         keras.config.set_dtype_policy(policy)
         for layer, own in policies:
             layer._dtype_policy = own
+        for which, own in reversed(stated):
+            which._dtype = own
         for variable, value, own in variables:
             variable._value, variable._dtype = value, own
 
 
-def _tensor(array: Array, dtype: str) -> Any:
+def _cast_to(layers: Iterable[Any]) -> Iterator[Any]:
+    """Yield what says to which dtype inputs are cast, also those of a model inside of another."""
+    for layer in layers:
+        if isinstance(layer, keras.src.models.functional.Functional):
+            yield from layer._inputs
+        elif isinstance(layer, keras.layers.InputLayer):
+            yield layer
+
+
+def tensor_of(array: Array, dtype: str) -> Any:
+    """Return an array as a tensor, in a dtype if it is of floating-point numbers."""
     tensor = tf.constant(array)
     return tf.cast(tensor, dtype) if tensor.dtype.is_floating else tensor
 
 
+def _functional(layer: Any) -> Any:
+    """Return the functional model that a layer is, or has if it is sequential; else None."""
+    if isinstance(layer, keras.Sequential):
+        layer = layer._functional
+    return layer if isinstance(layer, keras.src.models.functional.Functional) else None
+
+
 def _stated_inputs(model: Any) -> dict[str, Any] | None:
     """Return the inputs that a functional or sequential model states, by name; None elsewhere."""
-    if isinstance(model, keras.Sequential):
-        model = model._functional
-    if not isinstance(model, keras.src.models.functional.Functional):
+    model = _functional(model)
+    if model is None:
         return None
     struct = model._inputs_struct
     if isinstance(struct, dict):
@@ -152,7 +175,7 @@ def _image_axes(layer: Any) -> int:
     return 4 if digits is None else int(digits[1]) + 2
 
 
-def _call(model: Any, given: Arguments, training: bool) -> Any:
+def call_model(model: Any, given: Arguments, training: bool) -> Any:
     """Call a model; one that states its inputs gets them nested as it states them."""
     inputs = _stated_inputs(model)
     if inputs is None:

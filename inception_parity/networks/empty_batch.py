@@ -5,6 +5,7 @@ Such a batch has all shapes and costs no arithmetic.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,13 @@ def calls_of(net: Module, shape: tuple[int, int, int]) -> list[Call]:
         for _, module in net.named_modules():
             module.hooks.pop()
     return calls
+
+
+def with_heads(network: Network, options: Mapping[str, Any]) -> Module:
+    """Build the oracle's network in inference mode, with its auxiliary heads as in training."""
+    heads = {"return_aux": True} if options.get("use_aux") else {}
+    net: Module = network.build("inception_np", {**options, **heads})
+    return net
 
 
 def is_leaf(module: Module) -> bool:

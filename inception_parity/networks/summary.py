@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import InputError
 from . import catalogue
-from .empty_batch import calls_of, is_leaf
+from .empty_batch import calls_of, is_leaf, with_heads
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,13 @@ def values_per_channel(
         InputError: the network doesn't take images of this size in training, or a
             batch norm gets a single value.
     """
-    heads = {"return_aux": True} if options.get("use_aux") else {}
-    net = catalogue.network(network).build("inception_np", {**options, **heads})
+    net = with_heads(catalogue.network(network), options)
     try:
         shapes = output_shapes(net, int(options["in_channels"]), size, batch)
     except ValueError as error:
         raise InputError(
             f"{network} can't be trained on images of {size[0]}x{size[1]} ({error}); give a "
-            f"larger --size{', or --set use_aux=false' if heads else ''}"
+            f"larger --size{', or --set use_aux=false' if options.get('use_aux') else ''}"
         ) from error
     norms = {path for path, module in net.named_modules() if "running_var" in module.buffers}
     counts = {p: batch * shape[2] * shape[3] for p, shape in shapes.items() if p in norms}

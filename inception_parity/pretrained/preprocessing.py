@@ -60,6 +60,14 @@ class Preprocessing:
             return self.crop
         return self.resize if isinstance(self.resize, tuple) else None
 
+    @property
+    def pixels(self) -> str:
+        """The scaling of `train`, one of PIXELS, that comes nearest to this one."""
+        low, high = self.value_range
+        if self.mean == ZEROS:
+            return "signed" if low < 0 else "unit"
+        return "signed" if (self.mean[0] - low) / (high - low) == 0.5 else "imagenet"
+
     def __call__(self, image: Image.Image) -> NDArray[np.float32]:
         """Return an RGB image as (3, height, width)."""
         return self.scaled(np.asarray(self.fitted(image)))

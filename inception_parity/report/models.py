@@ -39,6 +39,7 @@ def model_record(made: ModelReport, exit_code: int) -> dict[str, Any]:
         "settings": [asdict(difference) for difference in made.settings],
         "copied": asdict(made.copied) if made.copied is not None else None,
         "alone": made.alone,
+        "step": None if made.step is None else made.step.record(),
         "diagnoses": {name: asdict(found) for name, found in made.diagnoses.items()},
         "report": report_record(made.report, made.diagnosis),
     }  # fmt: skip

@@ -10,9 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..comparison.limits import LIMIT_GRADIENT_NOISES
 from ..errors import few
 from ..networks import catalogue
 from ..training_check.judging import SHOWN, Judgement
+from ..training_check.limits import LATER
 from ..training_check.runner import TrainingResult
 from ..training_check.trial import LAST
 from .record import common_record
@@ -95,12 +97,17 @@ def _failure(found: Judgement) -> Text:
 
 def notes(result: TrainingResult) -> list[str]:
     """Return what was converted to one convention before the comparison, and what can't be."""
-    found = [_above(judgement) for judgement in result.judgements if judgement.above]
-    parted = _parted(result)
-    if parted:
+    found = _above(result)
+    first, last = _unjudged(result)
+    if first:
+        found.append(
+            "In the first step rounding alone leads a backend too far away from itself to judge "
+            f"({', '.join(first)}); give a larger --size or --batch."
+        )
+    if last:
         found.append(
             f"After {result.trial.steps} steps rounding alone leads a backend too far away from "
-            f"itself to judge ({', '.join(parted)}); take fewer --steps, or a smaller --lr."
+            f"itself to judge ({', '.join(last)}); take fewer --steps, or a smaller --lr."
         )
     recipe, counts = result.trial.recipe, result.counts
     if counts:
@@ -129,25 +136,37 @@ def notes(result: TrainingResult) -> list[str]:
     return found
 
 
-def _parted(result: TrainingResult) -> list[str]:
-    """Return the quantities of the last step that couldn't be judged in float64."""
+def _unjudged(result: TrainingResult) -> tuple[list[str], list[str]]:
+    """Return the quantities of the first and of the last step that float64 couldn't judge."""
     shown = [j for j in result.judgements if j.dtype == "float64" and j.verdict == SHOWN]
-    return list(dict.fromkeys(j.quantity.partition(".")[0] for j in shown))
+    words = {j.quantity: j.quantity.partition(".")[0] for j in shown}
+    first = [word for quantity, word in words.items() if quantity not in LATER]
+    return first, [word for quantity, word in words.items() if quantity in LATER]
 
 
-def _above(found: Judgement) -> str:
-    """Say why arrays above the limit are judged equal."""
-    worst = (
-        f" (worst {found.worst:.1e}, where {found.allowed:.1e} may be)"
-        if found.worst is not None and found.allowed is not None
-        else ""
-    )
-    return (
-        f"{catalogue.BACKENDS[found.backend].title}, weights after step 1: {len(found.above)} of "
-        f"{found.total} arrays are more than {found.limit:.0e} apart{worst}, and judged equal: no "
-        "more than the optimiser's definition makes of the noise in gradients. "
-        f"{few(found.above, MOST_NAMES)}."
-    )
+def _above(result: TrainingResult) -> list[str]:
+    """Say of each quantity why arrays above the limit are judged equal."""
+    rows: dict[str, list[Judgement]] = {}
+    for found in result.judgements:
+        if found.above:
+            rows.setdefault(found.quantity, []).append(found)
+    lines = []
+    for quantity, several in rows.items():
+        titles = ", ".join(catalogue.BACKENDS[found.backend].title for found in several)
+        names = list(dict.fromkeys(name for found in several for name in found.above))
+        total, limit = several[0].total, several[0].limit
+        far = [(found.worst, found.allowed) for found in several if found.worst and found.allowed]
+        worst = " (worst {:.1e}, where {:.1e} may be)".format(*max(far)) if far else ""
+        noise = f"{LIMIT_GRADIENT_NOISES:.0f} times what another last digit in each weight does"
+        if quantity.startswith("weights"):
+            noise += ", or what the optimiser's definition makes of the noise in gradients"
+        count = f"{len(names)} of {total} arrays are " if total > 1 else ""
+        lines.append(
+            f"{_words(quantity, result)} ({titles}): {count}more than {limit:.0e} apart{worst}, "
+            f"and judged equal: no more than {noise}."
+            + (f" {few(names, MOST_NAMES)}." if total > 1 else "")
+        )
+    return lines
 
 
 def _verdict(result: TrainingResult) -> Text:
@@ -157,9 +176,11 @@ def _verdict(result: TrainingResult) -> Text:
     if result.exit_code == 0:
         count = len(result.settings.backends)
         who = "The backend agrees" if count == 1 else f"All {count} backends agree"
-        parted = _parted(result)
-        far = f", but for what wasn't judged: {', '.join(parted)} after step {result.trial.steps}"
-        said = f"{who} in training{far if parted else ''}. ({result.seconds:.1f} s)"
+        first, last = _unjudged(result)
+        parted = [f"{', '.join(first)} in the first step"] if first else []
+        parted += [f"{', '.join(last)} after step {result.trial.steps}"] if last else []
+        far = f", but for what wasn't judged: {'; '.join(parted)}" if parted else ""
+        said = f"{who} in training{far}. ({result.seconds:.1f} s)"
         return Text(said, style="bold yellow" if parted else "bold green")
     parts = [f"{', '.join(failing)} diverge{'s' if len(failing) == 1 else ''}"] if failing else []
     parts += [f"{', '.join(broken)} didn't finish"] if broken else []

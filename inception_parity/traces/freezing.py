@@ -33,12 +33,22 @@ def frozen_names(network: str, options: Mapping[str, Any], layers: Sequence[str]
         else:
             inside = [name for name in names if name.startswith(f"{layer}.")]
         if not inside:
-            paths = {name.rpartition(".")[0] for name in names}
-            raise InputError(f"{network} has no layer {layer!r} to freeze{nearest(layer, paths)}")
+            raise InputError(_unknown(network, layer, names))
         chosen += [name for name in inside if name not in chosen]
     if len(chosen) == len(names):
         raise InputError(f"{', '.join(layers)} frozen: nothing of {network} is left to train")
     return chosen
+
+
+def _unknown(network: str, layer: str, names: Sequence[str]) -> str:
+    """Return what is wrong with a layer that isn't there, and what to give instead."""
+    paths = [name.split(".")[:-1] for name in names]
+    known = {".".join(path[:depth]) for path in paths for depth in range(1, len(path) + 1)}
+    return (
+        f"{network} has no layer {layer!r} to freeze{nearest(layer, [ALL_BUT_HEAD, *known])}; give "
+        f"{ALL_BUT_HEAD}, or layers that `inception-parity summary {network}` lists, such as "
+        + ".".join(paths[0][:2])
+    )
 
 
 def _classifiers(network: str, options: Mapping[str, Any]) -> list[str]:

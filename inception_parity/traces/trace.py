@@ -118,6 +118,11 @@ class TraceWriter:
             name, kind, array.shape, dtype or array.dtype.name, file, sha, tuple(inputs), leaf
         )
 
+    def array(self, name: str) -> NDArray[Any]:
+        """Return an array that has been written, as a memory map."""
+        file = self.partial / self.endpoints[name].file
+        return _load(file, f"can't read endpoint {name}")
+
     def hold(self, name: str, array: NDArray[Any]) -> None:
         """Keep an array that the network didn't hold as it was given."""
         (self.partial / HELD).mkdir(exist_ok=True)
@@ -251,7 +256,7 @@ class Trace:
         return digest({"images": images}) == self.run.images
 
 
-def _load(file: Path, problem: str, mapped: bool) -> NDArray[Any]:
+def _load(file: Path, problem: str, mapped: bool = True) -> NDArray[Any]:
     try:
         array = np.load(file, mmap_mode="r" if mapped else None, allow_pickle=False)
         if not isinstance(array, np.ndarray):

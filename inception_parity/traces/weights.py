@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class SharedWeights:
     options: dict[str, Any]
     provenance: str
     arrays: Arrays = field(repr=False)
-    history: Mapping[str, Any] = field(default_factory=dict)  # from `convert`
+    history: Mapping[str, Any] = field(default_factory=dict)  # from `convert` and `train`
 
     @property
     def sha256(self) -> str:
@@ -71,12 +71,6 @@ def is_statistic(name: str) -> bool:
 def trained_names(network: str, options: Mapping[str, Any]) -> list[str]:
     """Return the shared names of all arrays that a gradient trains."""
     return [name for name in shapes(network, options) if not is_statistic(name)]
-
-
-def is_idle_bias(name: str, names: Container[str]) -> bool:
-    """Return whether an array, one of `names`, is a bias that batch norm subtracts again."""
-    block, _, last = name.rpartition(".conv.")
-    return last == "bias" and f"{block}.norm.bias" in names
 
 
 def write(path: Path, weights: SharedWeights) -> None:

@@ -228,7 +228,9 @@ class _Run:
         plan = self.plan
         provenance = f"trained in {catalogue.BACKENDS[plan.backend].title} on {plan.data}"
         arrays = self.backend.get_weights(self.net)
-        trained = SharedWeights(plan.network, plan.options, provenance, arrays)
+        trained = SharedWeights(
+            plan.network, plan.options, provenance, arrays, plan.inputs.history()
+        )
         weights.write(self.folder / name, trained)
 
     def report(self) -> None:

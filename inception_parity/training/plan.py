@@ -13,6 +13,7 @@ from ..errors import InputError, nearest
 from ..networks import catalogue
 from ..traces.freezing import frozen_names
 from ..workers.processes import cores
+from .inputs import Inputs
 from .schedule import SCHEDULES, Tuning
 
 OPTIMIZERS = {"sgd": "SGD", "nesterov": "SGD", "adam": "Adam", "rmsprop": "RMSProp"}
@@ -160,6 +161,11 @@ class Plan:
         )
 
     @property
+    def inputs(self) -> Inputs:
+        """What the network expects when it is trained."""
+        return Inputs(self.height, self.width, self.pixels, self.classes)
+
+    @property
     def feed(self) -> Feed:
         """What makes the batches."""
         return Feed(
@@ -169,6 +175,8 @@ class Plan:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -208,6 +216,9 @@ def _require(values: Mapping[str, Any]) -> None:
         wrong.append("--optimizer nesterov needs a --momentum of more than 0")
     if values["backend"] != "pt" and (values["precision"] != "float32" or values["channels_last"]):
         wrong.append("--precision bfloat16 and --channels-last are PyTorch's: give --backend pt")
+    channels = int(values["options"]["in_channels"])
+    if values["pixels"] == "imagenet" and channels != 3:
+        wrong.append(f"--pixels imagenet is for three channels, but in_channels={channels}")
     if values["unfreeze_after"] and not values["freeze"]:
         wrong.append("--unfreeze-after goes with --freeze")
     if wrong:

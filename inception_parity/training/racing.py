@@ -25,7 +25,11 @@ from numpy.typing import NDArray
 from ..data.feed import DataSet
 from ..errors import InputError, ReportedError
 from ..files import appearing, save_arrays
-from ..traces.weights import is_idle_bias, trained_names
+from ..networks import catalogue
+from ..networks.empty_batch import with_heads
+from ..networks.idle_biases import idle_biases
+from ..traces.freezing import frozen_norms
+from ..traces.weights import trained_names
 from ..workers.processes import Worker, workers
 from ..workers.request import Race, Request
 from .loop import initial
@@ -105,7 +109,10 @@ def race(
     """
     begin = initial(plan).arrays
     trained = trained_names(plan.network, plan.options)
-    names = [name for name in trained if not is_idle_bias(name, begin)]
+    net = with_heads(catalogue.network(plan.network), plan.options)
+    shape = (int(plan.options["in_channels"]), plan.height, plan.width)
+    idle = idle_biases(net, shape, frozen_norms(begin, plan.recipe.frozen))
+    names = [name for name in trained if name not in idle]
     found: list[Step] = []
     try:
         with tempfile.TemporaryDirectory(prefix="inception-parity-") as made:

@@ -23,7 +23,7 @@ from ..backends.recording import open_trace
 from ..traces.freezing import frozen_norms
 from ..traces.weights import is_statistic
 from ..workers.request import Train
-from .trial import FIRST, Trial, batches, dropout_factors
+from .trial import FIRST, Trial, batches, dropout_factors, endpoint
 
 DIRECTIONS = 3  # in the space of the weights, and one more in that of the images
 STEP = 1e-30
@@ -69,49 +69,59 @@ def record_oracle(
             module.frozen = True
     net.train()
 
-    def derivative(given: Mapping[str, NDArray[Any]], number: int) -> NDArray[np.float64]:
-        """Return the loss's derivative along direction `number`, from given weights."""
-        _place(net, given, recipe.frozen, number)
-        return _imaginary(loss(net(x), labels))
+    # Along an idle bias the derivative is 0, and what is computed rounding times its own size.
+    fixed = {*recipe.frozen, *job.idle}
+
+    def derivative(given: Mapping[str, NDArray[Any]], number: int) -> complex:
+        """Return the loss, and its derivative along direction `number`, from given weights."""
+        _place(net, given, fixed, number)
+        value = loss(net(x), labels)
+        return complex(value.real, value.imag / STEP)
+
+    def statistics() -> dict[str, NDArray[np.float64]]:
+        return {n: a.real for n, a in backend.get_weights(net).items() if is_statistic(n)}
 
     with open_trace(backend, net, job, images, weights, job.out, job.recipe) as writer:
-        writer.add("loss", np.array([loss(net(x), labels)]), kind="loss")
-        for name, array in backend.get_weights(net).items():
-            if is_statistic(name):
-                kind = f"statistics.{FIRST}"
-                writer.add(f"{kind} {name}", array, kind=kind)
-        found = [derivative(weights, number) for number in range(DIRECTIONS)]
-        for number, value in enumerate(found):
-            writer.add(f"derivative {number}", value, kind="derivative")
-        # What a last digit in each weight does to them: no gradient can be known better.
-        nudged = {name: _nudged(name, array) for name, array in weights.items()}
-        apart = [derivative(nudged, number) - found[number] for number in range(DIRECTIONS)]
-        noise = np.linalg.norm(apart) / (np.linalg.norm(found) or 1.0)
+        value = loss(net(x), labels)
+        writer.add("loss", np.array([value]), kind="loss")
+        kind, running = f"statistics.{FIRST}", statistics()
+        for name, array in running.items():
+            writer.add(endpoint(kind, name), array, kind=kind)
+        found = np.array([derivative(weights, number) for number in range(DIRECTIONS)])
+        for number, one in enumerate(found):
+            writer.add(f"derivative {number}", np.array([one.imag]), kind="derivative")
+        # What a last digit in each weight does to them: nothing can be known better.
+        nudged, moved = [], []
+        for number in range(DIRECTIONS):
+            given = {name: _nudged(name, array, number) for name, array in weights.items()}
+            nudged.append(derivative(given, number))
+            after = statistics()
+            moved.append([float(np.linalg.norm(after[n] - running[n])) for n in running])
+        apart = np.array(nudged) - found
+        noise = np.linalg.norm(apart.imag) / (np.linalg.norm(found.imag) or 1.0)
         writer.add("noise", np.array([noise]), kind="noise")
-        _place(net, weights, recipe.frozen, None)
-        along = x + 1j * STEP * direction(IMAGES, x.shape, 0)
-        writer.add(f"derivative {IMAGES}", _imaginary(loss(net(along), labels)), kind="derivative")
+        writer.add("perturbed loss", np.abs(apart.real).max(keepdims=True), kind="perturbed")
+        writer.add(f"perturbed {kind}", np.max(moved, axis=0), kind="perturbed")
+        _place(net, weights, fixed, None)
+        along = loss(net(x + 1j * STEP * direction(IMAGES, x.shape, 0)), labels)
+        writer.add(f"derivative {IMAGES}", np.array([along.imag / STEP]), kind="derivative")
 
 
-def _nudged(name: str, weights: NDArray[Any]) -> NDArray[np.float64]:
-    """Return weights with the last digit of each moved up or down, drawn by the array's name."""
-    up = direction(name, weights.shape, DIRECTIONS) > 0
+def _nudged(name: str, weights: NDArray[Any], number: int) -> NDArray[np.float64]:
+    """Return weights with the last digit of each moved up or down, drawn by name and number."""
+    up = direction(name, weights.shape, DIRECTIONS + number) > 0
     return np.nextafter(weights.astype(np.float64), np.where(up, np.inf, -np.inf))
 
 
-def _imaginary(found: complex) -> NDArray[np.float64]:
-    return np.array([found.imag / STEP])
-
-
 def _place(
-    net: Any, weights: Mapping[str, NDArray[Any]], frozen: Collection[str], number: int | None
+    net: Any, weights: Mapping[str, NDArray[Any]], fixed: Collection[str], number: int | None
 ) -> None:
     """Give the network its weights, plus a step along direction `number`; None for no step."""
     for path, module in net.named_modules():
         for last, array in module.arrays().items():
             name = f"{path}.{last}"
             value = weights[name].astype(np.complex128)
-            trained = last not in module.buffers and name not in frozen
+            trained = last not in module.buffers and name not in fixed
             if trained and number is not None:
                 value += 1j * STEP * spread(weights[name]) * direction(name, array.shape, number)
             setattr(module, last, value)

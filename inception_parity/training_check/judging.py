@@ -28,16 +28,15 @@ from .derivatives import DIRECTIONS, IMAGES, direction, spread
 from .limits import (
     LATER,
     QUANTITIES,
-    Weights,
-    endpoint,
+    Arrays,
     limits_by_quantity,
-    names_of,
-    scale_of,
+    middle,
+    noise_by_array,
     size_of,
     steepness,
     usable,
 )
-from .trial import FIRST, LAST, Trial
+from .trial import FIRST, LAST, Trial, endpoint
 
 # Measured, not judged: below float64, or where rounding alone has driven the backends apart.
 SHOWN = "shown"
@@ -67,8 +66,8 @@ class Judgement:
     worst: float | None = None
     at: str = ""
     limit: float | None = None
-    # Those above the limit that agree nevertheless: no further apart than the noise that
-    # gradients have can drive them, by the definition of the optimizer.
+    # Those above the limit that agree nevertheless: no further apart than another last digit in
+    # each weight, or the noise in gradients by the definition of the optimizer, can drive them.
     above: tuple[str, ...] = ()
     allowed: float | None = None  # for `at`, where it is one of them
     problem: str = ""  # why an array has no number: missing, NaN, misshapen, …
@@ -78,15 +77,17 @@ class Judgement:
         """Whether the backend doesn't agree."""
         return self.verdict == WRONG
 
-    def take(self, name: str, apart: float, allowance: Callable[[], float] = lambda: 0.0) -> None:
-        """Count how far an array is apart; above the limit, `allowance` may still permit it."""
+    def take(
+        self, name: str, apart: float, noise: float = 0.0, more: Callable[[], float] | None = None
+    ) -> None:
+        """Count how far an array is apart; above the limit, `noise` or `more` may permit it."""
         name = name or self.quantity
         worst = self.worst is None or not apart <= self.worst
         if worst:
             self.worst, self.at, self.allowed = apart, name, None
         if self.limit is None or apart <= self.limit:
             return
-        allowed = allowance()
+        allowed = max(noise, more() if more else 0.0)
         if apart <= allowed:
             self.above += (name,)
             self.allowed = allowed if worst else self.allowed
@@ -117,15 +118,12 @@ class Judgement:
 
 
 def judge(
-    traces: Mapping[Key, Trace], oracle: Trace, weights: Weights, trial: Trial
+    traces: Mapping[Key, Trace], oracle: Trace, arrays: Arrays, trial: Trial
 ) -> list[Judgement]:
-    """Return all judgements of training traces, backend by backend.
-
-    `weights` are the shared ones, as they were loaded.
-    """
+    """Return all judgements of training traces, backend by backend."""
     double = [trace for (_, dtype), trace in traces.items() if dtype == "float64"]
-    known = limits_by_quantity(oracle, double, weights, trial.recipe)
-    comparer = Comparer(traces, oracle, weights, trial, known)
+    known = limits_by_quantity(oracle, double, arrays)
+    comparer = Comparer(traces, oracle, arrays, trial, known)
     backends = list(dict.fromkeys(backend for backend, _ in traces))
     dtypes = list(dict.fromkeys(dtype for _, dtype in traces))
     quantities = [
@@ -133,7 +131,7 @@ def judge(
         for quantity in QUANTITIES
         if not (quantity in LATER and trial.steps == 1)
         and not (quantity == "frozen" and not trial.recipe.frozen)
-        and not (quantity.startswith("statistics") and not any(map(is_statistic, weights)))
+        and not (quantity.startswith("statistics") and not any(map(is_statistic, arrays.weights)))
     ]
     found = [j for dtype in dtypes for each in quantities for j in comparer.all_of(each, dtype)]
     return sorted(found, key=lambda j: (backends.index(j.backend), dtypes.index(j.dtype)))
@@ -145,7 +143,7 @@ class Comparer:
 
     traces: Mapping[Key, Trace]
     oracle: Trace
-    weights: Weights
+    arrays: Arrays
     trial: Trial
     limits: Mapping[str, float | None]  # in float64, by quantity
 
@@ -176,13 +174,15 @@ class Comparer:
 
     def _with(self, quantity: str, trace: Trace, against: str, truth: Trace | None) -> Judgement:
         """Compare all arrays of a quantity with `truth`; without, they are differences already."""
-        names = names_of(quantity, self.weights, self.trial.recipe)
+        names = self.arrays.names_of(quantity)
         judgement = self._empty(quantity, trace, against, len(names))
+        noise = noise_by_array(quantity, [self.oracle] if truth is self.oracle else [])
         for name in names:
             array = judgement.array(trace, quantity, name)
             if array is None:
                 continue
-            own, scale = endpoint(quantity, name), endpoint(quantity, scale_of(name, self.weights))
+            own = endpoint(quantity, name)
+            scale = endpoint(quantity, self.arrays.scale_of(name))
             if truth is None:
                 judgement.take(name, float(array.max()))
             elif not {own, scale} <= truth.endpoints.keys():
@@ -191,33 +191,36 @@ class Comparer:
                 known, norm = truth.array(own), size_of(truth.array(scale))
                 # The oracle has the loss of the first step only.
                 array = array[: len(known)] if quantity == "loss" else array
-                judgement.take(name, _apart(array, known, norm))
+                permitted = noise.get(name, 0.0) / (norm or 1.0)
+                judgement.take(name, _apart(array, known, norm), permitted)
         return judgement.concluded()
 
     def each_other(self, quantity: str, column: Mapping[str, Trace]) -> list[Judgement]:
         """Compare the backends of a dtype: each array with the one nearest to the others."""
         if len(column) < 2:
             return []
-        names = names_of(quantity, self.weights, self.trial.recipe)
+        names = self.arrays.names_of(quantity)
+        noise = noise_by_array(quantity, list(column.values()))
         found = {b: self._empty(quantity, t, "each other", len(names)) for b, t in column.items()}
         for name in names:
             tried = {b: found[b].array(trace, quantity, name) for b, trace in column.items()}
             arrays = {backend: array for backend, array in tried.items() if array is not None}
-            scale = endpoint(quantity, scale_of(name, self.weights))
+            scale = endpoint(quantity, self.arrays.scale_of(name))
             norms = {b: size_of(column[b].array(scale)) for b in arrays if scale in column[b]}
 
-            def allowance(name: str = name) -> float:
+            def steep(name: str = name) -> float:
                 return self._steepness(name, column) if quantity == f"weights.{FIRST}" else 0.0
 
+            permitted = noise.get(name, 0.0) / (middle(norms.values()) or 1.0)
             for backend, apart in _to_the_nearest(arrays, norms).items():
-                found[backend].take(name, apart, allowance)
+                found[backend].take(name, apart, permitted, steep)
         return [judgement.concluded() for judgement in found.values()]
 
     def _steepness(self, name: str, column: Mapping[str, Trace]) -> float:
         noise = min(
             LIMIT_GRADIENT_NOISES * float(self.oracle.array("noise")[0]), MOST_GRADIENT_NOISE
         )
-        return steepness(name, column.values(), self.weights, self.trial.recipe, noise)
+        return steepness(name, column.values(), self.arrays, noise)
 
     def _derivatives(self, trace: Trace) -> Judgement:
         """Compare <gradient, direction> with the oracle's derivatives.
@@ -226,9 +229,11 @@ class Comparer:
         by itself it may be small by chance.
         """
         judgement = self._empty("derivative", trace, "the oracle", DIRECTIONS + 1)
-        quantity, weights = f"gradient.{FIRST}", self.weights
+        quantity, weights = f"gradient.{FIRST}", self.arrays.weights
         products, square = np.zeros(DIRECTIONS), 0.0
-        for name in names_of(quantity, weights, self.trial.recipe):
+        for name in self.arrays.names_of(quantity):
+            if name in self.arrays.idle:  # as in the oracle
+                continue
             gradient = usable(trace, endpoint(quantity, name))
             if isinstance(gradient, str):
                 judgement.problem = judgement.problem or f"{name}: {gradient}"
@@ -252,15 +257,15 @@ class Comparer:
 
     def _frozen(self, trace: Trace) -> Judgement:
         """Compare what is frozen with what was loaded: bit for bit, in every dtype."""
-        still = frozen_norms(self.weights, self.trial.recipe.frozen)
-        rest = [n for n in self.weights if is_statistic(n) and n.rpartition(".")[0] in still]
+        still = frozen_norms(self.arrays.weights, self.trial.recipe.frozen)
+        rest = [n for n in self.arrays.weights if is_statistic(n) and n.rpartition(".")[0] in still]
         frozen = [*self.trial.recipe.frozen, *rest]
         judgement = self._empty("frozen", trace, "as loaded", len(frozen))
         judgement.limit = 0.0
         for name in frozen:
             kind = "statistics" if is_statistic(name) else "weights"
             array = judgement.array(trace, f"{kind}.{self.trial.last}", name)
-            loaded = to_dtype(self.weights[name], trace.run.dtype)
+            loaded = to_dtype(self.arrays.weights[name], trace.run.dtype)
             if array is not None and not np.array_equal(array, loaded):
                 apart = _apart(array, loaded, float(np.linalg.norm(loaded)))
                 judgement.take(name, apart or math.ulp(0.0))  # however little it is

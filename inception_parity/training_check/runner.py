@@ -13,11 +13,14 @@ from ..checking.running import IMAGES, run_beside_oracle, state, trace_folder
 from ..checking.task import Settings, Subject, Task
 from ..errors import AGREE, BROKEN, DIVERGE, InputError
 from ..networks import catalogue
+from ..networks.empty_batch import with_heads
+from ..networks.idle_biases import idle_biases
 from ..networks.summary import values_per_channel
+from ..traces.freezing import frozen_norms
 from ..traces.trace import Trace, folder_name
-from ..traces.weights import is_idle_bias
 from ..workers.request import Outcome, Train
 from .judging import SHOWN, Judgement, Key, judge
+from .limits import Arrays
 from .trial import Trial
 
 MODE = "training"  # in the names of its traces
@@ -79,15 +82,16 @@ def check_training(
     start = time.monotonic()
     options = task.weights.options
     counts = values_per_channel(task.weights.network, options, task.size, trial.recipe.batch)
+    idle = _idle(task, trial)
     with trace_folder(task, keep) as folder:
-        jobs = _jobs(task, trial, settings, counts, folder)
+        jobs = _jobs(task, trial, settings, counts, idle, folder)
         outcomes = run_beside_oracle(
             settings, folder, jobs, lambda running: progress(state(running))
         )
         progress("comparing")
         traces = _traces(settings, outcomes, folder)
         oracle = Trace.read(folder / folder_name(catalogue.ORACLE, "float64", MODE))
-        arrays = task.weights.arrays
+        arrays = Arrays(task.weights.arrays, trial.recipe, idle)
         return TrainingResult(
             task.subject,
             trial,
@@ -97,13 +101,26 @@ def check_training(
             {cell: np.asarray(trace.array("loss")).tolist() for cell, trace in traces.items()},
             {cell: trace.loader for cell, trace in traces.items()},
             counts,
-            tuple(name for name in arrays if is_idle_bias(name, arrays)),
+            idle,
             time.monotonic() - start,
         )
 
 
+def _idle(task: Task, trial: Trial) -> tuple[str, ...]:
+    """Return the biases that batch norm subtracts again."""
+    options, arrays = task.weights.options, task.weights.arrays
+    net = with_heads(catalogue.network(task.weights.network), options)
+    shape = (int(options["in_channels"]), *task.size)
+    return tuple(idle_biases(net, shape, frozen_norms(arrays, trial.recipe.frozen)))
+
+
 def _jobs(
-    task: Task, trial: Trial, settings: Settings, counts: dict[str, int], folder: Path
+    task: Task,
+    trial: Trial,
+    settings: Settings,
+    counts: dict[str, int],
+    idle: tuple[str, ...],
+    folder: Path,
 ) -> dict[str, list[Train]]:
     """Return the jobs of the oracle, which has float64 alone, and of each backend."""
     dtypes = {catalogue.ORACLE: ("float64",), **dict.fromkeys(settings.backends, settings.dtypes)}
@@ -111,7 +128,7 @@ def _jobs(
         backend: [
             Train(
                 task.weights.network, task.weights.options, dtype, MODE, recipe=trial.text(),
-                counts=counts, images=folder / IMAGES,
+                counts=counts, idle=idle, images=folder / IMAGES,
                 out=folder / folder_name(backend, dtype, MODE),
             )
             for dtype in dtypes[backend]

@@ -10,16 +10,15 @@ What a trace holds, by kind:
   definition in NumPy makes of the old one and of this backend's own gradient;
 - `statistics.1`, `statistics.K`: batch norm's, converted to the oracle's convention;
 - `weights.1`, `weights.K`: of all other arrays;
-- `perturbed gradient.K`, `perturbed statistics.K`, `perturbed weights.K`, in float64: the L2
-  distance of each array from the result of a second training that begins with another last digit
-  in every weight. No two implementations can be expected to stay closer than one to itself.
+- `perturbed input gradient`, `perturbed gradient.1` and so on, in float64: the L2 distance of each
+  array from that of a second training, which begins with another last digit in every weight.
+  No two implementations can be expected to stay closer than one to itself.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,8 +31,9 @@ from ..traces.freezing import frozen_norms
 from ..traces.trace import TraceWriter
 from ..traces.weights import is_statistic
 from ..workers.request import Train
-from .trial import FIRST, LAST, Trial, batches, definition, dropout_factors
+from .trial import FIRST, LAST, Trial, batches, definition, dropout_factors, endpoint
 
+Keep = Callable[[str, Mapping[str, NDArray[Any]]], None]
 MOMENTUM = 0.9  # share of the old statistics, in the oracle and by name in every framework
 
 
@@ -48,69 +48,109 @@ def record_training(
 
     The network's dropout stays controlled.
     """
-    trial, classes = Trial.read(job.recipe), int(job.options["num_classes"])
     with open_trace(backend, net, job, images, weights, job.out, job.recipe) as writer:
-        observer = _Observer(backend, net, trial, job.counts, writer)
-        backend.control_dropout(net, observer.factors_of)
-        training = backend.training(net, trial.recipe, keep_gradients=True)
-        first = next(batches(images, classes, trial))
-        gradient = backend.input_gradient(net, training, *first)
-        writer.add("input gradient", gradient, kind="input gradient", dtype=job.dtype)
-        backend.set_weights(net, weights)  # that pass has moved batch norm's statistics
-        observer.begin(training)
-        training.epoch(batches(images, classes, trial), observer.on_step)
-        observer.end()
-        if trial.steps > 1 and job.dtype == "float64":
-            observer.again(batches(images, classes, trial), weights)
+        observer = _Observer(backend, net, job, images)
+        training = observer.training
+        state = training.get_state()
+        observer.train(weights, _as_it_is(writer))
+        writer.add("loss", np.array(observer.losses), kind="loss")
+        for name, apart in observer.updates.items():
+            writer.add(f"update {name}", np.array(apart), kind="update")
+        if job.dtype == "float64":
+            # An array that an optimizer makes only in its first step is 0 before it.
+            made = {name: 0 * array for name, array in training.get_state().items()}
+            training.set_state({**made, **state})
+            nudged = {name: _perturbed(name, array) for name, array in weights.items()}
+            backend.set_weights(net, nudged)
+            observer.train(nudged, _apart(writer), define=False)
 
 
-@dataclass
+def _as_it_is(writer: TraceWriter) -> Keep:
+    """Return what writes the arrays of a kind."""
+
+    def keep(kind: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        for name, array in arrays.items():
+            writer.add(endpoint(kind, name), array, kind=kind)
+
+    return keep
+
+
+def _apart(writer: TraceWriter) -> Keep:
+    """Return what writes how far the arrays of a kind are from those that have been written."""
+
+    def keep(kind: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        apart = [
+            float(np.linalg.norm(array - writer.array(endpoint(kind, name))))
+            for name, array in arrays.items()
+        ]
+        writer.add(f"perturbed {kind}", np.array(apart), kind="perturbed")
+
+    return keep
+
+
 class _Observer:
-    """Looks at a network after each step, and writes what the trace holds."""
+    """Trains a network, and looks at it after each step."""
 
-    backend: TrainingAdapter
-    net: Any
-    trial: Trial
-    counts: Mapping[str, int]
-    writer: TraceWriter
-    step: int = 0
-    losses: list[float] = field(default_factory=list)
-    updates: dict[str, list[float]] = field(default_factory=dict)
-    gradients: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    def __init__(
+        self, backend: TrainingAdapter, net: Any, job: Train, images: NDArray[np.float64]
+    ) -> None:
+        self.backend, self.net, self.counts = backend, net, job.counts
+        self.trial = Trial.read(job.recipe)
+        self.images, self.classes = images, int(job.options["num_classes"])
+        self.step = 0
+        backend.control_dropout(net, self.factors_of)
+        self.training = backend.training(net, self.trial.recipe, keep_gradients=True)
 
     def factors_of(self, path: str, p: float) -> Factors:
         """Return the function that a dropout layer gets its factors from, step by step."""
         return lambda shape: dropout_factors(self.trial.recipe.seed, self.step, path, shape, p)
 
-    def begin(self, training: Any) -> None:
-        """Look at the weights before the first step."""
-        self.training = training
-        self.definition = definition(self.trial.recipe)
-        self.state = training.get_state()
+    def train(self, weights: Mapping[str, NDArray[Any]], keep: Keep, define: bool = True) -> None:
+        """Train for the trial's steps.
+
+        Args:
+            weights: what the network begins with, and has been given.
+            keep: called with each kind of what the trace is to hold, and its arrays.
+            define: whether to compare steps with the optimizer's definition.
+        """
+        self.keep, self.step = keep, 0
+        self.losses: list[float] = []
+        self.updates: dict[str, list[float]] = {}
+        self.definition = definition(self.trial.recipe) if define else None
+        first = next(batches(self.images, self.classes, self.trial))
+        keep("input gradient", {"": self.backend.input_gradient(self.net, self.training, *first)})
+        # That pass has moved batch norm's statistics.
+        self.backend.set_weights(self.net, weights)
         self.before = self.backend.get_weights(self.net)
         running = {name: a for name, a in self.before.items() if is_statistic(name)}
         self.statistics = {name: array.astype(np.float64) for name, array in running.items()}
+        self.training.epoch(batches(self.images, self.classes, self.trial), self.on_step)
 
     def on_step(self, loss: float, right: int) -> None:
         """Look at everything after a step."""
         gradients = self.backend.gradients(self.net, self.training)
         after = self.backend.get_weights(self.net)
         self.losses.append(loss)
-        self._compare_with_definition(gradients, after)
+        if self.definition is not None:
+            self._compare(self.definition, gradients, after)
         self._convert_statistics(after)
-        self.before, self.gradients = after, gradients
+        self.before = after
         self.step += 1
         if self.step == 1:
-            self._write(FIRST, gradients)
+            self._keep_all(FIRST, gradients)
         elif self.step == self.trial.steps:
-            self._write(LAST, gradients)
+            self._keep_all(LAST, gradients)
 
-    def _compare_with_definition(
-        self, gradients: Mapping[str, NDArray[Any]], after: Mapping[str, NDArray[Any]]
+    def _compare(
+        self,
+        definition: Any,
+        gradients: Mapping[str, NDArray[Any]],
+        after: Mapping[str, NDArray[Any]],
     ) -> None:
+        """Compare a step with what the optimizer's definition makes of the gradients."""
         wide = {name: g.astype(np.float64) for name, g in gradients.items()}
         defined = {name: self.before[name].astype(np.float64) for name in wide}
-        self.definition.step(defined, wide)
+        definition.step(defined, wide)
         for name, expected in defined.items():
             norm = float(np.linalg.norm(expected))
             apart = float(np.linalg.norm(after[name] - expected))
@@ -135,45 +175,11 @@ class _Observer:
                 batch *= (n - 1) / n
             self.statistics[name] = MOMENTUM * running + (1.0 - MOMENTUM) * batch
 
-    def _write(self, which: str, gradients: Mapping[str, NDArray[Any]]) -> None:
-        found: dict[str, Mapping[str, NDArray[Any]]] = {
-            f"gradient.{which}": gradients,
-            f"statistics.{which}": self.statistics,
-            f"weights.{which}": {n: a for n, a in self.before.items() if not is_statistic(n)},
-        }
-        for kind, arrays in found.items():
-            for name, array in arrays.items():
-                self.writer.add(f"{kind} {name}", array, kind=kind)
-
-    def end(self) -> None:
-        """Write what is known after the last step."""
-        self.writer.add("loss", np.array(self.losses), kind="loss")
-        for name, apart in self.updates.items():
-            self.writer.add(f"update {name}", np.array(apart), kind="update")
-
-    def again(self, feed: Iterable[Any], weights: Mapping[str, NDArray[Any]]) -> None:
-        """Train once more from weights with another last digit; write how far apart the two end."""
-        # An array that an optimizer makes only in its first step is 0 before it.
-        made = {name: 0 * array for name, array in self.training.get_state().items()}
-        self.training.set_state({**made, **self.state})
-        self.backend.set_weights(self.net, {n: _perturbed(n, a) for n, a in weights.items()})
-        self.step = 0
-
-        def on_step(loss: float, right: int) -> None:
-            self.step += 1
-
-        self.training.epoch(feed, on_step)
-        gradients = self.backend.gradients(self.net, self.training)
-        after = self.backend.get_weights(self.net)
-        statistics = [name for name in after if is_statistic(name)]
-        others = [name for name in after if not is_statistic(name)]
-        for kind, names, first, second in (
-            ("gradient", list(gradients), self.gradients, gradients),
-            ("statistics", statistics, self.before, after),
-            ("weights", others, self.before, after),
-        ):
-            apart = [float(np.linalg.norm(second[name] - first[name])) for name in names]
-            self.writer.add(f"perturbed {kind}.{LAST}", np.array(apart), kind="perturbed")
+    def _keep_all(self, which: str, gradients: Mapping[str, NDArray[Any]]) -> None:
+        self.keep(f"gradient.{which}", gradients)
+        self.keep(f"statistics.{which}", self.statistics)
+        others = {name: a for name, a in self.before.items() if not is_statistic(name)}
+        self.keep(f"weights.{which}", others)
 
 
 def _perturbed(name: str, array: NDArray[Any]) -> NDArray[np.float64]:

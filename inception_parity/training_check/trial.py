@@ -159,3 +159,8 @@ def dropout_factors(
     rng = np.random.default_rng(int.from_bytes(entropy, "little"))
     factors: NDArray[np.float64] = (rng.random(shape) >= p) / (1.0 - p)
     return factors
+
+
+def endpoint(quantity: str, name: str) -> str:
+    """Return the endpoint with a quantity of an array, or the whole quantity for no name."""
+    return f"{quantity} {name}" if name else quantity

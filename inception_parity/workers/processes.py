@@ -1,4 +1,4 @@
-"""Worker processes: started side by side, watched, and ended whatever happens."""
+"""Worker processes: as many at once as there are cores, watched, and ended whatever happens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..errors import InputError
 from ..networks import catalogue
@@ -26,33 +26,44 @@ OWN_PACKAGES = ("inception_parity", *catalogue.PACKAGES)
 
 
 class Worker:
-    """One running worker."""
+    """One worker: waiting to be started, running, or ended."""
 
     def __init__(self, request: Request, python: Path | None, timeout: float, threads: int) -> None:
         self.request = request
         self.backend = request.backend
+        self.python = python
         self.timeout = timeout
-        self.deadline = time.monotonic() + timeout
+        self.threads = threads
         self.outcome: Outcome | None = None
-        request_file = request.result.with_suffix(".request.json")
-        request_file.write_text(request.dumps())
-        packages = request.result.parent / "packages"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it has been started, and has no outcome yet."""
+        return self.process is not None and self.outcome is None
+
+    def start(self) -> None:
+        """Start the process; its time limit begins."""
+        request_file = self.request.result.with_suffix(".request.json")
+        request_file.write_text(self.request.dumps())
+        packages = self.request.result.parent / "packages"
+        program = [str(self.python or sys.executable), "-m", "inception_parity.worker"]
+        self.deadline = time.monotonic() + self.timeout
         self.process = subprocess.Popen(
-            [str(python or sys.executable), "-m", "inception_parity.worker", str(request_file)],
+            [*program, str(request_file)],
             stdin=subprocess.PIPE,  # closes when we end, however we end
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=_environment(packages, threads, foreign=python is not None),
+            env=_environment(packages, self.threads, foreign=self.python is not None),
             start_new_session=True,  # a group of its own, to be ended as a whole
         )
         self.tail: deque[bytes] = deque(maxlen=64)
-        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader = threading.Thread(target=self._read, args=[self.process.stdout], daemon=True)
         self.reader.start()
 
-    def _read(self) -> None:
+    def _read(self, output: IO[bytes]) -> None:
         """Keep the last of what the worker prints, however much it is."""
-        assert self.process.stdout is not None
-        with self.process.stdout as output:
+        with output:
             while chunk := os.read(output.fileno(), 1024):
                 self.tail.append(chunk)
 
@@ -62,18 +73,17 @@ class Worker:
         Raises:
             InputError: what the user gave can't be used, or the traces can't be written.
         """
-        if self.outcome is None:
+        if self.process is not None and self.outcome is None:
             if self.process.poll() is not None:
-                self.outcome = self._conclude()
+                self.outcome = self._conclude(self.process.returncode)
             elif time.monotonic() > self.deadline:
                 self.end()
                 why = f"not done after {self.timeout:g} s{self._last_words()}"
                 self.outcome = Outcome(self.backend, "timeout", why)
         return self.outcome
 
-    def _conclude(self) -> Outcome:
+    def _conclude(self, code: int) -> Outcome:
         self.end()  # whatever it started itself
-        code = self.process.returncode
         if code == 0 and self.request.result.is_file():
             try:
                 answer = json.loads(self.request.result.read_text())
@@ -110,10 +120,11 @@ class Worker:
         return sum(job.out.exists() for job in self.request.jobs)
 
     def end(self) -> None:
-        """End the worker and all that it started."""
-        end_group(self.process)
-        if self.process.stdin is not None:
-            self.process.stdin.close()
+        """End the worker and all that it started, if it was started itself."""
+        if self.process is not None:
+            end_group(self.process)
+            if self.process.stdin is not None:
+                self.process.stdin.close()
 
 
 def end_group(process: subprocess.Popen[Any]) -> None:
@@ -143,7 +154,10 @@ def run_all(
     timeout: float,
     on_tick: Callable[[Sequence[Worker]], None],
 ) -> list[Outcome]:
-    """Run a worker for each request, side by side, until all have ended.
+    """Run a worker for each request, as many side by side as there are cores, until all have ended.
+
+    More at once would take more memory and no less time. They are started in the order of the
+    requests, so one may wait for the files of one before it.
 
     Args:
         requests: one per worker.
@@ -155,12 +169,16 @@ def run_all(
     Returns:
         The outcomes, in the order of the requests.
     """
-    with workers(requests, pythons, timeout) as running:
+    at_once = min(cores(), len(requests))
+    with _made(requests, pythons, timeout, at_once) as made:
+        waiting = deque(made)
         while True:
-            outcomes = [worker.poll() for worker in running]
-            on_tick(running)
+            outcomes = [worker.poll() for worker in made]
+            while waiting and sum(worker.running for worker in made) < at_once:
+                waiting.popleft().start()
+            on_tick(made)
             ended = [outcome for outcome in outcomes if outcome is not None]
-            if len(ended) == len(running):
+            if len(ended) == len(made):
                 return ended
             time.sleep(TICK_SECONDS)
 
@@ -169,18 +187,25 @@ def run_all(
 def workers(
     requests: Sequence[Request], pythons: Mapping[str, Path], timeout: float
 ) -> Iterator[list[Worker]]:
-    """Run a worker for each request while the context lasts; none outlives it."""
-    started: list[Worker] = []
+    """Run a worker for each request, all at once, while the context lasts; none outlives it."""
+    with _made(requests, pythons, timeout, len(requests)) as made:
+        for worker in made:
+            worker.start()
+        yield made
+
+
+@contextlib.contextmanager
+def _made(
+    requests: Sequence[Request], pythons: Mapping[str, Path], timeout: float, at_once: int
+) -> Iterator[list[Worker]]:
+    """Make workers that share the cores, none of which outlives the context; start none."""
     # More threads than cores wait for each other, and they do so at full speed.
-    threads = max(1, cores() // max(1, len(requests)))
+    threads = max(1, cores() // max(1, at_once))
+    made = [Worker(r, pythons.get(r.backend), timeout, threads) for r in requests]
     try:
-        for request in requests:
-            # One by one: those that did start are ended if the next one can't.
-            python = pythons.get(request.backend)
-            started.append(Worker(request, python, timeout, threads))
-        yield started
+        yield made
     finally:
-        for worker in started:
+        for worker in made:
             worker.end()
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inception_parity import InputError
+from inception_parity import InputError, pretrained
 from inception_parity.data import datasets, download, images
 from inception_parity.data.feed import DataSet, Feed, Split
 
@@ -281,6 +281,16 @@ def test_pixels_are_scaled_as_stated(pixels, expected):
     found, _ = joined(Feed((4, 4), 1, 3, pixels=pixels).test(of_pixels(grey, np.zeros(3))))
     assert found.dtype == np.float32
     assert np.array_equal(found[:, 0, 0, 0], np.array(expected, np.float32))
+
+
+def test_imagenets_pixels_are_those_of_the_weights_that_expect_them():
+    file = images.photographs()[0]
+    split = Split(np.zeros(1, np.int64), lambda number, mode: images.decoded(file, mode))
+    found, _ = joined(Feed((40, 56), 3, 1, pixels="imagenet").test(split))
+    raw, _ = joined(Feed((40, 56), 3, 1, pixels="unit").test(split))
+    pixels = np.rint(raw[0].transpose(1, 2, 0) * 255).astype(np.uint8)
+    expected = pretrained.entry("torchvision/inception_v3").preprocessing.scaled(pixels)
+    np.testing.assert_array_equal(found[0], expected)
 
 
 def test_feed_prepares_images_as_check_does(tmp_path):

@@ -224,6 +224,7 @@ def test_a_resize_in_float32_and_what_is_computed_from_it_pass() -> None:
     assert made.diagnosis is not None
     assert made.diagnosis.cause is not None
     assert made.diagnosis.cause.cause == "resize"
+    assert "resized by a bilinear rule with aligned corners" in made.diagnosis.cause.text
 
 
 def test_kept_traces_are_judged_alike() -> None:

@@ -404,3 +404,17 @@ def test_traces_of_other_inputs_are_refused(trace: ModelTrace, original: Any) ->
 def test_the_package_offers_capture_and_compare(original: Any) -> None:
     first = inception_parity.capture(original, images())
     assert not inception_parity.compare(first, first).fails
+
+
+def test_a_keras_model_inside_of_another_computes_in_float64() -> None:
+    import keras
+    from torch import nn
+
+    inner = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4), keras.layers.Dense(4)])
+    x = keras.Input((5,))
+    port = keras.Model(x, keras.layers.Dense(3)(inner(keras.layers.Dense(8)(x))))
+    net = nn.Sequential(nn.Linear(5, 8), nn.Linear(8, 4), nn.Linear(4, 4), nn.Linear(4, 3))
+    made = compare(net, port, np.random.default_rng(0).standard_normal((2, 5)), copy_weights=True)
+    assert not made.fails, made.text()
+    assert {layer.dtype for layer in inner.layers} == {"float32"}
+    assert {x.dtype for x in inner._functional._inputs} == {"float32"}

@@ -62,7 +62,10 @@ def test_space_to_depth_orders_channels_unlike_pixel_unshuffle(tmp_path: Path) -
     assert first(made) == "down"
     assert made.diagnosis is not None
     assert made.diagnosis.cause is not None
-    assert "channels are in another order" in made.diagnosis.cause.text
+    assert (
+        "channels are counted block by block (y, x, c), but should be channel by channel"
+        in made.diagnosis.cause.text
+    )
 
 
 @pytest.mark.parametrize("right", [True, False], ids=["right", "faulty"])

@@ -7,9 +7,12 @@ import importlib.util
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from inception_parity import libraries, pretrained
+from inception_parity.data.feed import Feed, Split
 from inception_parity.networks import catalogue
 from inception_parity.pretrained.index import UNITS
 
@@ -43,6 +46,18 @@ def test_entry_is_of_a_network_that_its_library_has(entry: pretrained.Entry) -> 
     version = libraries.library(entry.library).networks[entry.network]
     catalogue.network(entry.network).resolve({**version.fixed, **entry.options})
     assert set(version.unstated) <= set(entry.options)
+
+
+@every_entry
+def test_training_scales_pixels_as_the_weights_expect_to_half_a_level(
+    entry: pretrained.Entry,
+) -> None:
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, 2)
+    one = Split(np.zeros(1, np.int64), lambda _, mode: Image.fromarray(ramp))
+    found, _ = next(Feed((16, 16), 3, 1, pixels=entry.preprocessing.pixels).test(one))
+    expected = entry.preprocessing.scaled(ramp)
+    level = float(np.abs(np.diff(np.unique(expected[0])))[0])
+    assert np.abs(found[0] - expected).max() <= 0.5 * level + 1e-6
 
 
 @every_entry

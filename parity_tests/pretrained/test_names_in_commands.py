@@ -9,16 +9,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import inception_parity
 from inception_parity import InputError
 from inception_parity.commands.options import InputOptions, Selection
+from inception_parity.commands.training import TrainOptions
 from inception_parity.conversion.converting import Wanted, convert
 from inception_parity.conversion.found import Claim
 from inception_parity.conversion.identifying import identify
 from inception_parity.conversion.named import shared_weights
 from inception_parity.data import images
+from inception_parity.data.feed import DataSet, Split
 from inception_parity.pretrained import index
 from inception_parity.traces import seeding, weights
 
@@ -87,6 +91,23 @@ def test_convert_and_inspect_take_a_name(
     done = call(capsys, "inspect", NAME)
     assert done.code == 0, done.err
     assert "torchvision googlenet" in done.out
+
+
+def test_train_begins_with_a_name_and_what_belongs_to_it(named: weights.SharedWeights) -> None:
+    black = Image.new("RGB", (8, 8))
+    some = Split(np.arange(6) % 3, lambda number, mode: black)
+    data = DataSet("three", ("a", "b", "c"), 3, "", some, some)
+    said: list[str] = []
+    start = TrainOptions(init=NAME, freeze=["all-but-head"]).start(None, data, said.append)
+    plan = start.plan
+    assert plan.options == {**named.options, "num_classes": 3}
+    assert (plan.height, plan.width, plan.pixels) == (224, 224, "imagenet")
+    assert plan.classes == ("a", "b", "c")
+    assert f"images: 224x224, imagenet, as with {NAME}" in said
+    (new,) = (line for line in said if line.startswith("a new classifier for 3 classes: "))
+    for name, array in start.weights.items():
+        same = array.shape == named.arrays[name].shape and (array == named.arrays[name]).all()
+        assert same != (name in new), name
 
 
 def test_a_network_is_loaded_by_name(named: weights.SharedWeights) -> None:

@@ -17,14 +17,16 @@ import numpy as np
 
 from inception_parity.backends import adapter
 from inception_parity.backends.recipe import Recipe
-from inception_parity.traces.trace import Trace
+from inception_parity.traces.trace import Run, Trace, TraceWriter
 from inception_parity.training_check.derivatives import record_oracle
+from inception_parity.training_check.limits import Arrays
 from inception_parity.training_check.steps import record_training
 from inception_parity.training_check.trial import PRESETS, Trial
 from inception_parity.workers.request import Train
 
 CLASSES = 5
 SIZE, BATCH = 12, 4
+IDLE = ("conv2.conv.bias",)
 COUNTS = {"stem.norm": BATCH * 6 * 6, "conv2.norm": BATCH * 3 * 3}
 
 
@@ -131,6 +133,10 @@ def weights() -> dict[str, np.ndarray]:
     return found
 
 
+def arrays(trial: Trial) -> Arrays:
+    return Arrays(weights(), trial.recipe, IDLE)
+
+
 def images() -> np.ndarray:
     return np.random.default_rng(4).standard_normal((6, 3, SIZE, SIZE))
 
@@ -146,7 +152,7 @@ def trial(preset: str = "momentum", steps: int = 3, **changes: Any) -> Trial:
 def job(trial: Trial, out: Path, dtype: str = "float64") -> Train:
     return Train(
         "headed", {"num_classes": CLASSES}, dtype, "training", recipe=trial.text(), counts=COUNTS,
-        images=Path(), out=out,
+        idle=IDLE, images=Path(), out=out,
     )  # fmt: skip
 
 
@@ -192,3 +198,19 @@ def oracle(trial: Trial, out: Path) -> Trace:
     inception_np.set_weights(net, weights())
     record_oracle(adapter("np"), net, job(trial, out), images(), weights())
     return Trace.read(out)
+
+
+def trace_of(folder: Path, name: str, **given: list[float]) -> Trace:
+    """Return a trace with these arrays: `gradient` and `weights` after a step, `apart`, `noise`.
+
+    `apart` is how far the gradient is from itself; other names are those of endpoints.
+    """
+    endpoints = {
+        "gradient": "gradient.1 fc.weight", "weights": "weights.1 fc.weight",
+        "apart": "perturbed gradient.1", "loss_apart": "perturbed loss",
+    }  # fmt: skip
+    with TraceWriter(folder / name) as writer:
+        for what, values in given.items():
+            writer.add(endpoints.get(what, what), np.array(values))
+        run = Run("headed", {}, name, "float64", "cpu", "training", "", "", "")
+        return writer.close(run, {}, 0.0)

@@ -8,18 +8,25 @@ import math
 import numpy as np
 import pytest
 
+from inception_parity.classification.classifier import classifier, expected_inputs
+from inception_parity.commands.plans import plan_of
+from inception_parity.conversion.converting import Wanted, convert, read
+from inception_parity.conversion.found import Claim
+from inception_parity.conversion.identifying import identify
 from inception_parity.data import datasets, images
 from inception_parity.errors import InputError
 from inception_parity.networks import catalogue
 from inception_parity.traces import seeding, weights
 from inception_parity.traces.classifiers import for_classes
 from inception_parity.traces.freezing import frozen_names, frozen_norms
+from inception_parity.traces.weights import SharedWeights
 from inception_parity.training import checkpoint, loop
+from inception_parity.training.inputs import Inputs
 from inception_parity.training.plan import Plan
 from inception_parity.training.schedule import Tuning
 
 from ..support import tiny_training as tiny
-from ..support.command import call
+from ..support.command import call, require_clear_error
 from .test_training import KilledError, Watch, begin, require_same, run
 
 slow = pytest.mark.slow
@@ -79,8 +86,12 @@ def test_all_but_head_leaves_the_classifiers_of_every_network():
 
 def test_what_cannot_be_frozen_is_refused():
     options = catalogue.network("googlenet").resolve({})
-    with pytest.raises(InputError, match=r"no layer 'b9' to freeze"):
+    with pytest.raises(InputError, match=r"no layer 'b9' to freeze.*; give all-but-head, or lay"):
         frozen_names("googlenet", options, ["b9"])
+    with pytest.raises(InputError, match=r"\(did you mean all-but-head\?\)"):
+        frozen_names("googlenet", options, ["all-but-heads"])
+    with pytest.raises(InputError, match=r"\(did you mean b3\.0\?\).* lists, such as b1\.0"):
+        frozen_names("googlenet", options, ["b3.0."])
     with pytest.raises(InputError, match="nothing of googlenet is left to train"):
         frozen_names("googlenet", options, ["all-but-head", "fc"])
 
@@ -251,6 +262,152 @@ def test_trained_weights_get_the_classes_of_the_data(capsys, photographs, traine
     done = call(capsys, "train", "--resume", tmp_path / "run", "--epochs", "3")
     assert done.code == 2
     assert "--schedule cosine over 2 epochs" in " ".join(done.err.split())
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory, photographs, trained):
+    """Return the folder of a training on the photographs, with pixels from 0 to 1."""
+    data, _ = photographs
+    plan = plan_of(
+        "googlenet", {**weights.read(trained).options, "num_classes": 3}, datasets.load(data, None),
+        height=40, width=40, pixels="unit", batch=6, epochs=1, threads=1, init="seeded",
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("mine")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "use_threads", lambda count: None)
+        run(folder, loop.begin(plan), datasets.load(data, None))
+    return folder
+
+
+def test_weights_of_a_training_know_its_classes_and_images(capsys, mine, photographs, tmp_path):
+    """Whatever file they are in: what is shown equals what the checkpoint gives."""
+    data, names = photographs
+    files = [mine, mine / loop.BEST, mine / loop.WEIGHTS]
+    for suffix in ("safetensors", "onnx"):
+        files.append(tmp_path / f"converted.{suffix}")
+        words = ("--size", "40") if suffix == "onnx" else ()
+        done = call(capsys, "convert", mine / loop.BEST, files[-1], "--no-verify", *words)
+        assert done.code == 0, done
+    shown = []
+    for file in files:
+        done = call(capsys, "classify", images.photographs()[0], "--weights", file, "--backend",
+                    "np", "--dtype", "float64", "--json")  # fmt: skip
+        assert done.code == 0, done
+        found = json.loads(done.out)
+        assert found["preprocessing"] == "of the training: 40x40, unit", file
+        shown.append(found["images"][0]["top"]["np"])
+        assert sorted(row["name"] for row in shown[-1]) == names, file
+    for other in shown[1:]:
+        assert other == shown[0]
+    done = call(capsys, "inspect", mine / loop.BEST)
+    assert done.code == 0, done
+    assert "not to be read" not in done.out
+    done = call(capsys, "evaluate", mine / loop.BEST, "--data", data, "--json")
+    assert done.code == 0, done
+    record = json.loads((mine / loop.METRICS).read_text())
+    assert json.loads(done.out)["test_loss"] == pytest.approx(record["test_loss"], rel=1e-6)
+
+
+def test_weights_are_not_tested_on_other_classes(capsys, mine, tmp_path):
+    for name in photograph_folder(tmp_path, count=5):
+        (tmp_path / name).rename(tmp_path / f"{name}-other")
+    done = call(capsys, "evaluate", mine / loop.BEST, "--data", tmp_path)
+    require_clear_error(done, "trained on the classes")
+
+
+def test_a_training_begins_with_the_best_weights_of_another(capsys, mine, photographs, tmp_path):
+    data, _ = photographs
+    words = ("--init", mine, "--data", data, "--epochs", "1", "--batch", "6", "--threads", "1")
+    done = call(capsys, "train", *words, "--out", tmp_path / "same")
+    assert done.code == 0, done
+    assert "images: 40x40, unit, as with" in " ".join(done.err.split())
+    plan = checkpoint.read(tmp_path / "same").plan
+    assert (plan.height, plan.width, plan.pixels) == (40, 40, "unit")
+    done = call(capsys, "train", *words, "--pixels", "signed", "--out", tmp_path / "other")
+    assert done.code == 0, done
+    assert "images: 40x40, signed, but 40x40, unit with" in " ".join(done.err.split())
+    assert checkpoint.read(tmp_path / "other").plan.pixels == "signed"
+
+
+def test_more_logits_than_classes_leave_the_classes_their_names(photographs, trained, tmp_path):
+    data, names = photographs
+    options = {**weights.read(trained).options, "num_classes": 5}
+    plan = plan_of("googlenet", options, datasets.load(data, None), init="seeded")
+    checkpoint.write(tmp_path / checkpoint.FILE, loop.begin(plan))
+    found = classifier(tmp_path, Claim(), None, print)
+    assert list(found.names) == [*names, "class 3", "class 4"]
+
+
+def test_other_layers_to_freeze_are_refused_when_a_training_goes_on(capsys, photographs, tmp_path):
+    options = catalogue.network("googlenet").resolve({"num_classes": 3})
+    data = datasets.load(photographs[0], None)
+    plan = plan_of("googlenet", options, data, init="seeded", freeze=("b1", "b2"))
+    checkpoint.write(tmp_path / checkpoint.FILE, loop.begin(plan))
+    done = call(capsys, "train", "--resume", tmp_path, "--freeze", "b1")
+    require_clear_error(done, "a training with freeze b1, b2, but b1 was asked for")
+
+
+def test_weights_of_a_library_say_how_pixels_are_scaled(tmp_path):
+    options = {"third_kernel": 3, "pool4_kernel": 2, "bn_eps": 1e-3, "transform_input": True}
+    weights.write(tmp_path / "shared.safetensors", seeding.seeded("ceil_googlenet", options, 0))
+    file = tmp_path / "googlenet.pth"
+    convert(Wanted(tmp_path / "shared.safetensors", file, "torchvision", prove=False))
+    found = identify(file, Claim(settings={"transform_input": True}))
+    inputs, whose = expected_inputs(file, found, read(found))
+    assert inputs == Inputs(224, 224, "imagenet")
+    assert whose == "torchvision/googlenet"
+    found = identify(tmp_path / "shared.safetensors")
+    assert expected_inputs(found.path, found, read(found)) == (None, "")
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"height": 0, "width": 4, "pixels": "unit", "classes": []}, "0x4"),
+        ({"height": 4, "width": 4, "pixels": "grey", "classes": []}, "pixels 'grey'"),
+        ({"height": 4, "width": 4, "pixels": "unit"}, "KeyError"),
+        ([1], "TypeError"),
+    ],
+)
+def test_broken_records_of_a_training_are_refused(record, message):
+    options = {"in_channels": 1, "num_classes": 3}
+    with pytest.raises(InputError, match=message):
+        Inputs.of(SharedWeights("googlenet", options, "", {}, {"training": record}))
+
+
+@pytest.mark.parametrize(
+    ("init", "message"),
+    [
+        ("seded", "--init seded: no such file (did you mean seeded?); give d2l, seeded, a file"),
+        ("none.pth", "--init none.pth: no such file; give d2l, seeded, a file of weights, the"),
+        (".", "--init .: a folder without best.safetensors"),
+        ("torchvision/googlenets", "did you mean torchvision/googlenet?"),
+        ("checkpoint.safetensors", "to go on from with --resume; to begin anew, give best.safe"),
+    ],
+)
+def test_weights_that_cannot_be_begun_with_are_refused(
+    capsys, photographs, tmp_path, monkeypatch, init, message
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"")
+    done = call(capsys, "train", "--init", init, "--data", photographs[0], "--out", "run")
+    require_clear_error(done, message)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--num-classes", "2"], "num_classes=2, but"),
+        (["--num-classes", "2"], "; give that many or more, or leave it out"),
+        (["--freeze", "head"], "no layer 'head' to freeze"),
+        (["--set", "in_channels=1", "--pixels", "imagenet"], "--pixels imagenet is for three"),
+    ],
+)
+def test_what_does_not_fit_the_data_is_refused(capsys, photographs, tmp_path, words, message):
+    words = ["googlenet", *words] if "--set" in words else ["googlenet", "--init", "seeded", *words]
+    done = call(capsys, "train", *words, "--data", photographs[0], "--out", tmp_path / "run")
+    require_clear_error(done, message)
 
 
 @slow

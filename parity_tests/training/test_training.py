@@ -323,7 +323,7 @@ def test_other_files_are_no_checkpoints(tmp_path, start):
         ({"backend": "tf", "precision": "bfloat16"}, "are PyTorch's: give --backend pt"),
         ({"backend": "mx", "channels_last": True}, "are PyTorch's: give --backend pt"),
         ({"augment": "flip"}, "--augment flip (did you mean crop-flip?)"),
-        ({"pixels": "0..1"}, "--pixels 0..1, but should be one of signed, unit"),
+        ({"pixels": "0..1"}, "--pixels 0..1, but should be one of signed, unit, imagenet"),
         ({"epochs": 0, "batch": 0}, "--epochs 0, but should be 1 or more\n  --batch 0"),
     ],
 )

@@ -18,7 +18,6 @@ from inception_parity.comparison.limits import (
 )
 from inception_parity.traces import seeding
 from inception_parity.traces.trace import Trace
-from inception_parity.training_check import limits as limits_module
 from inception_parity.training_check import steps
 from inception_parity.training_check.judging import (
     EACH_OTHER,
@@ -30,9 +29,9 @@ from inception_parity.training_check.judging import (
 )
 from inception_parity.training_check.limits import (
     LATER,
+    PERTURBED,
     QUANTITIES,
-    from_itself,
-    limits_by_quantity,
+    Arrays,
     steepness,
 )
 from inception_parity.training_check.runner import check_training
@@ -58,7 +57,7 @@ def trained(
 def test_frameworks_agree_in_training(preset: str, tmp_path: Path) -> None:
     trial = headed.trial(preset, frozen=("conv3.conv.weight",))
     traces, oracle = trained(trial, tmp_path, graph=preset == "momentum")
-    rows = judge(traces, oracle, headed.weights(), trial)
+    rows = judge(traces, oracle, headed.arrays(trial), trial)
     assert {row.quantity for row in rows} == set(QUANTITIES)
     assert [row for row in rows if row.verdict not in (ROUNDING, IDENTICAL)] == []
     # Adam moves a bias before batch norm by rounding, and the running mean takes it along.
@@ -81,7 +80,7 @@ def test_frozen_batch_norm_keeps_its_statistics_in_every_framework(
 ) -> None:
     trial = headed.trial(preset, frozen=STEM)
     traces, oracle = trained(trial, tmp_path, ("float64", "float32"), graph=preset == "momentum")
-    rows = judge(traces, oracle, headed.weights(), trial)
+    rows = judge(traces, oracle, headed.arrays(trial), trial)
     assert [row for row in rows if row.fails] == []
     frozen = [row for row in rows if row.quantity == "frozen"]
     assert {(row.total, row.verdict) for row in frozen} == {(5, IDENTICAL)}
@@ -99,7 +98,7 @@ def test_frozen_batch_norm_that_moved_is_reported(tmp_path: Path) -> None:
     oracle = headed.oracle(trial, tmp_path / "np")
     loaded = headed.weights()
     changed = {**loaded, "stem.norm.running_mean": loaded["stem.norm.running_mean"] + 1e-6}
-    rows = judge({("pt", "float64"): trace}, oracle, changed, trial)
+    rows = judge({("pt", "float64"): trace}, oracle, Arrays(changed, trial.recipe), trial)
     (frozen,) = [row for row in rows if row.quantity == "frozen"]
     assert frozen.wrong == ("stem.norm.running_mean",)
 
@@ -107,7 +106,7 @@ def test_frozen_batch_norm_that_moved_is_reported(tmp_path: Path) -> None:
 def test_float32_is_shown_next_to_float64(tmp_path: Path) -> None:
     trial = headed.trial()
     traces, oracle = trained(trial, tmp_path, ("float64", "float32"))
-    rows = [r for r in judge(traces, oracle, headed.weights(), trial) if r.dtype == "float32"]
+    rows = [r for r in judge(traces, oracle, headed.arrays(trial), trial) if r.dtype == "float32"]
     assert {row.verdict for row in rows} == {SHOWN}
     for quantity in EACH_OTHER:
         own = [r.worst for r in rows if r.quantity == quantity and r.against == "its float64 run"]
@@ -121,7 +120,7 @@ def test_array_that_float64_lacks_is_a_problem_of_the_row(tmp_path: Path) -> Non
     trial = headed.trial()
     traces, oracle = trained(trial, tmp_path, ("float64", "float32"))
     del traces["tf", "float64"].endpoints["gradient.1 fc.weight"]
-    rows = judge(traces, oracle, headed.weights(), trial)
+    rows = judge(traces, oracle, headed.arrays(trial), trial)
     problems = {(r.backend, r.dtype, r.quantity, r.against): r.problem for r in rows if r.problem}
     assert problems == {
         ("tf", "float64", "gradient.1", "each other"): "fc.weight: missing",
@@ -136,7 +135,7 @@ def test_bias_whose_kernel_is_frozen_has_nothing_to_be_judged_by(tmp_path: Path)
     """A bias before batch norm: its gradient is rounding, and its kernel has none."""
     trial = headed.trial(frozen=("conv2.conv.weight",))
     traces, oracle = trained(trial, tmp_path, ("float64", "float32"))
-    rows = judge(traces, oracle, headed.weights(), trial)
+    rows = judge(traces, oracle, headed.arrays(trial), trial)
     assert [row for row in rows if row.fails] == []
     totals = {row.quantity: row.total for row in rows}
     trained_arrays = len([n for n in headed.weights() if ".running_" not in n])
@@ -147,7 +146,7 @@ def test_bias_whose_kernel_is_frozen_has_nothing_to_be_judged_by(tmp_path: Path)
 def test_single_backend_is_judged_by_the_oracle_alone(framework: str, tmp_path: Path) -> None:
     trial = headed.trial()
     traces = {(framework, "float64"): headed.train(framework, trial, tmp_path / "trace")}
-    rows = judge(traces, headed.oracle(trial, tmp_path / "np"), headed.weights(), trial)
+    rows = judge(traces, headed.oracle(trial, tmp_path / "np"), headed.arrays(trial), trial)
     assert [row.quantity for row in rows] == ["loss", "statistics.1", "derivative", "update"]
     assert not any(row.fails for row in rows)
 
@@ -264,18 +263,6 @@ def test_oracle_in_training_is_its_formulas() -> None:
     assert np.array_equal(dropout(x), 2 * x)
 
 
-def trace_of(folder: Path, name: str, **arrays: list[float]) -> Trace:
-    """Return a trace with these arrays: `gradient` and `weights` after a step, or `noise`."""
-    from inception_parity.traces.trace import Run, TraceWriter
-
-    endpoints = {"gradient": "gradient.1 fc.weight", "weights": "weights.1 fc.weight"}
-    with TraceWriter(folder / name) as writer:
-        for what, values in arrays.items():
-            writer.add(endpoints.get(what, what), np.array(values))
-        run = Run("headed", {}, name, "float64", "cpu", "training", "", "", "")
-        return writer.close(run, {}, 0.0)
-
-
 def test_weights_may_be_apart_by_what_the_optimizer_makes_of_noise(tmp_path: Path) -> None:
     """By hand: with g << eps Adam's first step is lr g / eps, and so is that of a difference."""
     lr, eps, noise = 2.0**-7, 1e-8, 1e-14
@@ -284,21 +271,21 @@ def test_weights_may_be_apart_by_what_the_optimizer_makes_of_noise(tmp_path: Pat
     g = [1e-16, 1.0]  # steep at the first element, flat at the second
     each = noise / np.sqrt(2)  # of a gradient of length 1
     allowed = lr * each / (each + eps) / 5
-    torchs = trace_of(tmp_path, "pt", gradient=g, weights=[3.0, 4.0])
-    oracle = trace_of(tmp_path, "np", noise=[noise / LIMIT_GRADIENT_NOISES])
+    torchs = headed.trace_of(tmp_path, "pt", gradient=g, weights=[3.0, 4.0])
+    oracle = headed.trace_of(tmp_path, "np", noise=[noise / LIMIT_GRADIENT_NOISES])
 
     def steep(recipe: Recipe, noise: float, *others: Trace) -> float:
-        return steepness("fc.weight", [torchs, *others], weights, recipe, noise)
+        return steepness("fc.weight", [torchs, *others], Arrays(weights, recipe), noise)
 
     assert steep(adam, noise) == pytest.approx(allowed, rel=1e-2)
     assert steep(plain, 1e-9) == pytest.approx(lr * 1e-9 / 5, rel=1e-2)
     assert steep(adam, 1e-9) == MOST_GRADIENT_NOISE
     for share, equal in ((0.5, True), (2.0, False)):
         moved = [3.0 + share * 5 * allowed, 4.0]
-        keras = trace_of(tmp_path, f"tf{share}", gradient=g, weights=moved)
+        keras = headed.trace_of(tmp_path, f"tf{share}", gradient=g, weights=moved)
         known = {"weights.1": LIMIT_TRAINING_STEP}
         for recipe, agrees in ((adam, equal), (plain, False)):
-            comparer = Comparer({}, oracle, weights, Trial(recipe, 1), known)
+            comparer = Comparer({}, oracle, Arrays(weights, recipe), Trial(recipe, 1), known)
             rows = comparer.each_other("weights.1", {"pt": torchs, "tf": keras})
             assert len(rows) == 2
             for row in rows:
@@ -308,7 +295,7 @@ def test_weights_may_be_apart_by_what_the_optimizer_makes_of_noise(tmp_path: Pat
                 assert row.above == (("fc.weight",) if agrees else ())
                 assert (row.allowed is not None) is agrees
     # A backend whose gradient is 0 doesn't widen the limit for all.
-    zero = trace_of(tmp_path, "zero", gradient=[0.0, 0.0], weights=[3.0, 4.0])
+    zero = headed.trace_of(tmp_path, "zero", gradient=[0.0, 0.0], weights=[3.0, 4.0])
     assert steep(adam, noise, zero) == 0.0
 
 
@@ -316,7 +303,7 @@ def test_lr_that_float32_rounds_is_seen_where_mxnet_fuses(tmp_path: Path) -> Non
     """0.1 in float32 is off by 1.5e-8 of itself, and so is every step."""
     trial = headed.trial("sgd", settings={"lr": 0.1}, steps=1)
     traces, oracle = trained(trial, tmp_path)
-    rows = {(r.backend, r.quantity): r for r in judge(traces, oracle, headed.weights(), trial)}
+    rows = {(r.backend, r.quantity): r for r in judge(traces, oracle, headed.arrays(trial), trial)}
     for name in ("pt", "tf"):
         assert not rows[name, "update"].fails
         assert not rows[name, "weights.1"].fails
@@ -353,29 +340,6 @@ def test_trained_again_from_the_same_weights_a_network_comes_to_the_same(
     monkeypatch.setattr(steps, "_perturbed", lambda name, array: array)
     for preset in ("nesterov", "adam"):
         trace = headed.train(framework, headed.trial(preset), tmp_path / preset)
-        for kind in ("gradient.K", "statistics.K", "weights.K"):
+        for kind in (*(quantity for quantity in PERTURBED if quantity != "loss"), *LATER):
             assert trace.array(f"perturbed {kind}").size > 0
             assert not trace.array(f"perturbed {kind}").any()
-
-
-def test_limit_of_later_steps_is_what_rounding_does_to_the_steadiest(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    trial = headed.trial("momentum")
-    traces, oracle = trained(trial, tmp_path)
-    double = list(traces.values())
-    least = from_itself("weights.K", double, headed.weights(), trial.recipe)
-    each = [from_itself("weights.K", [trace], headed.weights(), trial.recipe) for trace in double]
-    assert least == min(each)
-    assert 1e-17 < least < 1e-12
-    known = limits_by_quantity(oracle, double, headed.weights(), trial.recipe)
-    assert known["weights.K"] == max(known["gradient.1"] or 0.0, 64 * least)
-    # Where one quantity goes further than the most, nothing of that step is judged.
-    furthest = max(from_itself(name, double, headed.weights(), trial.recipe) for name in LATER)
-    monkeypatch.setattr(limits_module, "MOST_PERTURBED", 1.01 * furthest)
-    assert None not in limits_by_quantity(oracle, double, headed.weights(), trial.recipe).values()
-    monkeypatch.setattr(limits_module, "MOST_PERTURBED", 0.99 * furthest)
-    known = limits_by_quantity(oracle, double, headed.weights(), trial.recipe)
-    assert [quantity for quantity, limit in known.items() if limit is None] == list(LATER)
-    rows = judge(traces, oracle, headed.weights(), trial)
-    assert {r.quantity for r in rows if r.verdict == SHOWN} == set(LATER)

@@ -35,7 +35,7 @@ def rows_with(fault: Fault, framework: str, folder: Path, alone: bool = False) -
     clean, oracle = honest(trial.text())
     wrong = headed.train(framework, trial, folder / "wrong", plant=fault.plants[framework])
     traces = {(f, "float64"): t for f, t in clean.items() if f != framework and not alone}
-    return judge({**traces, (framework, "float64"): wrong}, oracle, headed.weights(), trial)
+    return judge({**traces, (framework, "float64"): wrong}, oracle, headed.arrays(trial), trial)
 
 
 def first_of(rows: list[Judgement]) -> Judgement:
@@ -82,4 +82,4 @@ def test_honest_training_raises_no_alarm(preset: str) -> None:
     trial = headed.trial(preset)
     traces, oracle = honest(trial.text())
     column = {(f, "float64"): t for f, t in traces.items()}
-    assert not any(row.fails for row in judge(column, oracle, headed.weights(), trial))
+    assert not any(row.fails for row in judge(column, oracle, headed.arrays(trial), trial))

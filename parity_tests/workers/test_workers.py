@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from inception_parity.workers import processes
-from inception_parity.workers.processes import workers
+from inception_parity.workers.processes import run_all, workers
 from inception_parity.workers.request import Request
 
 from ..support.command import (
@@ -216,6 +216,27 @@ def test_workers_end_where_the_next_one_cannot_start(tmp_path):
     with pytest.raises(FileNotFoundError), workers(requests, nothing, 600):
         pass
     assert processes_that_mention(tmp_path) == []
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_no_more_workers_run_at_once_than_there_are_cores(tmp_path, monkeypatch, cores):
+    monkeypatch.setattr(processes, "cores", lambda: cores)
+    brief = interpreter(tmp_path / "bin", "brief", "time.sleep(0.2)\n" + NO_TRACE)
+    names = ["np", "pt", "tf", "mx"]
+    requests = [
+        Request(backend=name, jobs=(), folder=tmp_path, result=tmp_path / f"{name}.json")
+        for name in names
+    ]
+    seen: list[list[str]] = []
+
+    def watch(made):
+        seen.append([worker.backend for worker in made if worker.running])
+
+    outcomes = run_all(requests, dict.fromkeys(names, brief), 60, watch)
+    assert [(o.backend, o.status) for o in outcomes] == [(name, "ok") for name in names]
+    assert seen[0] == names[:cores]
+    assert max(map(len, seen)) == cores
+    assert seen[-1] == []
 
 
 def test_run_keeps_no_trace_of_a_worker_that_failed(tmp_path, temporary, capsys):

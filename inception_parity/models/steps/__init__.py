@@ -1,0 +1,1 @@
+"""One training step of anybody's two models: loss, gradients, statistics, weights."""
