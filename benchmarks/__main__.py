@@ -22,6 +22,7 @@ RUNS = (
     ("-m", "benchmarks.small_faults"),
     ("-m", "benchmarks.diagnosis_cost"),
     ("-m", "benchmarks.model_pairs"),
+    ("-m", "benchmarks.whole_models"),
     ("-m", "benchmarks.float32_inside", "--write"),
     ("-m", "benchmarks.native_optimizers"),
     ("-m", "benchmarks.training_matrix"),
