@@ -33,6 +33,7 @@ RUNS = (
     ("-m", "benchmarks.onnx_matrix"),
     ("-m", "benchmarks.fuzz_onnx"),
     ("-m", "inception_parity.cli", "check", "--all"),
+    ("-m", "benchmarks.fine_tuning"),
 )
 
 for run in RUNS:
