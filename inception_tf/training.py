@@ -125,7 +125,10 @@ class _Steps(keras.Model):
             outputs = self.network(images, training=True)
             loss = self.training_loss(labels, outputs)
         variables = self.network.trainable_variables
-        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        gradients = tape.gradient(loss, variables)
+        # Else the optimizer counts a step in which `fit` only learns that there are no more batches.
+        with tf.control_dependencies([loss]):
+            self.optimizer.apply(gradients, variables)
         return {"loss": loss, "right": _count_right(outputs, labels)}
 
     def test_step(self, data: Any) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -100,7 +102,9 @@ def saved_model(target):
 def tflite(target):
     import tensorflow as tf
 
-    lite = tf.lite.Interpreter(model_path=str(target))
+    with warnings.catch_warnings():  # LiteRT, which replaces it, is a package of its own
+        warnings.filterwarnings("ignore", " *Warning: tf.lite.Interpreter is deprecated")
+        lite = tf.lite.Interpreter(model_path=str(target))
     index = lite.get_input_details()[0]["index"]
     lite.resize_tensor_input(index, (1, 96, 96, 1))
     lite.allocate_tensors()

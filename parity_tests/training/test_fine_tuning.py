@@ -238,7 +238,7 @@ def fine_tune(capsys, folder, data, init, backend, *words):
     return call(
         capsys, "train", "--init", init, "--data", data, "--backend", backend, "--size", "40",
         "--freeze", "all-but-head", "--optimizer", "adam", "--batch", "6", "--threads", "1",
-        "--lr", "0.0625", "--out", folder, *words,
+        "--lr", "0.00390625", "--out", folder, *words,
     )  # fmt: skip
 
 
@@ -431,7 +431,8 @@ def test_transfer_learning_is_the_same_in_every_framework(capsys, photographs, t
         losses = [abs(a["train_loss"] - b["train_loss"]) for a, b in zip(found, curve, strict=True)]
         print(backend, f"head {apart:.1e} losses {max(losses):.1e}",
               [round(r["train_loss"], 4) for r in found], found[-1]["test_accuracy"])  # fmt: skip
-        assert max(losses) < 1e-3
+        assert max(losses) < 1e-4  # measured: 1.3e-5
         right = [record["test_right"] for record in found]
         assert right == [record["test_right"] for record in curve]
-    assert curve[-1]["test_accuracy"] > 0.8 > curve[0]["train_accuracy"]
+    assert curve[0]["train_accuracy"] < 0.5 < curve[-1]["train_accuracy"] == 1.0
+    assert curve[-1]["test_accuracy"] >= 0.5  # a third is chance, and the features are random

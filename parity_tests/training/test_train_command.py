@@ -120,8 +120,11 @@ def test_killed_command_resumes_bit_for_bit():
     for found, expected in ((ours.weights, theirs.weights), (ours.optimizer, theirs.optimizer)):
         assert [n for n in expected if found[n].tobytes() != expected[n].tobytes()] == []
     assert sorted(p.name for p in Path("cut").iterdir()) == [
-        ".lock", FILE, loop.CURVES, loop.METRICS, loop.WEIGHTS
+        ".lock", loop.BEST, FILE, loop.CURVES, loop.METRICS, loop.WEIGHTS
     ]  # fmt: skip
+    for name in (loop.BEST, loop.WEIGHTS):
+        found, expected = (weights.read(Path(run, name)).arrays for run in ("cut", "whole"))
+        assert [n for n in expected if found[n].tobytes() != expected[n].tobytes()] == []
 
 
 @pytest.mark.parametrize("trainer", BACKENDS)

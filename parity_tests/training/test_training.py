@@ -151,6 +151,24 @@ def test_test_says_the_same_in_every_backend(data, framework, tmp_path, load_ada
     assert right == (logits.argmax(axis=1) == labels).sum()
 
 
+def test_an_epoch_in_two_parts_trains_as_in_one(framework, data, load_adapter):
+    """Adam counts its steps: were the end of the batches one of them, the next would be another."""
+    by = load_adapter(framework)
+    start = begin(data, backend=framework, optimizer="adam", lr=2.0**-6)
+    batches = list(start.plan.feed.train(data.train, 0))
+    found = []
+    for parts in ([batches], [batches[:2], batches[2:]]):
+        net = by.build(catalogue.network("tiny"), start.plan.options, "float32")
+        by.set_weights(net, start.weights)
+        training, first = by.training(net, start.plan.recipe), 0
+        for part in parts:
+            training.epoch(part, lambda loss, right: None, first)
+            first += len(part)
+        found.append(by.get_weights(net))
+    whole, parted = found
+    assert [n for n in whole if whole[n].tobytes() != parted[n].tobytes()] == []
+
+
 def test_steps_drop_other_values_with_another_number_or_seed(framework, load_adapter):
     load_adapter(framework)
     package = catalogue.BACKENDS[framework].package
