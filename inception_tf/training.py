@@ -126,7 +126,7 @@ class _Steps(keras.Model):
             loss = self.training_loss(labels, outputs)
         variables = self.network.trainable_variables
         gradients = tape.gradient(loss, variables)
-        # Else the optimizer counts a step in which `fit` only learns that there are no more batches.
+        # Else the optimizer counts the step in which `fit` only learns that the batches are over.
         with tf.control_dependencies([loss]):
             self.optimizer.apply(gradients, variables)
         return {"loss": loss, "right": _count_right(outputs, labels)}
