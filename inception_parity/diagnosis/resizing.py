@@ -14,7 +14,11 @@ from .interpolation import RULES
 from .precision import rounded
 from .suspect import Candidate, SuspectLayer
 
-_WRITTEN = ("centres", "corners", "aligned", "antialiased", "nearest", "nearest-centres")
+_FIXES = {
+    "centres": "resize-centres", "corners": "resize-corners", "aligned": "resize-aligned",
+    "antialiased": "resize-antialiased", "nearest": "resize-nearest",
+    "nearest-centres": "resize-nearest-centres",
+}  # fmt: skip
 
 
 def another_rule(layer: SuspectLayer) -> Iterator[Candidate]:
@@ -61,10 +65,10 @@ def _as_reference(layer: SuspectLayer) -> str:
     """Return how the layer's framework resizes as the reference does."""
     height, width = layer.get("size")
     rule = str(layer.get("rule"))
-    name = f"resize-{rule}" if rule in _WRITTEN else "resize-rule"
     return fix(
-        layer, name, size=(height, width), height=height, width=width, rule=RULES.get(rule, rule)
-    )
+        layer, _FIXES.get(rule, "resize-rule"),
+        size=(height, width), height=height, width=width, rule=RULES.get(rule, rule),
+    )  # fmt: skip
 
 
 def _limit_in_float32(layer: SuspectLayer) -> float:

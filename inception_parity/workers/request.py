@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args
@@ -48,7 +48,7 @@ class Train(Job):
 
     recipe: str  # as JSON
     counts: Mapping[str, int]  # batch norm's path -> values that it averages over
-    idle: Sequence[str] = ()  # biases that batch norm subtracts again
+    idle: tuple[str, ...] = ()  # biases that batch norm subtracts again
     images: Path
     out: Path
 

@@ -157,13 +157,13 @@ def test_a_mistake_behind_float32_inside_is_found_down_to_1e_9(
     assert found.apart > 2 * (found.first.rel_l2 or 0)
 
 
-def test_a_layer_norm_s_eps_in_float32_is_told_from_a_wrong_one() -> None:
+def test_a_layer_norm_s_eps_in_float32_is_told_from_a_wrong_one(older_mxnet: Any) -> None:
     import torch
 
-    class Norm(mxnet_module().gluon.HybridBlock):  # type: ignore[misc]
+    class Norm(older_mxnet.gluon.HybridBlock):  # type: ignore[misc]
         def __init__(self, eps: float) -> None:
             super().__init__()
-            self.norm = mxnet_module().gluon.nn.LayerNorm(epsilon=eps, in_channels=7)
+            self.norm = older_mxnet.gluon.nn.LayerNorm(epsilon=eps, in_channels=7)
 
         def hybrid_forward(self, F: Any, x: Any) -> Any:  # noqa: N803
             return F.relu(self.norm(x * 0.01))

@@ -88,6 +88,7 @@ def test_arguments_come_by_position_and_by_name(inputs: Any) -> None:
 
 
 @needs_gluon
+@pytest.mark.usefixtures("older_mxnet")
 def test_a_port_s_names_are_alternatives_or_places() -> None:
     net = torch_tagger()
     port = gluon_tagger(net)

@@ -11,7 +11,6 @@ import pytest
 from inception_parity.models import ModelReport, compare
 
 from ..conftest import chosen_backends
-from ..support.small_models import mxnet_module
 
 pytestmark = pytest.mark.skipif(
     not {"pt", "tf", "mx"} <= set(chosen_backends()), reason="holds three frameworks together"
@@ -105,10 +104,10 @@ def test_a_transposed_convolution_is_cut_where_keras_cuts(right: bool) -> None:
 
 
 @pytest.mark.parametrize("right", [True, False], ids=["right", "faulty"])
-def test_a_gamma_that_mxnet_ignores(right: bool) -> None:
+def test_a_gamma_that_mxnet_ignores(older_mxnet: Any, right: bool) -> None:
     import torch
 
-    mx = mxnet_module()
+    mx = older_mxnet
     gamma, slope = np.array([0.3, 0.9, 0.5]), np.array([0.2, 0.4, 0.6])
 
     class Block(mx.gluon.HybridBlock):  # type: ignore[misc]

@@ -7,6 +7,8 @@ concatenation, a flatten and a dense layer: where ports go wrong.
 from __future__ import annotations
 
 import builtins
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,14 @@ def mxnet_module() -> Any:
     import mxnet
 
     return mxnet
+
+
+@contextlib.contextmanager
+def older_interface() -> Iterator[Any]:
+    """Give MXNet its older interface, `mx.nd`, which importing `inception_mx` takes from it."""
+    mxnet = mxnet_module()
+    with mxnet.util.np_array(False), mxnet.util.np_shape(False):
+        yield mxnet
 
 
 def torch_net(

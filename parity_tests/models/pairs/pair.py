@@ -11,7 +11,7 @@ import numpy as np
 
 from inception_parity.models import ModelReport, compare
 
-from ...support.small_models import mxnet_module
+from ...support.small_models import older_interface
 
 Model = Callable[[], Any]
 
@@ -84,9 +84,7 @@ def compared(pair: Pair, port: Model, **options: Any) -> ModelReport:
     """Return what `compare` says of a port, with MXNet's older interface if it is Gluon's."""
     with contextlib.ExitStack() as stack:
         if "mx" in pair.frameworks:
-            util = mxnet_module().util
-            stack.enter_context(util.np_array(False))
-            stack.enter_context(util.np_shape(False))
+            stack.enter_context(older_interface())
         return compare(pair.original(), port(), pair.inputs(), **{**pair.options, **options})
 
 
