@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import gc
 import importlib.metadata
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -64,6 +65,18 @@ OF_ALL_THREE = (
     "packages/test_pools.py",
 )
 collect_ignore = [] if {"pt", "tf", "mx"} <= set(chosen_backends()) else [*OF_ALL_THREE]
+
+
+MOST_MEMORY = 6 << 30  # bytes of one process, between two files
+
+
+def memory() -> float:
+    """Return the memory that this process has now, in bytes; infinite where nothing tells."""
+    try:
+        pages = Path("/proc/self/statm").read_text().split()[1]
+    except OSError:
+        return math.inf
+    return int(pages) * os.sysconf("SC_PAGESIZE")
 
 
 @functools.cache
@@ -137,10 +150,18 @@ def load_adapter() -> Callable[..., Adapter]:
 
 @pytest.fixture(scope="module", autouse=True)
 def release_networks() -> Iterator[None]:
-    """Release the networks that a file's tests have built: all together don't fit in memory."""
+    """Release the networks that a file's tests have built: all together don't fit in memory.
+
+    TensorFlow takes half a minute to destroy some files' graphs, so garbage is only collected
+    when the process has grown; until then it is frozen, else the collector goes through it again
+    and again.
+    """
     yield
     forget_networks()
-    gc.collect()
+    if memory() > MOST_MEMORY:
+        gc.unfreeze()
+        gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -76,6 +76,7 @@ def test_shared_weights_become_an_onnx_file_that_ran_beside_them(shared, convert
     assert stated.startswith("verified against")
 
 
+@pytest.mark.slow  # two conversions of a whole network
 def test_an_onnx_file_is_run_for_the_proof_of_what_is_made_of_it(shared, converted, capsys, place):
     converted(capsys)
     words = ("--from", "onnx", "--backends", FRAMEWORK)
@@ -99,6 +100,7 @@ def test_the_oracle_proves_a_file_in_float64(shared, capsys, place):
     assert [(row["target"], row["dtype"]) for row in proof["rows"]] == [("ONNX", "float64")]
 
 
+@pytest.mark.slow  # two conversions of a whole network
 def test_a_file_with_other_weights_is_refused(shared, converted, capsys, place, monkeypatch):
     converted(capsys)
     weights.write(place / "other.safetensors", seeding.seeded("googlenet", {"num_classes": 7}, 1))

@@ -16,6 +16,7 @@ from inception_parity.traces import seeding, weights
 from inception_parity.traces.classifiers import for_classes
 
 from ..support.command import call
+from ..support.selection import slow_unless
 
 slow = pytest.mark.slow
 PHOTOGRAPHS = images.load(images.photographs()[:2], (97, 128), 3)
@@ -74,6 +75,7 @@ def test_the_same_number_of_classes_keeps_the_classifier(file, recwarn):
         inception_parity.load_pretrained(path, "np", num_classes=-2)
 
 
+@slow_unless(lambda p: p["framework"] == "pt", "whole networks, four times in each framework")
 def test_a_network_whose_classifier_was_exchanged_is_saved_and_reloaded(file, framework, tmp_path):
     path, _ = file
     net = inception_parity.load(path, framework)
@@ -88,6 +90,7 @@ def test_a_network_whose_classifier_was_exchanged_is_saved_and_reloaded(file, fr
     assert back.options["use_aux"] is False
 
 
+@slow
 def test_shared_weights_without_a_classifier_are_inspected_checked_and_exported(
     file, tmp_path, capsys
 ):

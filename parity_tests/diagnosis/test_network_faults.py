@@ -36,15 +36,18 @@ OWN = [
 ]
 
 
+SMALL = ("googlenet", "inception_v1", "ceil_googlenet", "bn_inception")
+
+
 def quick(p: dict[str, Any]) -> bool:
     """Each fault that needs such a network, in one framework, taking the frameworks in turn.
 
-    V2 and V3, which Keras and MXNet take seconds to build, run in the first framework only.
+    Large networks, which Keras and MXNet take seconds to build, run in the first framework only.
     """
     planted = (p["number"], p["fault"])
     if planted not in OWN:
         return False
-    large = CASES[p["number"]][0] in ("inception_v2", "inception_v3")
+    large = CASES[p["number"]][0] not in SMALL
     return takes_turn(FRAMEWORKS, p["framework"], 0 if large else OWN.index(planted))
 
 

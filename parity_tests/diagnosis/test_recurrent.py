@@ -13,6 +13,7 @@ from inception_parity.diagnosis.forward import compute
 from inception_parity.diagnosis.search import BY_KIND, candidates
 
 from ..conftest import chosen_backends
+from ..support.selection import slow_unless
 
 X = np.random.default_rng(0).standard_normal((2, 6, 5))
 
@@ -46,6 +47,7 @@ def test_a_recurrent_layer_computes_what_torch_does(kind: str, reverse: bool) ->
     np.testing.assert_allclose(layer.reference, y.numpy(), atol=1e-14)
 
 
+@slow_unless(lambda p: p["kind"] != "lstm" or not p["reverse"], "the longest, and like the others")
 @pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("reverse", [False, True])
 def test_every_mistake_of_a_recurrent_layer_is_told_from_the_others(

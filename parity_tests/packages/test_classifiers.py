@@ -205,6 +205,7 @@ def test_keras_features_are_those_of_a_symbolic_input_too():
     np.testing.assert_array_equal(model(array), expected)
 
 
+@pytest.mark.slow  # fits, saves and exports a whole network
 def test_keras_files_hold_an_exchanged_classifier(tmp_path):
     net = inception_tf.CeilGoogLeNet(num_classes=5)
     net.reset_classifier(3)
