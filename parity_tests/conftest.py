@@ -67,7 +67,14 @@ OF_ALL_THREE = (
 collect_ignore = [] if {"pt", "tf", "mx"} <= set(chosen_backends()) else [*OF_ALL_THREE]
 
 
-MOST_MEMORY = 6 << 30  # bytes of one process, between two files
+def memory_share() -> float:
+    """Return the bytes that a process may hold between two files: at most 8 GiB."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    try:
+        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")
+    except (OSError, ValueError):
+        machine = 16 << 30
+    return min(8 << 30, machine / (workers + 1))
 
 
 def memory() -> float:
@@ -158,7 +165,7 @@ def release_networks() -> Iterator[None]:
     """
     yield
     forget_networks()
-    if memory() > MOST_MEMORY:
+    if memory() > memory_share():
         gc.unfreeze()
         gc.collect()
     gc.freeze()

@@ -144,6 +144,7 @@ def test_bad_usage_is_refused(words, texts, shared, capsys, place):
     assert [file.name for file in place.iterdir()] == ["g.safetensors"]
 
 
+@pytest.mark.slow  # an export and a conversion
 def test_another_size_of_a_file_is_refused_since_nothing_could_run_beside_it(
     shared, converted, capsys, place
 ):

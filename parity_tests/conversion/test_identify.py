@@ -15,6 +15,9 @@ from inception_parity.formats import Content
 from inception_parity.networks import catalogue
 from inception_parity.traces import weights
 
+from ..support.harness import LARGE
+from ..support.selection import slow_unless
+
 FILE = Path("weights")
 CASES = [  # library, network, options that its file tells
     ("torchvision", "ceil_googlenet", {"use_aux": True}),
@@ -64,6 +67,7 @@ def refuse(content, *texts, **more):
         assert text in str(caught.value)
 
 
+@slow_unless(lambda p: p["network"] not in LARGE, "hundreds of layers")
 @pytest.mark.parametrize(("library", "network", "options"), CASES, ids=str)
 def test_networks_and_options_are_told_from_names_and_shapes(library, network, options):
     known = found(content_of(library, network, **options), library=library)
@@ -78,6 +82,7 @@ def test_networks_and_options_are_told_from_names_and_shapes(library, network, o
 SAME_NAMES = {"timm inception_v3": "torchvision", "torch_fidelity fid_inception": "pytorch_fid"}
 
 
+@slow_unless(lambda p: p["network"] not in LARGE, "hundreds of layers")
 @pytest.mark.parametrize(
     ("library", "network"),
     [(info.name, network) for info in libraries.all_libraries() for network in info.networks],

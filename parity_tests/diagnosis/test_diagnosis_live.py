@@ -155,6 +155,7 @@ def test_clean_run_has_no_diagnosis(framework: str) -> None:
     assert report_record(report, found)["diagnosis"] is None
 
 
+@slow_unless(lambda p: p["framework"] == "pt", "the code is the same for all frameworks")
 def test_compare_names_the_cause_where_it_has_the_weights(
     framework: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

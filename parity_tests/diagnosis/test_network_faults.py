@@ -11,7 +11,7 @@ from ..conftest import chosen_backends
 from ..faults.in_networks import CASES
 from ..faults.planting import Fault
 from ..support.harness import Bench
-from ..support.selection import slow_unless, takes_turn
+from ..support.selection import SMALL_NETWORKS, slow_unless, takes_turn
 
 FRAMEWORKS = tuple(name for name in chosen_backends() if name != "np")
 OUTPUTS = ("logits", "aux_logits", "aux1_logits", "aux2_logits")
@@ -36,19 +36,16 @@ OWN = [
 ]
 
 
-SMALL = ("googlenet", "inception_v1", "ceil_googlenet", "bn_inception")
-
-
 def quick(p: dict[str, Any]) -> bool:
     """Each fault that needs such a network, in one framework, taking the frameworks in turn.
 
-    Large networks, which Keras and MXNet take seconds to build, run in the first framework only.
+    Those of networks that Keras and MXNet take seconds to build are slow.
     """
     planted = (p["number"], p["fault"])
-    if planted not in OWN:
+    network, _, size, _ = CASES[p["number"]]
+    if planted not in OWN or network not in SMALL_NETWORKS or size > 97:
         return False
-    large = CASES[p["number"]][0] not in SMALL
-    return takes_turn(FRAMEWORKS, p["framework"], 0 if large else OWN.index(planted))
+    return takes_turn(FRAMEWORKS, p["framework"], OWN.index(planted))
 
 
 @slow_unless(quick, "whole networks, of which a run takes a second or more")

@@ -92,6 +92,7 @@ EXPECTED: dict[str, tuple[Any, Any, Any]] = {
 }
 
 
+@pytest.mark.slow  # every topic, in a process for each framework
 def test_experiments_show_what_follows_from_arithmetic_and_ours_agree() -> None:
     frameworks = [f for f in FRAMEWORKS if f != "mx" or catalogue.mxnet_has_wheel()]
     rows, versions = differences.run(list(TOPICS), frameworks)

@@ -70,6 +70,7 @@ def test_photographs_and_their_jpeg_copies_are_as_far_apart_in_all_frameworks(ca
     assert found[1:] == pytest.approx([found[0]] * 2, rel=1e-6)
 
 
+@pytest.mark.slow  # two distances, each with a whole network
 def test_preprocessings_differ(capsys, folders):
     one, other = (
         distance(capsys, *folders, *FEW, "--preprocessing", name)["fid"] for name in PREPROCESSINGS
@@ -77,6 +78,7 @@ def test_preprocessings_differ(capsys, folders):
     assert one != pytest.approx(other, rel=1e-3)
 
 
+@pytest.mark.slow  # two distances, each with a whole network
 def test_distance_is_the_same_with_other_batches(capsys, folders):
     one, other = (distance(capsys, *folders, *FEW, "--batch", n)["fid"] for n in (1, 16))
     assert one == pytest.approx(other, rel=1e-10)
@@ -91,6 +93,7 @@ def test_text_says_what_was_done_and_what_to_mind(capsys, folders):
     assert f"{folders[1]}: 3 images for 64 features; the covariance is singular" in done.err
 
 
+@pytest.mark.slow  # two distances, each with a whole network
 def test_seed_changes_the_distance(capsys, folders):
     one, other = (distance(capsys, *folders, *FEW, "--seed", seed) for seed in (0, 1))
     assert one["fid"] != pytest.approx(other["fid"], rel=1e-3)

@@ -11,7 +11,6 @@ from inception_parity import InputError
 from inception_parity.models import capture, compare
 
 from ..conftest import chosen_backends
-from ..support.selection import slow_unless
 from ..support.small_models import functional_keras_net, gluon_net, images, torch_net
 from .test_models_onnx import X, exported, original
 
@@ -53,7 +52,7 @@ def test_a_right_port_agrees_and_a_wrong_one_is_found(dtype: str) -> None:
 
 
 @needs_torch
-@slow_unless(lambda p: p["dtype"] == "float16", "tries all explanations, and in vain")
+@pytest.mark.slow  # tries all explanations, and in vain
 @DTYPES
 def test_a_wrong_weight_is_found_among_rounded_ones(dtype: str) -> None:
     net, port = torch_net(), torch_net()

@@ -8,6 +8,7 @@ from inception_parity.networks import catalogue, sizes
 from inception_parity.plots.sizes import plot
 
 from .. import expected_networks as expected
+from ..support.selection import slow_unless
 
 
 @pytest.mark.parametrize("title", expected.PREDECESSORS)
@@ -75,6 +76,7 @@ def test_plot_says_what_it_cannot_write(tmp_path):
         plot([], tmp_path / "sizes.unknown")
 
 
+@slow_unless(lambda p: p["size"] < 299, "hundreds of layers")
 @pytest.mark.parametrize(("name", "settings", "training", "size"), expected.SMALLEST, ids=str)
 def test_smallest_image_of_the_geometry(name, settings, training, size):
     assert min_size.find(name, settings, training=training) == size
@@ -88,6 +90,7 @@ def test_torch_needs_more_than_one_value_for_batch_norm(batch, refused, accepted
     assert not accepts(refused)
 
 
+@pytest.mark.slow  # builds and runs a whole network a dozen times
 def test_search_goes_on_where_a_framework_refuses_what_the_geometry_allows():
     # 2 x 2 values per channel is the least in the last block: 31 pixels leave one.
     assert min_size.find("ceil_googlenet", None, "pt", training=True, batch=2) == 31

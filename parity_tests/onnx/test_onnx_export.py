@@ -30,6 +30,7 @@ from inception_parity.traces import seeding, weights
 
 from ..conftest import loaded_adapter
 from ..support.helpers import images, relative_l2, run_job
+from ..support.selection import SMALL_NETWORKS, slow_unless
 
 STRUCTURE = 1e-10  # in float64 what is above is a mistake, not rounding
 ROUNDING = 1e-3  # float32 logits; measured, at most 4e-5
@@ -159,6 +160,7 @@ def live(bench):
     return [name for name in bench.shared.arrays if name.rpartition(".")[0] in endpoints]
 
 
+@slow_unless(lambda p: p["network"] in SMALL_NETWORKS, "whole networks")
 @pytest.mark.parametrize(("network", "settings"), VARIANTS, ids=str)
 def test_every_network_is_written_with_the_oracles_shapes(network, settings):
     """Its endpoints in the same order, with the shapes that ONNX itself infers."""
@@ -458,7 +460,7 @@ FAULTS = {  # what is changed in the "norm" file -> where
 
 @pytest.mark.parametrize(
     "fault",
-    [pytest.param(f, marks=[] if f in ("pads", "norm") else [pytest.mark.slow]) for f in FAULTS],
+    [pytest.param(f, marks=[] if f == "pads" else [pytest.mark.slow]) for f in FAULTS],
 )
 def test_a_fault_in_a_file_is_found_where_it_is(fault, norm_bench):
     oracle = norm_bench.run("np", batch=2)

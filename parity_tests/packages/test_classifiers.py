@@ -19,8 +19,10 @@ from inception_parity.backends import adapter
 from inception_parity.networks import catalogue
 from inception_parity.traces import seeding
 
+from ..support.selection import slow_unless
+
 slow = pytest.mark.slow
-QUICK = ("googlenet", "ceil_googlenet")
+QUICK = ("googlenet",)
 SIZES = {"googlenet": 33, "inception_v1": 209, "ceil_googlenet": 40, "bn_inception": 63}
 NETWORKS = [pytest.param(n, marks=[slow] * (n not in QUICK)) for n in catalogue.NETWORKS]
 BACKENDS = ("np", "pt", "tf", "mx")
@@ -168,6 +170,7 @@ def test_heads_need_classes(name):
         PACKAGES[name].CeilGoogLeNet(num_classes=0)
 
 
+@slow_unless(lambda p: p["name"] in ("np", "pt"), "seconds to build in Keras")
 @backends
 def test_endpoints_name_what_they_do_not_find(name):
     backend, net = build(name, "ceil_googlenet")
@@ -258,6 +261,9 @@ BYTES = {
 }
 
 
+@slow_unless(
+    lambda p: p["network"] == "googlenet" or p["name"] in ("np", "pt"), "seconds to build in Keras"
+)
 @pytest.mark.parametrize("dtype", ["uint8", "int32"])
 @pytest.mark.parametrize(
     ("network", "settings", "how"),

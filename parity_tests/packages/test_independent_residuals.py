@@ -200,9 +200,7 @@ PAIRS = {
 
 
 @pytest.mark.parametrize("size", [SIZES[0], pytest.param(SIZES[1], marks=slow)], ids=str)
-@pytest.mark.parametrize(
-    "pair", [pytest.param(name, marks=[slow] * (name != "facenet v1")) for name in PAIRS]
-)
+@pytest.mark.parametrize("pair", [pytest.param(name, marks=slow) for name in PAIRS])
 def test_every_stage_is_that_of_another_implementation(pair, size):
     name, settings, make, paths = PAIRS[pair]
     theirs = load_in_order(make(), trained_like(name, *settings)[1])

@@ -110,6 +110,7 @@ def test_torch_compiled_equals_eager(pt):
     assert relative_l2(x.numpy(), expected.numpy()) < 1e-4
 
 
+@pytest.mark.slow  # traces a whole network
 def test_torch_exported_takes_any_batch(pt):
     import torch
 
@@ -153,6 +154,7 @@ def test_torch_refuses_other_channels(pt):
 # Keras
 
 
+@pytest.mark.slow  # traces a whole network
 def test_keras_eager_equals_function_and_predict(tf):
     import tensorflow
 
@@ -192,6 +194,7 @@ def test_keras_block_config_round_trip(tf):
     assert [w.shape for w in fresh.weights] == [w.shape for w in block.weights]
 
 
+@pytest.mark.slow  # traces a whole network
 def test_keras_file_is_exact_with_optimiser_and_statistics(tf, tmp_path):
     import keras
 

@@ -10,8 +10,7 @@ import pytest
 from inception_parity.networks import catalogue
 
 from .. import expected_networks as expected
-from ..support.harness import LARGE
-from ..support.selection import slow_unless
+from ..support.selection import SMALL_NETWORKS, slow_unless
 
 NOT_RGB = "in_channels=1, but should be 3 with transform_input=True"
 PACKAGES = list(catalogue.PACKAGES)
@@ -84,7 +83,7 @@ def test_parameters_of_v1_are_as_printed_layer_by_layer(package):
 
 
 @slow_unless(
-    lambda p: not p["options"] and p["name"] not in LARGE, "whole networks, in every package"
+    lambda p: not p["options"] and p["name"] in SMALL_NETWORKS, "whole networks, in every package"
 )
 @pytest.mark.parametrize(
     ("name", "options"),
@@ -187,6 +186,10 @@ def test_options_that_make_no_network_are_refused(package, name, options, text):
         catalogue.network(name).build(package, options)
 
 
+@slow_unless(
+    lambda p: p["package"] == "inception_np" or p["name"] in SMALL_NETWORKS,
+    "whole networks",
+)
 @pytest.mark.parametrize("name", catalogue.NETWORKS)
 @pytest.mark.parametrize("package", PACKAGES)
 def test_catalogue_has_the_constructors_options_and_defaults(package, name):

@@ -123,8 +123,8 @@ def test_gluon_hybridized_gives_the_same_bits(name, options):
     ("name", "options"),
     [
         ("inception_v1", {"lrn": True}),
-        ("ceil_googlenet", {"return_aux": True, "third_kernel": 3}),
-        ("bn_inception", {"pool_features": 96, "padded_pool": True}),
+        pytest.param("ceil_googlenet", {"return_aux": True, "third_kernel": 3}, marks=slow),
+        pytest.param("bn_inception", {"pool_features": 96, "padded_pool": True}, marks=slow),
         pytest.param("inception_v2", {}, marks=slow),
         pytest.param(
             "inception_v3",

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+# Keras and MXNet build these in a second or less.
+SMALL_NETWORKS = ("googlenet", "inception_v1", "ceil_googlenet")
+
 
 def slow_unless(quick: Callable[[dict[str, Any]], bool], reason: str) -> pytest.MarkDecorator:
     """Mark a test's parameter sets as slow where `quick` is false.

@@ -14,6 +14,7 @@ from inception_parity.networks import catalogue
 from inception_parity.traces.trace import INPUT, Run, Trace, TraceWriter
 
 from ..support.helpers import Case, images, run_job, shared_weights, trace_of
+from ..support.selection import SMALL_NETWORKS, slow_unless
 
 RUN = Run("googlenet", {"in_channels": 1}, "np", "float64", "cpu", "propagated", "i" * 64, "w" * 64)
 SMALL = Case("googlenet", (), (1, 1, 33, 40))
@@ -227,6 +228,7 @@ def test_digest_does_not_depend_on_the_byte_order():
     assert digest({"a": array.astype(">f8")}) == digest({"a": array})
 
 
+@slow_unless(lambda p: p["network"] in SMALL_NETWORKS, "whole networks")
 def test_every_endpoint_of_the_oracle_has_inputs_that_precede_it(network, oracle_trace):
     # Sides of 32k - 1 to 32k + 6, which BN-Inception needs.
     trace = oracle_trace(Case(network, (), (1, 3, 127, 96)))

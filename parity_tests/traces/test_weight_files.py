@@ -16,6 +16,7 @@ from inception_parity.networks import catalogue
 from inception_parity.traces import seeding, weights
 
 from ..support.helpers import shared_weights
+from ..support.selection import SMALL_NETWORKS, slow_unless
 from .test_weights import BROKEN, broken_weights
 
 # The one golden value: seed 0, GoogLeNet with d2l's options, on every machine.
@@ -61,6 +62,7 @@ def test_seeded_weights_differ_for_every_seed():
         assert len({found[name].tobytes() for found in seeds}) == 3, name
 
 
+@slow_unless(lambda p: p["network"] in SMALL_NETWORKS, "millions of weights")
 def test_seeded_arrays_of_one_shape_differ(network):
     arrays = seeding.seeded(network, {}, 0).arrays
     assert len({array.tobytes() for array in arrays.values()}) == len(arrays)

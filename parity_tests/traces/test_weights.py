@@ -83,11 +83,10 @@ def assert_same(found, expected):
 
 
 def quick_round_trip(p):
-    """Every network but the largest in every backend, in one dtype; the smallest in both dtypes."""
-    usual = "float64" if p["backend"] == catalogue.ORACLE else "float32"
+    """The smallest network in every backend and dtype; the others but the largest in PyTorch."""
     if p["variant"] > 0 or p["network"] in LARGE:
         return False
-    return p["network"] == "googlenet" or p["dtype"] == usual
+    return p["network"] == "googlenet" or (p["backend"], p["dtype"]) == ("pt", "float32")
 
 
 @slow_unless(quick_round_trip, "whole networks, with all options, in both dtypes")
@@ -152,7 +151,7 @@ def test_set_weights_lists_every_missing_array(load_adapter, backend):
 
 
 @slow_unless(
-    lambda p: p["batch_norm"] and p["backend"] != "np", "each builds a network in every backend"
+    lambda p: p["batch_norm"] and p["backend"] == "pt", "each builds a network in every backend"
 )
 @pytest.mark.parametrize("batch_norm", [False, True], ids=["plain", "bn"])
 def test_saved_network_loads_into_every_backend(load_adapter, backend, batch_norm, tmp_path):

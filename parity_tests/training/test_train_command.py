@@ -23,6 +23,7 @@ from inception_parity.training.checkpoint import FILE
 from ..conftest import chosen_backends
 from ..support import tiny_training as tiny
 from ..support.command import call, require_clear_error, start, use_temporary, wait_for
+from ..support.selection import slow_unless
 
 BACKENDS = [name for name in chosen_backends() if name != catalogue.ORACLE]
 ANY = BACKENDS[0] if BACKENDS else "pt"
@@ -127,6 +128,7 @@ def test_killed_command_resumes_bit_for_bit():
         assert [n for n in expected if found[n].tobytes() != expected[n].tobytes()] == []
 
 
+@slow_unless(lambda p: p["trainer"] == "tf", "one trainer is enough for a quick run")
 @pytest.mark.parametrize("trainer", BACKENDS)
 def test_trained_network_is_tested_by_every_backend_alike(capsys, quick, trainer):
     """Whichever backend trained it, the same images are right, and the float32 loss is the same."""

@@ -38,6 +38,7 @@ from inception_parity.training_check.runner import check_training
 from inception_parity.training_check.trial import PRESETS, Trial, make_trial
 
 from ..support import headed
+from ..support.selection import slow_unless
 
 FRAMEWORKS = ("pt", "tf", "mx")
 
@@ -53,6 +54,7 @@ def trained(
     return traces, headed.oracle(trial, folder / "np")
 
 
+@slow_unless(lambda p: p["preset"] in ("momentum", "adam"), "six of the same kind")
 @pytest.mark.parametrize("preset", PRESETS)
 def test_frameworks_agree_in_training(preset: str, tmp_path: Path) -> None:
     trial = headed.trial(preset, frozen=("conv3.conv.weight",))
@@ -74,6 +76,7 @@ def test_frameworks_agree_in_training(preset: str, tmp_path: Path) -> None:
 STEM = ("stem.conv.weight", "stem.norm.weight", "stem.norm.bias")
 
 
+@slow_unless(lambda p: p["preset"] == "momentum", "two of the same kind")
 @pytest.mark.parametrize("preset", ["momentum", "adam"])
 def test_frozen_batch_norm_keeps_its_statistics_in_every_framework(
     preset: str, tmp_path: Path

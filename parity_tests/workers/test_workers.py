@@ -154,6 +154,7 @@ def test_worker_that_prints_megabytes_can_succeed(tmp_path, temporary, capsys):
     assert "noise" not in done.out
 
 
+@pytest.mark.slow  # waits until the time limit ends it
 def test_worker_that_hangs_is_ended_with_all_it_started(tmp_path, temporary, capsys, sound):
     child = tmp_path / "child"
     hanging = interpreter(tmp_path / "bin", "hanging", hang(child))
