@@ -67,14 +67,15 @@ OF_ALL_THREE = (
 collect_ignore = [] if {"pt", "tf", "mx"} <= set(chosen_backends()) else [*OF_ALL_THREE]
 
 
-def memory_share() -> float:
-    """Return the bytes that a process may hold between two files: at most 8 GiB."""
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    try:
-        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")
-    except (OSError, ValueError):
-        machine = 16 << 30
-    return min(8 << 30, machine / (workers + 1))
+MOST_MEMORY = 6 << 30  # bytes of one process, between two files
+NEVER = 1 << 30  # as often as the youngest objects are collected
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave the oldest garbage alone in a quick run, which fits in memory without."""
+    if config.option.markexpr == "not slow":
+        youngest, middle, _ = gc.get_threshold()
+        gc.set_threshold(youngest, middle, NEVER)
 
 
 def memory() -> float:
@@ -165,7 +166,7 @@ def release_networks() -> Iterator[None]:
     """
     yield
     forget_networks()
-    if memory() > memory_share():
+    if memory() > MOST_MEMORY:
         gc.unfreeze()
         gc.collect()
     gc.freeze()

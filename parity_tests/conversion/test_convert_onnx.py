@@ -90,6 +90,7 @@ def test_an_onnx_file_is_run_for_the_proof_of_what_is_made_of_it(shared, convert
     assert "onnxruntime" in proof["versions"]
 
 
+@pytest.mark.slow  # a whole network in the oracle
 def test_the_oracle_proves_a_file_in_float64(shared, capsys, place):
     words = ("--to", "onnx", "--size", "33x32", "--backends", "np")
     done = call(capsys, "convert", "g.safetensors", "g.onnx", *words)

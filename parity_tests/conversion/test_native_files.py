@@ -38,13 +38,8 @@ def test_the_targets_suffix_says_what_is_written(tmp_path):
     assert Wanted(tmp_path, tmp_path / "a.pth", "timm").form == "timm"
 
 
-@pytest.mark.parametrize(
-    "suffix",
-    [
-        ".pth",
-        *(pytest.param(s, marks=slow) for s in ALL if s != ".pth"),
-    ],
-)
+@slow
+@pytest.mark.parametrize("suffix", ALL)
 def test_a_file_is_verified_and_gives_the_network_back(suffix, source, tmp_path, capsys):
     path, shared = source
     target = tmp_path / f"net{suffix}"

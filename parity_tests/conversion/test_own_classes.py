@@ -53,6 +53,7 @@ def test_load_pretrained_puts_a_new_classifier_in_place_and_says_so(file, framew
     assert not getattr(net, "training", False)
 
 
+@slow_unless(lambda p: p["framework"] == "pt", "a whole network in each framework")
 def test_load_pretrained_without_a_head_returns_features(file, framework):
     path, shared = file
     net = inception_parity.load_pretrained(path, framework, head=False)

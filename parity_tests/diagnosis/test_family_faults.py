@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import pytest
 
 from ..conftest import chosen_backends
 from ..faults.in_family import CASES, Explained
 from ..support.harness import Bench
-from ..support.selection import slow_unless, takes_turn
 from .test_diagnosis_live import diagnosed
 
 FRAMEWORKS = tuple(name for name in chosen_backends() if name != "np")
@@ -23,13 +21,7 @@ def bench_of(number: int) -> Bench:
     return Bench.make(network, options, size, 2)
 
 
-def quick(p: dict[str, Any]) -> bool:
-    """The faults of BN-Inception at its smaller size, the frameworks taking turns."""
-    turn = PLANTED.index((p["number"], p["planted"]))
-    return p["number"] == 0 and takes_turn(FRAMEWORKS, p["framework"], turn)
-
-
-@slow_unless(quick, "whole networks, of which a run takes a second or more")
+@pytest.mark.slow  # whole networks, of which a run takes a second or more
 @pytest.mark.parametrize("framework", FRAMEWORKS)  # the inner loop, so that they share a bench
 @pytest.mark.parametrize(
     ("number", "planted"),

@@ -38,11 +38,12 @@ def distance(capsys, *words):
     return json.loads(done.out)
 
 
+@pytest.mark.slow  # a whole network in every backend
 @pytest.mark.parametrize(
     ("preprocessing", "others"),
     [
         ("tensorflow", ("tf", "mx")),
-        pytest.param("pytorch-fid", ("np", "tf", "mx"), marks=pytest.mark.slow),
+        ("pytorch-fid", ("np", "tf", "mx")),
     ],
 )
 def test_all_backends_find_the_same_distance(capsys, folders, preprocessing, others):

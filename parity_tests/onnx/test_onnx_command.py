@@ -62,6 +62,7 @@ def test_export_verifies_and_says_what_it_wrote(exported, capsys, place):
     assert (description.backend, description.size) == ("np", (33, 32))
 
 
+@pytest.mark.slow  # an export and two checks
 def test_check_runs_a_file_with_its_own_weights_and_size(exported, capsys, place):
     exported(capsys)
     words = ("--backends", "onnx", "--dtypes", "float32", "--batch", "1")
@@ -72,6 +73,7 @@ def test_check_runs_a_file_with_its_own_weights_and_size(exported, capsys, place
     assert f"{ENDPOINTS}/{ENDPOINTS}" in done.out
 
 
+@pytest.mark.slow  # an export and a conversion
 def test_convert_takes_the_shared_weights_out_again(exported, capsys, place):
     exported(capsys)
     done = call(capsys, "convert", "g.onnx", "g.safetensors", "--no-verify")

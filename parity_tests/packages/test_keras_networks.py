@@ -261,6 +261,7 @@ def test_every_block_is_tested():
     assert layers - networks - {"ConvBlock"} == set(BLOCKS)
 
 
+@pytest.mark.slow  # saves and builds whole networks
 def test_a_network_reloads_with_the_dtype_it_was_saved_with(tmp_path):
     keras.config.set_dtype_policy("float64")
     try:

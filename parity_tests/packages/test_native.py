@@ -166,6 +166,7 @@ def test_keras_eager_equals_function_and_predict(tf):
     assert relative_l2(predicted, eager) < 1e-6
 
 
+@pytest.mark.slow  # traces a whole network
 def test_keras_function_takes_unknown_sizes(tf):
     import tensorflow
 

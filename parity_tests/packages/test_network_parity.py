@@ -23,13 +23,12 @@ SCALES = {
 }
 JOBS = [  # network, options, (height, width)
     ("inception_v1", {**SMALL, "use_aux": False}, (33, 48)),
-    ("ceil_googlenet", {**HEADS, "pool4_kernel": 2}, (15, 18)),
-    ("inception_v3", {**SMALL, "use_aux": False}, (75, 96)),
 ]
 SLOW_JOBS = [  # the heads of V1, V3 and later need large images; and more options
     ("inception_v1", {**HEADS, "in_channels": 1}, (209, 224)),
     ("inception_v1", {**HEADS, "lrn": True}, (210, 223)),
     ("ceil_googlenet", {**HEADS, **TORCHVISION}, (38, 33)),
+    ("ceil_googlenet", {**HEADS, "pool4_kernel": 2}, (15, 18)),
     ("ceil_googlenet", HEADS, (47, 64)),
     ("bn_inception", SMALL, (38, 31)),
     ("bn_inception", {**SMALL, "pool_features": 96, "padded_pool": True}, (40, 47)),
@@ -39,6 +38,7 @@ SLOW_JOBS = [  # the heads of V1, V3 and later need large images; and more optio
         (63, 70),
     ),
     ("inception_v2", HEADS, (96, 117)),
+    ("inception_v3", {**SMALL, "use_aux": False}, (75, 96)),
     ("inception_v3", {**SMALL, "count_include_pad": True, "bn_eps": 1e-5}, (97, 75)),
     ("inception_v3", {**SMALL, "transform_input": True, "bn_scale": False}, (96, 75)),
     ("inception_v3", HEADS, (299, 299)),

@@ -64,7 +64,8 @@ def test_torch_runs_the_heads_in_training_only(name):
         )
 
 
-@pytest.mark.parametrize("name", ["ceil_googlenet", pytest.param("inception_v2", marks=slow)])
+@slow
+@pytest.mark.parametrize("name", ["ceil_googlenet", "inception_v2"])
 def test_keras_runs_the_heads_in_training_only(name):
     net = build(inception_tf, name)
     x = np.moveaxis(images(name, batch=2), 1, -1)
@@ -119,22 +120,19 @@ def test_gluon_hybridized_gives_the_same_bits(name, options):
         np.testing.assert_array_equal(found.asnumpy(), expected.asnumpy())
 
 
+@slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [
         ("inception_v1", {"lrn": True}),
-        pytest.param("ceil_googlenet", {"return_aux": True, "third_kernel": 3}, marks=slow),
-        pytest.param("bn_inception", {"pool_features": 96, "padded_pool": True}, marks=slow),
-        pytest.param("inception_v2", {}, marks=slow),
-        pytest.param(
-            "inception_v3",
-            {"bn_scale": False, "transform_input": True, "use_aux": False},
-            marks=slow,
-        ),
-        pytest.param("fid_inception", {"half_pixel_centres": True}, marks=slow),
-        pytest.param("inception_v4", {}, marks=slow),
-        pytest.param("inception_resnet_v1", {"block8_scale": 0.3}, marks=slow),
-        pytest.param("inception_resnet_v2", {"last_activation": True}, marks=slow),
+        ("ceil_googlenet", {"return_aux": True, "third_kernel": 3}),
+        ("bn_inception", {"pool_features": 96, "padded_pool": True}),
+        ("inception_v2", {}),
+        ("inception_v3", {"bn_scale": False, "transform_input": True, "use_aux": False}),
+        ("fid_inception", {"half_pixel_centres": True}),
+        ("inception_v4", {}),
+        ("inception_resnet_v1", {"block8_scale": 0.3}),
+        ("inception_resnet_v2", {"last_activation": True}),
     ],
     ids=str,
 )
@@ -152,6 +150,7 @@ def test_keras_file_gives_the_network_back(name, options, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+@slow
 def test_keras_network_runs_where_height_and_width_are_unknown():
     import tensorflow as tf
 

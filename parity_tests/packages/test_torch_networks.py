@@ -10,6 +10,8 @@ import torch
 from inception_parity.networks import catalogue
 from inception_pt import layers
 
+from ..support.selection import slow_unless
+
 QUICK = ("googlenet",)
 VARIANTS = [
     pytest.param(
@@ -48,6 +50,7 @@ def compiled(net, x):
     return torch.compile(net, fullgraph=True, backend="eager")
 
 
+@slow_unless(lambda p: "batch_norm" not in p["options"], "compiled once is enough")
 @pytest.mark.parametrize("form", [scripted, exported, compiled])
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
 def test_network_in_another_form_gives_the_same_outputs(name, options, form):
