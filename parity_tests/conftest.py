@@ -72,7 +72,7 @@ NEVER = 1 << 30  # as often as the youngest objects are collected
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Leave the oldest garbage alone in a quick run, which fits in memory without."""
+    """Leave the oldest garbage to `release_networks` in a quick run, which builds few networks."""
     if config.option.markexpr == "not slow":
         youngest, middle, _ = gc.get_threshold()
         gc.set_threshold(youngest, middle, NEVER)

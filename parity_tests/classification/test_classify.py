@@ -109,7 +109,7 @@ def of(file: Path, *, preprocessing: str | None = None, **settings: Any) -> Clas
     return classifier(file, Claim(settings=settings), preprocessing, quiet)
 
 
-@pytest.mark.slow  # a whole V3
+@pytest.mark.slow  # whole networks
 def test_a_librarys_file_gets_that_librarys_preprocessing_and_classes(torchvisions: Path) -> None:
     found = of(torchvisions, transform_input=True)
     assert found.preprocessing == "torchvision-224"

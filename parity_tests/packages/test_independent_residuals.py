@@ -199,8 +199,9 @@ PAIRS = {
 }
 
 
-@pytest.mark.parametrize("size", [SIZES[0], pytest.param(SIZES[1], marks=slow)], ids=str)
-@pytest.mark.parametrize("pair", [pytest.param(name, marks=slow) for name in PAIRS])
+@slow
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("pair", PAIRS)
 def test_every_stage_is_that_of_another_implementation(pair, size):
     name, settings, make, paths = PAIRS[pair]
     theirs = load_in_order(make(), trained_like(name, *settings)[1])

@@ -24,7 +24,7 @@ SCALES = {
 JOBS = [  # network, options, (height, width)
     ("inception_v1", {**SMALL, "use_aux": False}, (33, 48)),
 ]
-SLOW_JOBS = [  # the heads of V1, V3 and later need large images; and more options
+SLOW_JOBS = [  # whole networks and other options; the heads of V1, V3 and later need large images
     ("inception_v1", {**HEADS, "in_channels": 1}, (209, 224)),
     ("inception_v1", {**HEADS, "lrn": True}, (210, 223)),
     ("ceil_googlenet", {**HEADS, **TORCHVISION}, (38, 33)),

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-# Keras and MXNet build these in a second or less.
+# The ones that Keras and MXNet build fastest.
 SMALL_NETWORKS = ("googlenet", "inception_v1", "ceil_googlenet")
 
 

@@ -279,7 +279,7 @@ def mine(tmp_path_factory, photographs, trained):
     return folder
 
 
-@slow  # four kinds of file
+@slow  # every kind of file
 def test_weights_of_a_training_know_its_classes_and_images(capsys, mine, photographs, tmp_path):
     """Whatever file they are in: what is shown equals what the checkpoint gives."""
     data, names = photographs
@@ -349,7 +349,7 @@ def test_other_layers_to_freeze_are_refused_when_a_training_goes_on(capsys, phot
     require_clear_error(done, "a training with freeze b1, b2, but b1 was asked for")
 
 
-@slow  # a whole V3
+@slow  # a whole network
 def test_weights_of_a_library_say_how_pixels_are_scaled(tmp_path):
     options = {"third_kernel": 3, "pool4_kernel": 2, "bn_eps": 1e-3, "transform_input": True}
     weights.write(tmp_path / "shared.safetensors", seeding.seeded("ceil_googlenet", options, 0))
